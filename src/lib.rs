@@ -1,1 +1,24 @@
+//! The s6 fd-holding tools: what all of them share, and the table of them.
+//!
+//! Read from the top: an applet in `applets/` is chosen by [`multicall`], its command line sorted
+//! by [`getopt`]; it talks to a daemon through [`client`], which knows the protocol from
+//! [`message`] and moves bytes and descriptors with [`socket`]. Below lie owned descriptors
+//! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), and the system calls ([`sys`]),
+//! the only unsafe code. Nobody calls upwards.
 #![no_std]
+
+pub mod client;
+pub mod deadline;
+pub mod exit;
+pub mod fd;
+pub mod getopt;
+pub mod message;
+pub mod multicall;
+pub mod pool;
+pub mod socket;
+pub mod sys;
+
+/// The applets that were built in: the modules, the numbers of their options, and the table.
+pub mod applets {
+    include!(concat!(env!("OUT_DIR"), "/applets.rs"));
+}

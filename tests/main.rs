@@ -1,1 +1,3 @@
+//! Everything that exercises the product, in one test program.
+
 mod kit;

@@ -1,0 +1,4 @@
+// One line for each applet: its folder, which is also the name of its cargo feature.
+applets! {
+    transferdump
+}

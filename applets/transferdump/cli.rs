@@ -1,0 +1,30 @@
+use argh::{ArgsInfo, FromArgs};
+
+/// Copies everything that one fd-holding daemon holds, descriptors, identifiers and expiry
+/// dates, into another. The first keeps all of it; what the second held under the same
+/// identifiers is replaced.
+#[derive(ArgsInfo, FromArgs)]
+#[argh(
+    subcommand,
+    name = "s6-fdholder-transferdump",
+    example = "s6-fdholder-transferdump -t 5000:5000 /run/fdholder/s /run/fdholder-new/s",
+    error_code(0, "done"),
+    error_code(1, "the source denied it, broke the protocol or took too long"),
+    error_code(2, "the destination did"),
+    error_code(100, "wrong usage"),
+    error_code(111, "unable to connect, or a system call failed")
+)]
+pub struct Cli {
+    /// how many milliseconds may be spent waiting for the source and for the destination; 0 or
+    /// none is no limit, one number alone is the source's
+    #[argh(option, short = 't', arg_name = "timeoutfrom:timeoutto")]
+    pub timeout: Option<String>,
+
+    /// socket of the daemon to copy from
+    #[argh(positional)]
+    pub socketfrom: String,
+
+    /// socket of the daemon to copy to
+    #[argh(positional)]
+    pub socketto: String,
+}

@@ -1,0 +1,292 @@
+//! Makes out of the applets' argh structs (`applets/NAME/cli.rs`) what the tools need at run
+//! time: a table of options, usage lines and help texts; and for packagers, if `FDHOLDER_DOCS`
+//! names a directory, man pages and completions in it. Then it tells the linker how to make a
+//! static executable that needs no C library.
+
+use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
+use argh_complete::{Generator, bash::Bash, fish::Fish, zsh::Zsh};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{collections::HashSet, env, fs};
+
+/// The most options an applet may have: `OPTIONS_MAX` in `src/getopt.rs`.
+const OPTIONS_MAX: usize = 16;
+
+/// Makes of the list in `applets/list.rs` a module for each applet's struct and one enum of all.
+macro_rules! applets {
+    ($($name:ident)*) => {
+        #[allow(dead_code)]
+        mod cli {
+            $(pub mod $name {
+                include!(concat!(env!("CARGO_MANIFEST_DIR"), "/applets/", stringify!($name), "/cli.rs"));
+            })*
+        }
+
+        #[derive(ArgsInfo)]
+        #[argh(subcommand)]
+        #[allow(dead_code, non_camel_case_types)]
+        enum Applets {
+            $($name(cli::$name::Cli),)*
+        }
+
+        const NAMES: &[&str] = &[$(stringify!($name),)*];
+    };
+}
+include!("applets/list.rs");
+
+fn main() {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap());
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
+    let info = Applets::get_args_info();
+    let applets: Vec<(&str, &CommandInfoWithArgs)> =
+        NAMES.iter().copied().zip(info.commands.iter().map(|sub| &sub.command)).collect();
+    check(&applets, &fs::read_to_string(root.join("Cargo.toml")).unwrap());
+    fs::write(out.join("applets.rs"), table(&applets, &root)).unwrap();
+    if let Some(docs) = env::var_os("FDHOLDER_DOCS") {
+        write_docs(&applets, Path::new(&docs));
+    }
+    link(&root, &out);
+    println!("cargo:rerun-if-env-changed=FDHOLDER_DOCS");
+    println!("cargo:rerun-if-changed=applets");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/sys/link.ld");
+    println!("cargo:rerun-if-changed=Cargo.toml");
+}
+
+/// Stops the build where an applet's definition lacks something or two of them collide.
+fn check(applets: &[(&str, &CommandInfoWithArgs)], manifest: &str) {
+    let mut names = HashSet::new();
+    for (module, info) in applets {
+        let name = info.name;
+        assert!(names.insert(name), "two applets are called {name}");
+        assert!(names.insert(module), "two applets are in {module}");
+        assert!(name.starts_with("s6-fdholder"), "{name}: the name of an s6 tool begins with s6-");
+        let feature = format!("\n{module} = [");
+        assert!(manifest.contains(&feature), "Cargo.toml lacks the feature {module}");
+        assert!(!info.description.is_empty(), "{name}: what does it do?");
+        assert!(!info.examples.is_empty(), "{name}: an example is missing");
+        assert!(info.error_codes.len() > 1, "{name}: its exit codes are missing");
+        assert!(info.flags.len() <= OPTIONS_MAX + 1, "{name}: too many options");
+        let mut letters = HashSet::new();
+        for flag in options(info) {
+            let letter = flag.short.unwrap_or_else(|| panic!("{name} {}: no letter", flag.long));
+            assert!(letters.insert(letter), "{name}: two options -{letter}");
+            assert!(!flag.description.is_empty(), "{name} -{letter}: what is it for?");
+        }
+        for operand in info.positionals {
+            assert!(!operand.description.is_empty(), "{name} {}: what is it?", operand.name);
+        }
+    }
+}
+
+/// The options of an applet, in their order; `--help` every applet has, and getopt knows it.
+fn options(info: &CommandInfoWithArgs) -> impl Iterator<Item = &FlagInfo<'_>> {
+    info.flags.iter().filter(|flag| flag.long != "--help")
+}
+
+/// The Rust source of the table of all applets whose feature is on.
+fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> String {
+    let (mut modules, mut numbers, mut rows) = (String::new(), String::new(), String::new());
+    for (module, info) in applets {
+        if env::var_os(format!("CARGO_FEATURE_{}", module.to_uppercase())).is_none() {
+            continue;
+        }
+        let path = root.join("applets").join(module).join("mod.rs");
+        writeln!(modules, "#[path = {path:?}]\npub mod {module};").unwrap();
+        writeln!(numbers, "    pub mod {module} {{").unwrap();
+        let mut list = String::new();
+        for (number, flag) in options(info).enumerate() {
+            let word = flag.long.trim_start_matches('-');
+            let constant = word.replace('-', "_").to_uppercase();
+            let letter = flag.short.unwrap();
+            let has_value = matches!(flag.kind, FlagInfoKind::Option { .. });
+            writeln!(
+                numbers,
+                "        /// `-{letter}`\n        pub const {constant}: usize = {number};"
+            )
+            .unwrap();
+            write!(list, "Opt {{ letter: b{letter:?}, has_value: {has_value}, word: {word:?} }}, ")
+                .unwrap();
+        }
+        writeln!(numbers, "    }}").unwrap();
+        let operands =
+            info.positionals.iter().filter(|p| p.optionality != Optionality::Optional).count();
+        let (name, help) = (info.name, help(info));
+        writeln!(
+            rows,
+            "    Applet {{ name: {name:?}, options: &[{list}], operands: {operands}, \
+             help: {help:?}, run: {module}::run }},"
+        )
+        .unwrap();
+    }
+    format!(
+        "{modules}\nuse crate::getopt::{{Applet, Opt}};\n\n\
+         /// The numbers of the applets' options.\npub mod options {{\n{numbers}}}\n\n\
+         /// All applets.\npub static APPLETS: &[Applet] = &[\n{rows}];\n"
+    )
+}
+
+/// `-t timeout`, as it stands in usage lines.
+fn synopsis(flag: &FlagInfo) -> String {
+    match flag.kind {
+        FlagInfoKind::Switch => format!("-{}", flag.short.unwrap()),
+        FlagInfoKind::Option { arg_name } => format!("-{} {arg_name}", flag.short.unwrap()),
+    }
+}
+
+/// The usage line, as the C tools have it. Options that exclude each other stand in one pair of
+/// brackets: a note that begins with `-a | -b` says so.
+fn usage(info: &CommandInfoWithArgs) -> String {
+    let mut line = format!("usage: {}", info.name);
+    let mut done = HashSet::new();
+    for flag in options(info) {
+        let letter = format!("-{}", flag.short.unwrap());
+        if done.contains(&letter) {
+            continue;
+        }
+        let group =
+            info.notes.iter().map(|note| alternatives(note)).find(|g| g.contains(&&letter[..]));
+        let group = group.unwrap_or_else(|| vec![&letter]);
+        let flags =
+            options(info).filter(|f| group.contains(&&format!("-{}", f.short.unwrap())[..]));
+        let text: Vec<String> = flags.map(synopsis).collect();
+        write!(line, " [ {} ]", text.join(" | ")).unwrap();
+        done.extend(group.iter().map(|letter| letter.to_string()));
+    }
+    for operand in info.positionals {
+        write!(line, " {}", operand.name).unwrap();
+    }
+    line
+}
+
+/// `-a` and `-b` of a note that begins with `-a | -b`.
+fn alternatives(note: &str) -> Vec<&str> {
+    let mut words = note.split([' ', ',', ':', ';']);
+    let mut letters = Vec::new();
+    while let Some(letter) = words.next().filter(|word| word.starts_with('-')) {
+        letters.push(letter);
+        if words.next() != Some("|") {
+            break;
+        }
+    }
+    if letters.len() > 1 { letters } else { Vec::new() }
+}
+
+/// What `--help` prints.
+fn help(info: &CommandInfoWithArgs) -> String {
+    let mut text = usage(info) + "\n\n";
+    wrap(&mut text, 0, "", info.description);
+    text.push('\n');
+    for flag in options(info) {
+        wrap(&mut text, 6, &format!("  {}, {}", synopsis(flag), flag.long), flag.description);
+    }
+    for operand in info.positionals {
+        wrap(&mut text, 6, &format!("  {}", operand.name), operand.description);
+    }
+    for note in info.notes {
+        wrap(&mut text, 0, "", note);
+    }
+    text.push_str("\nexit:\n");
+    for exit in info.error_codes {
+        wrap(&mut text, 6, &format!("  {}", exit.code), exit.description);
+    }
+    text.push_str("\nexample:\n");
+    for example in info.examples {
+        writeln!(text, "  {example}").unwrap();
+    }
+    text
+}
+
+/// Adds a paragraph of lines of at most 79 characters, `head` in front of the first, the others
+/// indented.
+fn wrap(text: &mut String, indent: usize, head: &str, paragraph: &str) {
+    let mut line = head.to_string();
+    if head.len() + 2 > indent && indent > 0 {
+        writeln!(text, "{line}").unwrap();
+        line = String::new();
+    }
+    for word in paragraph.split_whitespace() {
+        if line.len() < indent {
+            line = format!("{line:indent$}");
+        } else if !line.trim().is_empty() && line.len() > indent {
+            if line.len() + 1 + word.len() > 79 {
+                writeln!(text, "{}", line.trim_end()).unwrap();
+                line = " ".repeat(indent);
+            } else {
+                line.push(' ');
+            }
+        }
+        line.push_str(word);
+    }
+    writeln!(text, "{line}").unwrap();
+}
+
+/// Writes man pages and completions for all applets.
+fn write_docs(applets: &[(&str, &CommandInfoWithArgs)], docs: &Path) {
+    fs::create_dir_all(docs).unwrap();
+    for (_, info) in applets {
+        let name = info.name;
+        fs::write(docs.join(format!("{name}.8")), man(info)).unwrap();
+        fs::write(docs.join(format!("{name}.bash")), Bash::generate(name, info)).unwrap();
+        fs::write(docs.join(format!("_{name}")), Zsh::generate(name, info)).unwrap();
+        fs::write(docs.join(format!("{name}.fish")), Fish::generate(name, info)).unwrap();
+    }
+}
+
+/// Text that troff takes literally.
+fn literal(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+/// The man page.
+fn man(info: &CommandInfoWithArgs) -> String {
+    let (name, version) = (info.name, env::var("CARGO_PKG_VERSION").unwrap());
+    let prose = |text: &str| literal(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let sentence = info.description.split(". ").next().unwrap_or_default().trim_end_matches('.');
+    let mut page = format!(".TH {} 8 2026-11-24 \"fdholder {version}\"\n", name.to_uppercase());
+    writeln!(page, ".SH NAME\n{} \\- {}", literal(name), prose(sentence)).unwrap();
+    let synopsis_line = usage(info).trim_start_matches("usage: ").to_string();
+    writeln!(page, ".SH SYNOPSIS\n.B {}", literal(&synopsis_line)).unwrap();
+    writeln!(page, ".SH DESCRIPTION\n{}", prose(info.description)).unwrap();
+    for note in info.notes {
+        writeln!(page, ".PP\n{}", prose(note)).unwrap();
+    }
+    writeln!(page, ".SH OPTIONS").unwrap();
+    for flag in options(info) {
+        let head = format!("{}, {}", synopsis(flag), flag.long);
+        writeln!(page, ".TP\n.B {}\n{}", literal(&head), prose(flag.description)).unwrap();
+    }
+    for operand in info.positionals {
+        writeln!(page, ".TP\n.I {}\n{}", literal(operand.name), prose(operand.description))
+            .unwrap();
+    }
+    writeln!(page, ".SH EXIT STATUS").unwrap();
+    for exit in info.error_codes {
+        writeln!(page, ".TP\n{}\n{}", exit.code, prose(exit.description)).unwrap();
+    }
+    writeln!(page, ".SH EXAMPLES").unwrap();
+    for example in info.examples {
+        writeln!(page, ".PP\n.nf\n{}\n.fi", literal(example)).unwrap();
+    }
+    page
+}
+
+/// Link arguments, for the program alone. They are worded so that a compiler driver and a linker
+/// both take them.
+fn link(root: &Path, out: &Path) {
+    // The libc crate asks for the C library, though none of its functions is used: an empty
+    // archive is what it gets. They are in a folder of their own, and only the program looks
+    // there, since the tests do have a C library.
+    let empty = out.join("empty");
+    fs::create_dir_all(&empty).unwrap();
+    for library in ["c", "m", "rt", "pthread", "util", "dl"] {
+        fs::write(empty.join(format!("lib{library}.a")), "!<arch>\n").unwrap();
+    }
+    let script = root.join("src/sys/link.ld");
+    for argument in ["-nostdlib", "-static", "-no-pie"] {
+        println!("cargo:rustc-link-arg-bins={argument}");
+    }
+    println!("cargo:rustc-link-arg-bins=-L{}", empty.display());
+    println!("cargo:rustc-link-arg-bins=-T{}", script.display());
+}

@@ -1,0 +1,56 @@
+//! aarch64: the entry point and the system call instruction.
+//!
+//! A system call takes its number in `x8` and up to six arguments in `x0` to `x5`; it answers in
+//! `x0` and keeps every other register.
+
+use core::arch::asm;
+
+/// Defines `_start`, which hands the stack as the kernel laid it out to `$begin` and expects it
+/// not to return. Zero frame pointer and link register end back traces.
+#[macro_export]
+macro_rules! start {
+    ($begin:path) => {
+        core::arch::global_asm!(
+            ".globl _start",
+            "_start:",
+            "mov x29, xzr",
+            "mov x30, xzr",
+            "mov x0, sp",
+            "b {begin}",
+            begin = sym $begin,
+        );
+    };
+}
+
+/// A system call of up to three arguments.
+///
+/// # Safety
+/// The arguments must be what the call numbered `number` expects.
+#[inline(always)]
+pub unsafe fn syscall3(number: usize, a: usize, b: usize, c: usize) -> isize {
+    let result;
+    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    unsafe {
+        asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b,
+            in("x2") c, options(nostack));
+    }
+    result
+}
+
+/// A system call of up to six arguments.
+///
+/// # Safety
+/// The arguments must be what the call numbered `number` expects.
+#[inline(always)]
+pub unsafe fn syscall6(number: usize, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    let result;
+    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    unsafe {
+        asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b,
+            in("x2") c, in("x3") d, in("x4") e, in("x5") f, options(nostack));
+    }
+    result
+}
+
+pub use super::bytewise::{copy_up, fill};

@@ -1,0 +1,92 @@
+//! Running a tool to its end, or to the end of our patience.
+
+use super::program;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than anything here may take, deadlines aside: who needs it has hung.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a tool ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; 1000 and the signal's number if a signal ended it.
+    pub code: i32,
+    /// What it wrote to standard output.
+    pub out: Vec<u8>,
+    /// What it wrote to standard error.
+    pub err: String,
+    /// How long it took.
+    pub wall: Duration,
+}
+
+/// The tool of that name in the program under test.
+pub fn tool(name: &str) -> Command {
+    let mut command = Command::new(program());
+    command.arg0(name);
+    command
+}
+
+/// Runs `command` and collects what it says.
+///
+/// Panics if it has not ended after [`PATIENCE`]; then it is killed.
+pub fn run(command: &mut Command) -> Ended {
+    Running::start(command).wait()
+}
+
+/// A tool at work.
+pub struct Running {
+    child: Child,
+    out: thread::JoinHandle<Vec<u8>>,
+    err: thread::JoinHandle<Vec<u8>>,
+    begun: Instant,
+}
+
+impl Running {
+    /// Starts `command`, with nothing on standard input unless the caller put something there.
+    pub fn start(command: &mut Command) -> Running {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let begun = Instant::now();
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        let out = collect(child.stdout.take().unwrap());
+        let err = collect(child.stderr.take().unwrap());
+        Running { child, out, err, begun }
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the end, as [`run`] does.
+    pub fn wait(mut self) -> Ended {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if self.begun.elapsed() > PATIENCE {
+                self.child.kill().unwrap();
+                self.child.wait().unwrap();
+                let err = String::from_utf8_lossy(&self.err.join().unwrap()).into_owned();
+                panic!("it hangs; so far it said {err:?}");
+            }
+            thread::sleep(Duration::from_millis(1));
+        };
+        let wall = self.begun.elapsed();
+        let code = status.code().unwrap_or_else(|| 1000 + status.signal().unwrap());
+        let err = String::from_utf8(self.err.join().unwrap()).expect("messages are ASCII");
+        Ended { code, out: self.out.join().unwrap(), err, wall }
+    }
+}
+
+/// Reads to the end, aside.
+fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        from.read_to_end(&mut all).unwrap();
+        all
+    })
+}

@@ -1,0 +1,200 @@
+//! The protocol once more, written for the tests and independent of the product: what a daemon
+//! holds, put there and read back.
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The kernel's limit on descriptors in a message.
+pub const FRAME_ENTRIES: usize = 253;
+
+/// `EAGAIN`, the answer of a set dump that wants more.
+const AGAIN: i32 = 11;
+
+/// Something a daemon holds.
+#[derive(Debug)]
+pub struct Held {
+    /// Its identifier.
+    pub id: Vec<u8>,
+    /// Its TAI64N label.
+    pub expiry: [u8; 12],
+    /// The descriptor.
+    pub fd: OwnedFd,
+}
+
+impl Held {
+    /// A descriptor to be held under `id`, until `expiry`.
+    pub fn new(id: impl AsRef<[u8]>, expiry: [u8; 12], fd: impl AsFd) -> Held {
+        let fd = fd.as_fd().try_clone_to_owned().unwrap();
+        Held { id: id.as_ref().to_vec(), expiry, fd }
+    }
+
+    /// What makes it the same thing elsewhere: identifier, expiry, device and inode.
+    pub fn identity(&self) -> (Vec<u8>, [u8; 12], (u64, u64)) {
+        (self.id.clone(), self.expiry, inode(&self.fd))
+    }
+}
+
+/// Device and inode of a descriptor.
+pub fn inode(fd: impl AsFd) -> (u64, u64) {
+    let stat = rustix::fs::fstat(fd).unwrap();
+    (stat.st_dev, stat.st_ino)
+}
+
+/// The identities of all, sorted.
+pub fn identities(all: &[Held]) -> Vec<(Vec<u8>, [u8; 12], (u64, u64))> {
+    let mut list: Vec<_> = all.iter().map(Held::identity).collect();
+    list.sort();
+    list
+}
+
+/// The TAI64N label of a moment that far from now: 37 leap seconds are counted since 2017.
+pub fn expiry_in(span: Duration) -> [u8; 12] {
+    let then = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + span;
+    label((1 << 62) + 37 + then.as_secs(), then.subsec_nanos())
+}
+
+/// The label of "never": now and 2^61 seconds.
+pub fn never() -> [u8; 12] {
+    expiry_in(Duration::from_secs(1 << 61))
+}
+
+/// A TAI64N label.
+pub fn label(seconds: u64, nanoseconds: u32) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&seconds.to_be_bytes());
+    bytes[8..].copy_from_slice(&nanoseconds.to_be_bytes());
+    bytes
+}
+
+/// An entry on the wire.
+pub fn entry(id: &[u8], expiry: [u8; 12]) -> Vec<u8> {
+    [&expiry[..], &[id.len() as u8], id, &[0]].concat()
+}
+
+/// A frame on the wire: header and payload.
+pub fn frame(payload: &[u8], descriptors: u16) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[..], &descriptors.to_be_bytes(), payload].concat()
+}
+
+/// Sends bytes, and descriptors with the first of them.
+pub fn send(to: &UnixStream, mut bytes: &[u8], fds: &[BorrowedFd]) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_ENTRIES))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds)));
+    while !bytes.is_empty() {
+        let n = sendmsg(to, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+        bytes = &bytes[n..];
+        control.clear();
+    }
+    Ok(())
+}
+
+/// Sends a whole frame.
+pub fn send_frame(to: &UnixStream, payload: &[u8], fds: &[BorrowedFd]) -> Result<()> {
+    send(to, &frame(payload, fds.len() as u16), fds)
+}
+
+/// Receives at most `bytes.len()` bytes, 0 at the end, and the descriptors with them.
+pub fn receive(from: &UnixStream, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_ENTRIES))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let slices = &mut [IoSliceMut::new(bytes)];
+    let message = recvmsg(from, slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    assert!(!message.flags.contains(ReturnFlags::CTRUNC), "descriptors lost on the way");
+    Ok((message.bytes, fds))
+}
+
+/// Receives exactly `bytes`.
+fn receive_all(from: &UnixStream, mut bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> Result<()> {
+    while !bytes.is_empty() {
+        let (n, more) = receive(from, bytes)?;
+        if n == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        fds.extend(more);
+        bytes = &mut bytes[n..];
+    }
+    Ok(())
+}
+
+/// Receives a whole frame: its payload and its descriptors.
+pub fn receive_frame(from: &UnixStream) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let (mut header, mut fds) = ([0; 6], Vec::new());
+    receive_all(from, &mut header, &mut fds)?;
+    let length = u32::from_be_bytes(header[..4].try_into().unwrap()) as usize;
+    let announced = u16::from_be_bytes(header[4..].try_into().unwrap()) as usize;
+    let mut payload = vec![0; length];
+    receive_all(from, &mut payload, &mut fds)?;
+    assert_eq!(fds.len(), announced, "descriptors in a frame");
+    Ok((payload, fds))
+}
+
+/// The entries of a frame's payload, with their descriptors.
+pub fn entries(mut payload: &[u8], fds: Vec<OwnedFd>) -> Vec<Held> {
+    let mut all = Vec::new();
+    for fd in fds {
+        let length = usize::from(payload[12]);
+        let id = payload[13..13 + length].to_vec();
+        assert_eq!(payload[13 + length], 0, "the NUL behind an identifier");
+        all.push(Held { id, expiry: payload[..12].try_into().unwrap(), fd });
+        payload = &payload[14 + length..];
+    }
+    assert!(payload.is_empty(), "bytes behind the last entry");
+    all
+}
+
+/// Asks the daemon at `path` for all that it holds.
+pub fn get_dump(path: &Path) -> Result<Vec<Held>> {
+    let stream = UnixStream::connect(path)?;
+    send_frame(&stream, b"?", &[])?;
+    let (reply, _) = receive_frame(&stream)?;
+    if reply[0] != 0 {
+        return Err(Error::from_raw_os_error(reply[0].into()));
+    }
+    let total = u32::from_be_bytes(reply[5..9].try_into().unwrap()) as usize;
+    let mut all = Vec::new();
+    while all.len() < total {
+        let (payload, fds) = receive_frame(&stream)?;
+        all.extend(entries(&payload, fds));
+    }
+    assert_eq!(all.len(), total);
+    Ok(all)
+}
+
+/// Gives the daemon at `path` everything in `all`.
+pub fn set_dump(path: &Path, all: &[Held]) -> Result<()> {
+    let stream = UnixStream::connect(path)?;
+    let opening = [b"!", &(all.len() as u32).to_be_bytes()[..]].concat();
+    let mut status = exchange(&stream, &opening, &[])?;
+    for frame in all.chunks(FRAME_ENTRIES) {
+        let mut payload = vec![b'.'];
+        frame.iter().for_each(|held| payload.extend(entry(&held.id, held.expiry)));
+        let fds: Vec<_> = frame.iter().map(|held| held.fd.as_fd()).collect();
+        status = exchange(&stream, &payload, &fds)?;
+        if ![0, AGAIN].contains(&status) {
+            break;
+        }
+    }
+    if status == 0 { Ok(()) } else { Err(Error::from_raw_os_error(status)) }
+}
+
+/// Sends a request and reads the first byte of the reply.
+fn exchange(stream: &UnixStream, payload: &[u8], fds: &[BorrowedFd]) -> Result<i32> {
+    send_frame(stream, payload, fds)?;
+    Ok(receive_frame(stream)?.0[0].into())
+}
