@@ -9,9 +9,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{collections::HashSet, env, fs};
 
-/// The most options an applet may have: `OPTIONS_MAX` in `src/getopt.rs`.
-const OPTIONS_MAX: usize = 16;
-
 /// Makes of the list in `applets/list.rs` a module for each applet's struct and one enum of all.
 macro_rules! applets {
     ($($name:ident)*) => {
@@ -66,7 +63,6 @@ fn check(applets: &[(&str, &CommandInfoWithArgs)], manifest: &str) {
         assert!(!info.description.is_empty(), "{name}: what does it do?");
         assert!(!info.examples.is_empty(), "{name}: an example is missing");
         assert!(info.error_codes.len() > 1, "{name}: its exit codes are missing");
-        assert!(info.flags.len() <= OPTIONS_MAX + 1, "{name}: too many options");
         let mut letters = HashSet::new();
         for flag in options(info) {
             let letter = flag.short.unwrap_or_else(|| panic!("{name} {}: no letter", flag.long));
@@ -86,42 +82,40 @@ fn options(info: &CommandInfoWithArgs) -> impl Iterator<Item = &FlagInfo<'_>> {
 
 /// The Rust source of the table of all applets whose feature is on.
 fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> String {
-    let (mut modules, mut numbers, mut rows) = (String::new(), String::new(), String::new());
+    let (mut modules, mut letters, mut rows) = (String::new(), String::new(), String::new());
     for (module, info) in applets {
         if env::var_os(format!("CARGO_FEATURE_{}", module.to_uppercase())).is_none() {
             continue;
         }
         let path = root.join("applets").join(module).join("mod.rs");
         writeln!(modules, "#[path = {path:?}]\npub mod {module};").unwrap();
-        writeln!(numbers, "    pub mod {module} {{").unwrap();
+        writeln!(letters, "    pub mod {module} {{").unwrap();
         let mut list = String::new();
-        for (number, flag) in options(info).enumerate() {
+        for flag in options(info) {
             let word = flag.long.trim_start_matches('-');
             let constant = word.replace('-', "_").to_uppercase();
             let letter = flag.short.unwrap();
             let has_value = matches!(flag.kind, FlagInfoKind::Option { .. });
-            writeln!(
-                numbers,
-                "        /// `-{letter}`\n        pub const {constant}: usize = {number};"
-            )
-            .unwrap();
+            let doc = format!("/// `--{word}`");
+            writeln!(letters, "        {doc}\n        pub const {constant}: u8 = b{letter:?};")
+                .unwrap();
             write!(list, "Opt {{ letter: b{letter:?}, has_value: {has_value}, word: {word:?} }}, ")
                 .unwrap();
         }
-        writeln!(numbers, "    }}").unwrap();
+        writeln!(letters, "    }}").unwrap();
         let operands =
             info.positionals.iter().filter(|p| p.optionality != Optionality::Optional).count();
-        let (name, help) = (info.name, help(info));
+        let (name, help, usage) = (info.name, help(info), usage(info).len());
         writeln!(
             rows,
-            "    Applet {{ name: {name:?}, options: &[{list}], operands: {operands}, \
-             help: {help:?}, run: {module}::run }},"
+            "    Applet {{ link: c{name:?}, options: &[{list}], operands: {operands}, \
+             help: {help:?}, usage: {usage}, run: {module}::run }},"
         )
         .unwrap();
     }
     format!(
         "{modules}\nuse crate::getopt::{{Applet, Opt}};\n\n\
-         /// The numbers of the applets' options.\npub mod options {{\n{numbers}}}\n\n\
+         /// The letters of the applets' options.\npub mod options {{\n{letters}}}\n\n\
          /// All applets.\npub static APPLETS: &[Applet] = &[\n{rows}];\n"
     )
 }

@@ -1,145 +1,89 @@
 //! A session with a daemon, from the client's side.
 
 use crate::deadline::Deadline;
-use crate::fd::{Fd, make_room};
-use crate::message::{self, ENTRIES_MAX, FRAME_MAX, HEADER, Header};
+use crate::fd;
+use crate::message::{self, ENTRIES_MAX, EXTRA_MAX, HEADER, Header, STATUS};
 use crate::pool::{DESCRIPTORS, Window};
 use crate::socket::{Error, Stream};
-use crate::sys::Errno;
+use crate::sys::{self, Errno};
 
-/// The bytes of a reply that says no more than yes or no.
-const STATUS: usize = HEADER + 1;
-
-/// A connection to a daemon.
-pub struct Session<'d> {
-    stream: Stream<'d>,
-}
-
-impl<'d> Session<'d> {
-    /// Connects to the daemon at `path`, or goes on with the connection that
-    /// [`crate::socket::connect_at_once`] made.
-    pub fn connect(
-        early: Option<Fd>,
-        path: &[u8],
-        deadline: &'d mut Deadline,
-    ) -> Result<Session<'d>, Error> {
-        let stream = match early {
-            Some(fd) => Stream::adopt(fd, deadline),
-            None => Stream::connect(path, deadline),
-        };
-        stream.map(|stream| Session { stream }).map_err(Error::Unreachable)
-    }
-
-    /// Reads a reply as long as `reply`: header, status and what comes behind a favourable one.
-    fn reply(&mut self, reply: &mut [u8]) -> Result<(), Error> {
-        let extra = reply.len() - STATUS;
-        let mut have = 0;
-        loop {
-            let missing = missing(reply.get(..have).unwrap_or_default(), extra)?;
-            if missing == 0 {
-                return Ok(());
-            }
-            let part = reply.get_mut(have..have + missing).unwrap_or_default();
-            self.stream.receive_exactly(part)?;
-            have += missing;
+/// Reads a reply: the status, and behind a favourable one `extra` bytes, of which the last four
+/// are a number, the result.
+fn reply(stream: &mut Stream, extra: usize) -> Result<usize, Error> {
+    let mut bytes = [0; STATUS + EXTRA_MAX];
+    let mut have = 0;
+    loop {
+        let whole = message::reply(&bytes, have, extra).map_err(Error::failed)?;
+        let rest = &mut bytes[have..whole];
+        if rest.is_empty() {
+            let [a, b, c, d] = *bytes[whole - 4..].first_chunk().ok_or(Error::INVALID)?;
+            return Ok(u32::from_be_bytes([a, b, c, d]) as usize);
         }
-    }
-
-    /// Sends a request of at most 5 bytes.
-    fn request(&mut self, payload: &[u8]) -> Result<(), Error> {
-        let mut frame = [0; HEADER + 5];
-        let length = payload.len();
-        let head = Header { length, descriptors: 0 }.bytes();
-        for (to, from) in frame.iter_mut().zip(head.iter().chain(payload)) {
-            *to = *from;
-        }
-        self.stream.send(frame.get(..HEADER + length).unwrap_or_default(), None)
-    }
-
-    /// Asks for a dump. The answer is read by [`Session::dump`].
-    pub fn ask_for_dump(&mut self) -> Result<(), Error> {
-        self.request(b"?").map_err(refused)
-    }
-
-    /// Reads how large the dump is that was asked for.
-    ///
-    /// Without `careful`, all that has come is taken, the first frame and its descriptors
-    /// perhaps among it: that fails with [`Error::Truncated`] if the open-file limit has no room
-    /// for one frame.
-    pub fn dump(mut self, window: &mut Window, careful: bool) -> Result<Dump<'d>, Error> {
-        loop {
-            let missing = missing(window.unchecked(), 8)?;
-            if missing == 0 {
-                break;
-            }
-            self.receive(window, if careful { missing } else { usize::MAX }).map_err(refused)?;
-        }
-        let numbers = window.unchecked().get(STATUS..).unwrap_or_default();
-        // The number of frames says nothing: s6 2.11 counts frames of 255, which it cannot send.
-        let (_frames, rest) = message::number(numbers)?;
-        let (total, _) = message::number(rest)?;
-        window.pass(STATUS + 8);
-        Ok(Dump::new(self, total as usize, window.descriptors(), careful))
-    }
-
-    /// Receives one or more bytes into the window, `limit` at the most.
-    fn receive(&mut self, window: &mut Window, limit: usize) -> Result<(), Error> {
-        let n = self.stream.receive(window.inbox(limit))?;
-        window.received(n);
-        Ok(())
-    }
-
-    /// Announces `total` entries, one at the least, that the daemon is to hold, in place of those
-    /// it has of the same identifiers.
-    pub fn set_dump(mut self, total: usize) -> Result<Delivery<'d>, Error> {
-        let [a, b, c, d] = (total as u32).to_be_bytes();
-        self.request(&[b'!', a, b, c, d]).map_err(refused)?;
-        // The reply says how many frames the daemon expects; as above, it is not relied on.
-        self.reply(&mut [0; STATUS + 4]).map_err(refused)?;
-        Ok(Delivery { destination: self, total, acknowledged: 0, sent: Ring::default() })
+        // Descriptors are not due here, and the kernel closes them.
+        have += stream.receive(rest, None).map_err(|error| match error {
+            Error::CROWDED => Error::INVALID,
+            other => other,
+        })?;
     }
 }
 
-/// A daemon that hangs up on the first request may have meant the user.
-fn refused(error: Error) -> Error {
-    if error == Error::Closed { Error::Refused } else { error }
-}
-
-/// How many bytes of a reply have to come yet: all of the status, and if that is favourable,
-/// `extra` bytes behind it. An unfavourable status is [`Error::Denied`].
-fn missing(reply: &[u8], extra: usize) -> Result<usize, Error> {
-    let Some(header) = Header::parse(reply) else { return Ok(STATUS - reply.len()) };
-    let payload = reply.get(HEADER..).unwrap_or_default();
-    if header.descriptors != 0 || payload.is_empty() {
-        return if header.descriptors == 0 { Ok(1) } else { Err(Error::Invalid) };
-    }
-    let length = header.length;
-    let rest = message::status(payload.get(..length).unwrap_or(payload))?.map_err(Error::Denied)?;
-    if length == 1 + extra { Ok(extra.saturating_sub(rest.len())) } else { Err(Error::Invalid) }
-}
-
-/// A dump that is being received.
-pub struct Dump<'d> {
-    source: Session<'d>,
+/// A dump that is received.
+pub struct Dump {
+    source: Stream,
     total: usize,
     /// Entries that have not been received and checked yet.
     missing: usize,
     /// How many of its descriptors may be open at a time.
     room: usize,
-    /// The limit on open files, and how many were open before; once it has been looked at.
-    limit: Option<(usize, usize)>,
+    /// What the limit on open files would have to be, where it has no room for a frame.
+    limit: usize,
 }
 
-impl<'d> Dump<'d> {
-    fn new(source: Session<'d>, total: usize, held: usize, careful: bool) -> Dump<'d> {
-        let mut dump = Dump { source, total, missing: total, room: DESCRIPTORS, limit: None };
-        // A frame or less is simply tried: most transfers need no look at limits.
-        if careful || total > ENTRIES_MAX {
-            let (free, limit) = make_room(DESCRIPTORS);
-            dump.room = (free + held).min(DESCRIPTORS);
-            dump.limit = Some((limit, limit.saturating_sub(free + held)));
+impl Dump {
+    /// Nothing yet, to be received within the deadline.
+    pub fn new(deadline: Deadline) -> Dump {
+        let source = Stream::new(deadline);
+        Dump { source, total: 0, missing: 0, room: DESCRIPTORS, limit: 0 }
+    }
+
+    /// Asks the daemon at `path` for its dump and receives as much of it as there is room for:
+    /// all of it, unless it is very large.
+    ///
+    /// After asking, and before it reads the answer, it does something else, the result of which
+    /// is how many descriptors that will need later.
+    pub fn get(
+        &mut self,
+        path: &[u8],
+        window: &mut Window,
+        mut meanwhile: impl FnMut() -> usize,
+    ) -> Result<(), Error> {
+        loop {
+            self.source.connect(path)?;
+            self.source.send(&message::GET_DUMP, None)?;
+            let reserve = meanwhile();
+            // In front of it stands the number of frames, which says nothing: s6 2.11 counts
+            // frames of 255, which it cannot send.
+            self.total = reply(&mut self.source, 8)?;
+            self.missing = self.total;
+            match self.fill(window) {
+                // Most transfers need no look at the limit. Asking again costs the source nothing.
+                Err(Error::CROWDED) if self.make_room(reserve) => self.source.hang_up(),
+                result => return result,
+            }
         }
-        dump
+    }
+
+    /// Finds out how many descriptors can be open at a time, after that proved to be too few.
+    /// False if nothing can be gained: then it is known what the limit would have to be.
+    fn make_room(&mut self, reserve: usize) -> bool {
+        let raised = fd::raise_limit();
+        let free = fd::room(DESCRIPTORS);
+        let room = free.saturating_sub(reserve);
+        let frame = self.missing.min(ENTRIES_MAX);
+        self.limit = sys::open_file_limit().soft as usize - free + reserve + frame;
+        let gain = raised || room < self.room;
+        self.room = room;
+        gain && room >= frame
     }
 
     /// How many entries were announced.
@@ -147,141 +91,122 @@ impl<'d> Dump<'d> {
         self.total
     }
 
+    /// What the limit on open files would have to be, where it has no room for a frame.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Whether all entries have been received and checked.
     pub fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
-    /// Adds to the loss of descriptors what is known of the open-file limit.
-    fn explained(&self, error: Error) -> Error {
-        match (error, self.limit) {
-            (Error::Truncated, Some((limit, open))) => {
-                Error::Limit { limit, needed: open + self.total.min(ENTRIES_MAX) }
-            }
-            _ => error,
+    /// Receives frames into the window and checks them, until the dump is complete or there is
+    /// no room for the next one. What the window held is gone, and after an error everything is.
+    pub fn fill(&mut self, window: &mut Window) -> Result<(), Error> {
+        window.clear();
+        let filled = self.fill_empty(window);
+        if filled.is_err() {
+            window.clear();
         }
+        filled
     }
 
-    /// Receives frames and checks them, until the dump is complete or the next one has no room.
-    /// What the window held before and has left it is gone.
-    pub fn fill(&mut self, window: &mut Window) -> Result<(), Error> {
-        window.recycle();
+    fn fill_empty(&mut self, window: &mut Window) -> Result<(), Error> {
         while self.missing > 0 {
+            // A header brings its descriptors along, so there must be room for them.
+            let room = self.room.saturating_sub(window.descriptors());
             let bytes = window.unchecked();
-            let needed = match Header::parse(bytes) {
-                None => {
-                    // A header brings its descriptors along, so there must be room for them.
-                    let frame = self.missing.min(ENTRIES_MAX);
-                    let room =
-                        window.descriptors() + frame <= self.room && window.space() >= FRAME_MAX;
-                    if window.has_frames() && !room {
-                        return Ok(());
-                    }
-                    HEADER
+            let mut whole = HEADER;
+            if let Some(header) = Header::parse(bytes) {
+                let due = window.unchecked_descriptors().min(self.missing);
+                if !header.is_entries(due) {
+                    return Err(Error::INVALID);
                 }
-                Some(head) => {
-                    if !head.is_entries() || head.descriptors > window.unclaimed().min(self.missing)
-                    {
-                        return Err(Error::Invalid);
+                whole += header.length;
+                if let Some(payload) = bytes.get(HEADER..whole) {
+                    if message::count_entries(payload) != header.descriptors {
+                        return Err(Error::INVALID);
                     }
-                    let whole = HEADER + head.length;
-                    if let Some(payload) = bytes.get(HEADER..whole) {
-                        if message::count_entries(payload)? != head.descriptors {
-                            return Err(Error::Invalid);
-                        }
-                        window.claim(whole, head.descriptors);
-                        self.missing -= head.descriptors;
-                        continue;
-                    }
-                    whole
+                    window.claim(whole, header.descriptors);
+                    self.missing -= header.descriptors;
+                    continue;
                 }
-            };
-            let fits = self.total <= self.room;
-            let limit = if fits { usize::MAX } else { needed - bytes.len() };
-            self.source.receive(window, limit).map_err(|error| self.explained(error))?;
+            } else if window.descriptors() > 0 && room < self.missing.min(ENTRIES_MAX) {
+                return Ok(());
+            }
+            // Where there is room for all that is missing, whatever has come can be taken.
+            let limit = if self.missing <= room { usize::MAX } else { whole - bytes.len() };
+            window.receive(&mut self.source, limit)?;
         }
         // Behind the last frame nothing may come.
-        if window.unchecked().is_empty() && window.unclaimed() == 0 {
-            Ok(())
-        } else {
-            Err(Error::Invalid)
-        }
+        let rest = window.unchecked().len() + window.unchecked_descriptors();
+        if rest == 0 { Ok(()) } else { Err(Error::INVALID) }
     }
 }
 
-/// How many frames may be on their way to a daemon without an answer.
-const UNANSWERED: usize = crate::pool::FRAMES;
-
-/// The numbers of entries in the frames that are on their way.
-#[derive(Default)]
-struct Ring {
-    entries: [usize; UNANSWERED],
-    begin: usize,
-    length: usize,
-}
-
-/// A dump that is being delivered.
-pub struct Delivery<'d> {
-    destination: Session<'d>,
+/// A dump that is delivered.
+pub struct Delivery {
+    destination: Stream,
     total: usize,
     acknowledged: usize,
-    sent: Ring,
 }
 
-impl Delivery<'_> {
+impl Delivery {
+    /// Nothing yet, to be delivered within the deadline.
+    pub fn new(deadline: Deadline) -> Delivery {
+        Delivery { destination: Stream::new(deadline), total: 0, acknowledged: 0 }
+    }
+
+    /// The connection.
+    pub fn destination(&mut self) -> &mut Stream {
+        &mut self.destination
+    }
+
+    /// Announces `total` entries, one at the least, that the daemon is to hold, in place of those
+    /// it has of the same identifiers.
+    pub fn begin(&mut self, total: usize) -> Result<(), Error> {
+        self.destination.send(&message::set_dump(total as u32), None)?;
+        // The reply says how many frames the daemon expects; as above, it is not relied on.
+        let _frames = reply(&mut self.destination, 4)?;
+        self.total = total;
+        Ok(())
+    }
+
+    /// Whether the daemon has agreed to take a dump.
+    pub fn has_begun(&self) -> bool {
+        self.total > 0
+    }
+
     /// How many entries the daemon has said that it holds now.
     pub fn acknowledged(&self) -> usize {
         self.acknowledged
     }
 
-    /// Sends the frames of a window on and waits until all of them are answered.
+    /// Sends the frames of a window on and waits for the answer to each: `EAGAIN` while more is
+    /// due, 0 when the dump is complete.
     pub fn send(&mut self, window: &mut Window) -> Result<(), Error> {
-        while let Some(frame) = window.outgoing() {
-            if self.sent.length == UNANSWERED {
-                self.answer()?;
+        const MORE: Error = Error::failed(Errno::AGAIN);
+        while let Some((frame, control, entries)) = window.next() {
+            let mut sent = self.destination.send(frame, Some(control));
+            // The kernel bounds the descriptors that a user has in flight by the soft limit.
+            if sent == Err(Error::local(Errno::TOOMANYREFS)) && fd::raise_limit() {
+                sent = self.destination.send(frame, Some(control));
             }
-            while let Err(error) = self.destination.stream.send(frame.bytes, Some(frame.control)) {
-                match error {
-                    // The kernel bounds the descriptors that a user has in flight. What the
-                    // daemon has answered it has received.
-                    Error::Local(Errno::TOOMANYREFS) if self.sent.length > 0 => self.answer()?,
-                    // Before the daemon hung up it may have said why.
-                    Error::Closed => return self.answers().and(Err(error)),
-                    _ => return Err(error),
-                }
+            match sent {
+                // Before the daemon hung up it may have said why.
+                Ok(()) | Err(Error::CLOSED) => {}
+                failed => return failed,
             }
-            let at = (self.sent.begin + self.sent.length) % UNANSWERED;
-            if let Some(slot) = self.sent.entries.get_mut(at) {
-                *slot = frame.entries;
-                self.sent.length += 1;
+            let acknowledged = self.acknowledged + entries;
+            match reply(&mut self.destination, 0) {
+                Ok(_) if acknowledged == self.total => {}
+                Err(MORE) if acknowledged < self.total => {}
+                Ok(_) | Err(MORE) => return Err(Error::INVALID),
+                Err(error) => return Err(error),
             }
+            self.acknowledged = acknowledged;
         }
-        self.answers()
-    }
-
-    /// Reads the answers to all frames on their way.
-    fn answers(&mut self) -> Result<(), Error> {
-        while self.sent.length > 0 {
-            self.answer()?;
-        }
-        Ok(())
-    }
-
-    /// Reads the answer to the frame that has been on its way the longest: `EAGAIN` while more
-    /// is due, 0 when the dump is complete.
-    fn answer(&mut self) -> Result<(), Error> {
-        let answered = self.destination.reply(&mut [0; STATUS]);
-        let entries = self.sent.entries.get(self.sent.begin).copied().unwrap_or(0);
-        let complete = self.acknowledged + entries == self.total;
-        match answered {
-            Ok(()) if complete => {}
-            Err(Error::Denied(Errno::AGAIN)) if !complete => {}
-            Ok(()) | Err(Error::Denied(Errno::AGAIN)) => return Err(Error::Invalid),
-            refused => return refused,
-        }
-        self.sent.begin = (self.sent.begin + 1) % UNANSWERED;
-        self.sent.length -= 1;
-        self.acknowledged += entries;
         Ok(())
     }
 }

@@ -19,135 +19,136 @@ impl Exit {
     pub const SYSTEM: Exit = Exit(111);
 }
 
-/// What an applet comes to: done, or the exit code of a failure that has been reported.
-pub type Outcome = Result<(), Exit>;
-
-/// A piece of a message.
-#[derive(Clone, Copy)]
-pub enum Part<'a> {
-    /// As it stands.
-    Text(&'a str),
-    /// Bytes from outside, quoted where they are not printable ASCII.
-    Bytes(&'a [u8]),
-    /// A number.
-    Number(usize),
-    /// The text of an error.
-    Reason(Errno),
-}
-
-/// Text on its way to a descriptor, in few writes.
+/// Text on its way to a descriptor, in few writes: one for a message of ordinary length.
 pub struct Output {
     fd: i32,
+    /// The tool that speaks.
+    who: &'static [u8],
     buffer: [u8; 1024],
     length: usize,
-    /// The first thing that went wrong.
-    result: Result<(), Errno>,
 }
 
 impl Output {
     /// Nothing yet, to be written to standard output (1) or standard error (2).
-    pub fn new(fd: i32) -> Output {
-        Output { fd, buffer: [0; 1024], length: 0, result: Ok(()) }
+    pub fn new(fd: i32, who: &'static [u8]) -> Output {
+        Output { fd, who, buffer: [0; 1024], length: 0 }
+    }
+
+    /// A line on standard error, begun with who speaks.
+    pub fn message(who: &'static [u8]) -> Output {
+        let mut line = Output::new(2, who);
+        line.put(who).text(": ");
+        line
+    }
+
+    /// A line on standard error that says why a tool fails.
+    pub fn fatal(who: &'static [u8]) -> Output {
+        let mut line = Output::message(who);
+        line.text("fatal: ");
+        line
+    }
+
+    /// Adds a byte as it is.
+    fn byte(&mut self, byte: u8) {
+        if self.length == self.buffer.len() {
+            self.flush();
+        }
+        self.buffer[self.length] = byte;
+        self.length += 1;
     }
 
     /// Adds bytes as they are.
-    pub fn put(&mut self, bytes: &[u8]) {
+    pub fn put(&mut self, bytes: &[u8]) -> &mut Output {
         for byte in bytes {
-            if self.length == self.buffer.len() {
-                self.write();
-            }
-            if let Some(slot) = self.buffer.get_mut(self.length) {
-                *slot = *byte;
-                self.length += 1;
-            }
+            self.byte(*byte);
         }
+        self
+    }
+
+    /// Adds text.
+    pub fn text(&mut self, text: &str) -> &mut Output {
+        self.put(text.as_bytes())
     }
 
     /// Adds a number in decimal.
-    pub fn put_number(&mut self, mut number: usize) {
-        let mut digits = [0; 20];
-        let mut count = 0;
+    pub fn number(&mut self, mut number: u32) -> &mut Output {
+        let mut digits = [0; 10];
+        let mut begin = digits.len();
         for digit in digits.iter_mut().rev() {
             *digit = b'0' + (number % 10) as u8;
             number /= 10;
-            count += 1;
+            begin -= 1;
             if number == 0 {
                 break;
             }
         }
-        self.put(digits.get(digits.len() - count..).unwrap_or_default());
+        self.put(&digits[begin..])
     }
 
     /// Adds bytes from outside: what is not printable ASCII, and the backslash, quoted as
     /// `s6-fdholder-list` does it.
-    pub fn put_quoted(&mut self, bytes: &[u8]) {
+    pub fn quoted(&mut self, bytes: &[u8]) -> &mut Output {
+        // What stands behind a backslash for the bytes from 7, BEL, to 13, CR.
+        const LETTERS: &[u8; 7] = b"abtnvfr";
         for byte in bytes {
-            let escape = match *byte {
-                b'\\' => b'\\',
-                7 => b'a',
-                8 => b'b',
-                b'\t' => b't',
-                b'\n' => b'n',
-                11 => b'v',
-                12 => b'f',
-                b'\r' => b'r',
-                b' '..=b'~' => {
-                    self.put(&[*byte]);
-                    continue;
-                }
-                other => {
-                    let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
-                    self.put(&[b'\\', b'0', b'x', digit(other >> 4), digit(other & 15)]);
-                    continue;
-                }
-            };
-            self.put(&[b'\\', escape]);
+            let printable = (b' '..=b'~').contains(byte);
+            if !printable || *byte == b'\\' {
+                self.byte(b'\\');
+            }
+            if printable {
+                self.byte(*byte);
+            } else if let Some(letter) = LETTERS.get(usize::from(byte.wrapping_sub(7))) {
+                self.byte(*letter);
+            } else {
+                self.text("0x");
+                self.byte(hexadecimal(byte >> 4));
+                self.byte(hexadecimal(byte & 15));
+            }
         }
+        self
     }
 
-    /// Adds a piece of a message.
-    pub fn put_part(&mut self, part: Part<'_>) {
-        match part {
-            Part::Text(text) => self.put(text.as_bytes()),
-            Part::Bytes(bytes) => self.put_quoted(bytes),
-            Part::Number(number) => self.put_number(number),
-            Part::Reason(errno) => match errno.text() {
-                Some(text) => self.put(text),
-                None => {
-                    self.put(b"error ");
-                    self.put_number(errno.number().into());
-                }
-            },
+    /// Adds `: ` and what the C library says of an error.
+    pub fn reason(&mut self, errno: Errno) -> &mut Output {
+        self.text(": ");
+        let before = self.length;
+        errno.text(|byte| self.byte(byte));
+        if self.length == before {
+            self.text("error ").number(errno.number() as u32);
         }
+        self
     }
 
-    /// Writes what has been put.
-    fn write(&mut self) {
-        let mut rest = self.buffer.get(..self.length).unwrap_or_default();
-        while !rest.is_empty() && self.result.is_ok() {
+    /// Writes what has been put. A message that cannot be written has nobody else to be told to;
+    /// any other output that cannot be written is fatal.
+    fn flush(&mut self) {
+        let mut rest = &self.buffer[..self.length];
+        while !rest.is_empty() {
             match sys::write(self.fd, rest) {
-                Ok(0) => self.result = Err(Errno::IO),
-                Ok(n) => rest = rest.get(n..).unwrap_or_default(),
-                Err(errno) => self.result = Err(errno),
+                Ok(n) => rest = &rest[n..],
+                Err(_) if self.fd == 2 => break,
+                Err(errno) => {
+                    let mut line = Output::fatal(self.who);
+                    line.text("unable to write to standard output").reason(errno).end(Exit::SYSTEM);
+                }
             }
         }
         self.length = 0;
     }
 
-    /// Writes what is left, and says whether everything went out.
-    pub fn finish(mut self) -> Result<(), Errno> {
-        self.write();
-        self.result
+    /// Ends a message: a line of its own, and the end of the process.
+    pub fn end(&mut self, exit: Exit) -> ! {
+        self.text("\n").close(exit)
+    }
+
+    /// Writes what is left and ends the process: the kernel closes what it holds.
+    pub fn close(&mut self, exit: Exit) -> ! {
+        self.flush();
+        sys::exit(exit.0)
     }
 }
 
-/// Writes one line to standard error: who speaks, what kind of line it is (`: fatal: `), and the
-/// parts. If that cannot be written there is nobody to tell.
-pub fn complain(who: &str, kind: &str, parts: &[&[Part<'_>]]) {
-    let mut line = Output::new(2);
-    line.put(who.as_bytes());
-    line.put(kind.as_bytes());
-    parts.iter().copied().flatten().for_each(|part| line.put_part(*part));
-    line.put(b"\n");
-    let _ = line.finish();
+/// The digit of a number below 16.
+pub fn hexadecimal(number: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(number & 15)]
 }

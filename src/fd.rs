@@ -1,6 +1,6 @@
-//! Owned descriptors.
+//! Owned descriptors, and how many there can be.
 
-use crate::sys::{self, OpenFileLimit, Poll, Time};
+use crate::sys::{self, OpenFileLimit};
 use core::num::NonZeroI32;
 
 /// An open descriptor that closes when it is dropped.
@@ -21,13 +21,6 @@ impl Fd {
     pub fn number(&self) -> i32 {
         !self.0.get()
     }
-
-    /// Gives up the ownership: the descriptor stays open.
-    pub fn leave(self) -> i32 {
-        let number = self.number();
-        core::mem::forget(self);
-        number
-    }
 }
 
 impl Drop for Fd {
@@ -36,25 +29,33 @@ impl Drop for Fd {
     }
 }
 
-/// Received descriptors, in the order of their arrival, up to `N`.
+/// Received descriptors, in the order of their arrival, up to `N`: it owns them by their numbers
+/// and closes them all at once.
 pub struct Batch<const N: usize> {
-    slots: [Option<Fd>; N],
+    numbers: [i32; N],
     length: usize,
 }
 
 impl<const N: usize> Batch<N> {
     /// An empty batch, all zeros.
-    pub const EMPTY: Batch<N> = Batch { slots: [const { None }; N], length: 0 };
+    pub const EMPTY: Batch<N> = Batch { numbers: [0; N], length: 0 };
 
-    /// Takes one over; a full batch closes it and answers false.
-    pub fn push(&mut self, fd: Fd) -> bool {
-        let slot = self.slots.get_mut(self.length);
-        if let Some(slot) = slot {
-            *slot = Some(fd);
-            self.length += 1;
-            return true;
+    /// Takes descriptors over; false if some had no room and were closed.
+    pub fn take_over(&mut self, numbers: &[i32]) -> bool {
+        let mut room = true;
+        for number in numbers {
+            match self.numbers.get_mut(self.length) {
+                Some(slot) => {
+                    *slot = *number;
+                    self.length += 1;
+                }
+                None => {
+                    sys::close(*number);
+                    room = false;
+                }
+            }
         }
-        false
+        room
     }
 
     /// How many there are.
@@ -67,51 +68,42 @@ impl<const N: usize> Batch<N> {
         self.length == 0
     }
 
-    /// The numbers of those in a range, as far as they exist.
-    pub fn numbers(&self, from: usize, count: usize) -> impl Iterator<Item = i32> {
-        self.slots.iter().take(self.length).skip(from).take(count).flatten().map(Fd::number)
+    /// The numbers of `count` of them from a place on, as far as they exist.
+    pub fn numbers(&self, from: usize, count: usize) -> &[i32] {
+        &self.numbers[from..from + count]
     }
 
-    /// Takes one out. The others keep their places.
-    pub fn take(&mut self, at: usize) -> Option<Fd> {
-        self.slots.get_mut(at)?.take()
-    }
-
-    /// Closes the first `count`; those behind them move up.
-    pub fn drop_first(&mut self, count: usize) {
-        let length = self.length;
-        self.length = length.saturating_sub(count);
-        for to in 0..length {
-            let next = self.slots.get_mut(to + count).and_then(Option::take);
-            if let Some(slot) = self.slots.get_mut(to) {
-                *slot = next;
-            }
+    /// Closes all.
+    pub fn clear(&mut self) {
+        for number in self.numbers.iter().take(core::mem::take(&mut self.length)) {
+            sys::close(*number);
         }
     }
 }
 
-/// Raises the soft limit on open files to the hard one, and counts the descriptors that can
-/// still be opened, up to `wanted`. The second number is the limit.
-pub fn make_room(wanted: usize) -> (usize, usize) {
-    let limit = sys::open_file_limit();
-    if limit.soft < limit.hard {
-        sys::set_open_file_limit(OpenFileLimit { soft: limit.hard, ..limit });
+impl<const N: usize> Drop for Batch<N> {
+    fn drop(&mut self) {
+        self.clear();
     }
-    let mut numbers = 0..limit.hard;
+}
+
+/// Raises the soft limit on open files to the hard one; false if it is there already.
+pub fn raise_limit() -> bool {
+    let OpenFileLimit { soft, hard } = sys::open_file_limit();
+    if soft < hard {
+        sys::set_open_file_limit(OpenFileLimit { soft: hard, hard });
+    }
+    soft < hard
+}
+
+/// How many more descriptors can be opened, counted up to `wanted`. It takes a system call for
+/// each number.
+pub fn room(wanted: usize) -> usize {
     let mut free = 0;
-    while free < wanted && !numbers.is_empty() {
-        // A poll of numbers that are no open descriptors says so of each.
-        let mut chunk = [const { Poll { fd: -1, events: 0, happened: 0 } }; 128];
-        let mut length = 0;
-        for (slot, number) in chunk.iter_mut().zip(&mut numbers) {
-            slot.fd = number as i32;
-            length += 1;
+    for number in 0..sys::open_file_limit().soft as usize {
+        if free < wanted && !sys::is_open(number) {
+            free += 1;
         }
-        let Some(chunk) = chunk.get_mut(..length) else { break };
-        if sys::poll(chunk, Some(&mut Time::ZERO.clone())).is_err() {
-            break;
-        }
-        free += chunk.iter().filter(|slot| slot.happened == Poll::INVALID).count();
     }
-    (free.min(wanted), limit.hard as usize)
+    free
 }

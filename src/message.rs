@@ -1,5 +1,5 @@
 //! Frames and entries of the fd-holding protocol: bytes in, messages out, both directions. Never
-//! touches a socket.
+//! touches a socket. What the protocol does not allow is `EPROTO`.
 //!
 //! The protocol is that of the s6 supervision suite (`s6-fdholderd`, versions 2.11 to 2.15), found
 //! by reading and by running it. Every number is in network byte order.
@@ -21,6 +21,8 @@ use crate::sys::{DESCRIPTORS_PER_MESSAGE, Errno};
 
 /// Bytes of a frame before its payload.
 pub const HEADER: usize = 6;
+/// Bytes of a reply that says no more than yes or no.
+pub const STATUS: usize = HEADER + 1;
 /// The longest identifier, in bytes.
 pub const IDENTIFIER_MAX: usize = 255;
 /// Bytes of an entry besides its identifier: expiry, length, final NUL.
@@ -35,10 +37,6 @@ pub const ENTRIES_MAX: usize = DESCRIPTORS_PER_MESSAGE;
 /// The largest frame of entries in a dump, header included.
 pub const FRAME_MAX: usize = HEADER + ENTRIES_MAX * ENTRY_MAX;
 
-/// What came is not what the protocol allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Invalid;
-
 /// The head of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
@@ -49,13 +47,15 @@ pub struct Header {
 }
 
 impl Header {
+    /// Reads a header.
+    pub fn new([a, b, c, d, e, f]: [u8; HEADER]) -> Header {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        Header { length, descriptors: u16::from_be_bytes([e, f]).into() }
+    }
+
     /// Reads the header at the start of `bytes`, if it is there whole.
     pub fn parse(bytes: &[u8]) -> Option<Header> {
-        let &[a, b, c, d, e, f] = bytes.first_chunk()?;
-        Some(Header {
-            length: u32::from_be_bytes([a, b, c, d]) as usize,
-            descriptors: u16::from_be_bytes([e, f]).into(),
-        })
+        bytes.first_chunk().map(|header| Header::new(*header))
     }
 
     /// The header on the wire.
@@ -65,12 +65,12 @@ impl Header {
         [a, b, c, d, e, f]
     }
 
-    /// Whether this can be the head of a frame of entries in a dump: as many entries as
-    /// descriptors, one at the least, and a length that so many entries can have.
-    pub fn is_entries(self) -> bool {
-        let n = self.descriptors;
-        (1..=ENTRIES_MAX).contains(&n)
-            && (n * (ENTRY_EXTRA + 1)..=n * ENTRY_MAX).contains(&self.length)
+    /// Whether this can be the head of a frame of entries in a dump, of which `most` are due: as
+    /// many entries as descriptors, one at the least, and no more bytes than they can have.
+    pub fn is_entries(self, most: usize) -> bool {
+        (1..=self.descriptors * ENTRY_MAX).contains(&self.length)
+            && self.descriptors <= most
+            && self.descriptors <= ENTRIES_MAX
     }
 }
 
@@ -85,50 +85,68 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Reads the entry at the start of `bytes`; the second value is what lies behind it.
-    pub fn parse(bytes: &'a [u8]) -> Result<(Entry<'a>, &'a [u8]), Invalid> {
-        let (expiry, rest) = bytes.split_first_chunk::<EXPIRY>().ok_or(Invalid)?;
-        let nanoseconds = u32::from_be_bytes([expiry[8], expiry[9], expiry[10], expiry[11]]);
-        if expiry[0] >= 0x80 || nanoseconds >= 1_000_000_000 {
-            return Err(Invalid);
-        }
-        let (identifier, rest) = identifier(rest)?;
-        Ok((Entry { expiry, identifier }, rest))
+    pub fn parse(bytes: &'a [u8]) -> Option<(Entry<'a>, &'a [u8])> {
+        let (entry, rest) = bytes.split_at(entry_length(bytes)?);
+        let (expiry, rest_of_entry) = entry.split_first_chunk()?;
+        let (_, identifier) = rest_of_entry.split_first()?;
+        let (_, identifier) = identifier.split_last()?;
+        Some((Entry { expiry, identifier }, rest))
     }
 }
 
-/// Reads `idlen id NUL` at the start of `bytes`; the second value is what lies behind it.
-pub fn identifier(bytes: &[u8]) -> Result<(&[u8], &[u8]), Invalid> {
-    let (length, rest) = bytes.split_first().ok_or(Invalid)?;
-    let (identifier, rest) = rest.split_at_checked(usize::from(*length)).ok_or(Invalid)?;
-    let (nul, rest) = rest.split_first().ok_or(Invalid)?;
-    if *nul != 0 || identifier.is_empty() || identifier.contains(&0) {
-        return Err(Invalid);
-    }
-    Ok((identifier, rest))
+/// The length of the entry at the start of `bytes`, if it is valid and whole.
+pub fn entry_length(bytes: &[u8]) -> Option<usize> {
+    let (head, rest) = bytes.split_first_chunk::<{ EXPIRY + 1 }>()?;
+    let [first, .., a, b, c, d, length] = *head;
+    // Where the first NUL is the identifier has to end.
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    let valid = first < 0x80
+        && u32::from_be_bytes([a, b, c, d]) < 1_000_000_000
+        && end == usize::from(length)
+        && end > 0;
+    if valid { Some(ENTRY_EXTRA + end) } else { None }
 }
 
-/// Counts the entries that `payload` consists of, all of them valid and nothing behind them.
-pub fn count_entries(mut payload: &[u8]) -> Result<usize, Invalid> {
+/// Counts the entries that `payload` consists of; none if one of them is not valid, or anything
+/// lies behind them.
+pub fn count_entries(mut payload: &[u8]) -> usize {
     let mut n = 0;
     while !payload.is_empty() {
-        (_, payload) = Entry::parse(payload)?;
+        let Some(length) = entry_length(payload) else { return 0 };
+        payload = &payload[length..];
         n += 1;
     }
-    Ok(n)
+    n
 }
 
-/// A daemon's word on a request: the first byte of a reply. After 0, yes, comes what was asked
-/// for; an error number stands alone.
-pub fn status(payload: &[u8]) -> Result<Result<&[u8], Errno>, Invalid> {
-    match payload {
-        [0, rest @ ..] => Ok(Ok(rest)),
-        [number] => Ok(Err(Errno::new((*number).into()))),
-        _ => Err(Invalid),
+/// The request for a dump, a whole frame.
+pub const GET_DUMP: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'?'];
+
+/// The request that opens a set dump of that many entries, a whole frame.
+pub fn set_dump(entries: u32) -> [u8; HEADER + 5] {
+    let [a, b, c, d] = entries.to_be_bytes();
+    [0, 0, 0, 5, 0, 0, b'!', a, b, c, d]
+}
+
+/// The most bytes that follow a favourable status.
+pub const EXTRA_MAX: usize = 8;
+
+/// Checks the `have` bytes of a reply that have come, zeros behind them: header, status, and behind a favourable
+/// status `extra` bytes. The result is how many bytes it has in all; of an unfavourable one it is
+/// the daemon's error.
+pub fn reply(bytes: &[u8; STATUS + EXTRA_MAX], have: usize, extra: usize) -> Result<usize, Errno> {
+    let whole = STATUS + extra;
+    if have < HEADER {
+        return Ok(whole);
     }
-}
-
-/// A number at the start of `bytes`; the second value is what lies behind it.
-pub fn number(bytes: &[u8]) -> Result<(u32, &[u8]), Invalid> {
-    let (number, rest) = bytes.split_first_chunk().ok_or(Invalid)?;
-    Ok((u32::from_be_bytes(*number), rest))
+    let [header @ .., status, _, _, _, _, _, _, _, _] = *bytes;
+    let Header { length, descriptors } = Header::new(header);
+    let length = HEADER + length;
+    // A status that has not come yet can be anything.
+    let unfavourable = length == STATUS && (status != 0 || have == HEADER);
+    let favourable = length == whole && status == 0;
+    if descriptors != 0 || have > length || !favourable && !unfavourable {
+        return Err(Errno::PROTO);
+    }
+    if status == 0 { Ok(whole) } else { Err(Errno::new(status.into())) }
 }

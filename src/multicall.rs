@@ -1,169 +1,122 @@
 //! From the name that the program was called by to the applet of that name.
 
 use crate::applets::APPLETS;
-use crate::exit::{Exit, Output, Part, complain};
-use crate::getopt::{Applet, Arguments, Stop};
+use crate::exit::{Exit, Output};
+use crate::fd::Fd;
+use crate::getopt::{Applet, Arguments};
 use crate::sys::vector::Vector;
 use crate::sys::{self, Errno};
 use core::ffi::CStr;
 
 /// What the program is called when it is nobody in particular.
-const SELF: &str = "fdholder";
-
-/// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
-pub fn run(mut arguments: Vector, environment: Vector) -> Exit {
-    let Some(called) = arguments.next() else { return unknown(b"") };
-    let name = called.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let applet = if name == SELF.as_bytes() {
-        let Some(first) = arguments.next() else { return usage() };
-        match first.to_bytes() {
-            b"--help" => return print(help),
-            b"--list" => return print(list),
-            b"--version" => {
-                return print(|out| {
-                    out.put(concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n").as_bytes())
-                });
-            }
-            b"--install" => return install(arguments, called),
-            name => find(name, true).ok_or(name),
-        }
-    } else {
-        find(name, false).ok_or(name)
-    };
-    match applet {
-        Ok(applet) => start(applet, arguments, environment),
-        Err(name) => unknown(name),
-    }
-}
-
-/// Runs an applet, unless its command line asks for help or makes no sense.
-fn start(applet: &'static Applet, arguments: Vector, environment: Vector) -> Exit {
-    match Arguments::parse(applet, arguments, environment) {
-        Ok(mut arguments) => (applet.run)(&mut arguments).err().unwrap_or(Exit::SUCCESS),
-        Err(Stop::Help) => print(|out| out.put(applet.help.as_bytes())),
-        Err(Stop::Usage) => applet.usage(),
-    }
-}
-
-/// The applet of a name, with or without the `s6-` in front; as an argument the `fdholder-` may
-/// be missing as well.
-fn find(name: &[u8], short: bool) -> Option<&'static Applet> {
-    APPLETS.iter().find(|applet| {
-        let full = applet.name.as_bytes();
-        let plain = full.strip_prefix(b"s6-").unwrap_or(full);
-        name == full || name == plain || short && Some(name) == plain.strip_prefix(b"fdholder-")
-    })
-}
-
-/// Prints to standard output.
-fn print(write: impl FnOnce(&mut Output)) -> Exit {
-    let mut out = Output::new(1);
-    write(&mut out);
-    match out.finish() {
-        Ok(()) => Exit::SUCCESS,
-        Err(errno) => {
-            fatal(&[Part::Text("unable to write to standard output: "), Part::Reason(errno)])
-        }
-    }
-}
-
-fn list(out: &mut Output) {
-    for applet in APPLETS {
-        out.put(applet.name.as_bytes());
-        out.put(b"\n");
-    }
-}
+const SELF: &[u8] = b"fdholder";
 
 const USAGE: &str =
     "usage: fdholder [ --list | --help | --version | --install dir | name args... ]";
+const HELP: &str = "
 
-fn help(out: &mut Output) {
-    out.put(USAGE.as_bytes());
-    out.put(b"\n\nRuns the tool called name, or the one whose name it is called by:\n\n");
-    list(out);
-    out.put(b"\n'name --help' explains a tool. --install makes a link in dir for each.\n");
-}
+Runs the tool called name, or the one whose name it is called by:
 
-fn usage() -> Exit {
-    complain(SELF, ": ", &[&[Part::Text(USAGE)]]);
-    Exit::USAGE
-}
+";
+const MORE: &str = "
+'name --help' explains a tool. --install makes a link in dir for each.
+";
+const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 
-fn unknown(name: &[u8]) -> Exit {
-    let parts = [Part::Text("there is no tool of this name: "), Part::Bytes(name)];
-    complain(SELF, ": fatal: ", &[&parts]);
-    Exit::USAGE
-}
-
-fn fatal(parts: &[Part<'_>]) -> Exit {
-    complain(SELF, ": fatal: ", &[parts]);
-    Exit::SYSTEM
-}
-
-/// A path that is put together from pieces.
-struct Path([u8; 4096]);
-
-impl Path {
-    fn join(pieces: &[&[u8]]) -> Option<Path> {
-        let mut path = [0; 4096];
-        let mut rest: &mut [u8] = &mut path;
-        for piece in pieces {
-            let (place, behind) = rest.split_at_mut_checked(piece.len())?;
-            place.copy_from_slice(piece);
-            rest = behind;
+/// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
+pub fn run(mut arguments: Vector, environment: Vector) -> ! {
+    let called = arguments.first_c().unwrap_or_default();
+    arguments.advance();
+    let mut name = called.to_bytes();
+    if let Some(slash) = name.iter().rposition(|byte| *byte == b'/') {
+        name = &name[slash + 1..];
+    }
+    let by_argument = name == SELF;
+    if by_argument {
+        name = arguments.next().unwrap_or_else(|| wrong(USAGE, b""));
+        let is = |option: &str| name == option.as_bytes();
+        let mut out = Output::new(1, SELF);
+        if is("--help") {
+            names(out.text(USAGE).text(HELP)).text(MORE).close(Exit::SUCCESS);
         }
-        // Room for the final NUL.
-        rest.first()?;
-        Some(Path(path))
+        if is("--list") {
+            names(&mut out).close(Exit::SUCCESS);
+        }
+        if is("--version") {
+            out.text(VERSION).close(Exit::SUCCESS);
+        }
+        if is("--install") {
+            install(arguments, called);
+        }
     }
+    for applet in APPLETS {
+        if answers_to(applet, name, by_argument) {
+            sys::exit((applet.run)(&mut Arguments::new(applet, arguments, environment)).0);
+        }
+    }
+    wrong("fatal: there is no tool of this name: ", name)
+}
 
-    fn as_c(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+/// Says what is wrong with the way the program was called.
+fn wrong(what: &str, name: &[u8]) -> ! {
+    Output::message(SELF).text(what).quoted(name).end(Exit::USAGE)
+}
+
+/// Adds the names of all applets, one a line.
+fn names(out: &mut Output) -> &mut Output {
+    for applet in APPLETS {
+        out.put(applet.name()).text("\n");
     }
+    out
+}
+
+/// Whether an applet is meant: by its name, with or without the `s6-` in front; as an argument the
+/// `fdholder-` may be missing as well.
+fn answers_to(applet: &Applet, name: &[u8], by_argument: bool) -> bool {
+    const S6: usize = "s6-".len();
+    const FDHOLDER: usize = "s6-fdholder-".len();
+    let full = applet.name();
+    let missing = full.len().wrapping_sub(name.len());
+    (missing == 0 || missing == S6 || missing == FDHOLDER && by_argument)
+        && full.get(missing..) == Some(name)
 }
 
 /// Makes a link to this very file in a directory, for each applet. A link that is already right
 /// stays; if anything else is in the way, nothing is made at all.
-fn install(mut arguments: Vector, called: &CStr) -> Exit {
-    let Some(directory) = arguments.next() else { return usage() };
-    let mut buffer = [0; 4096];
-    let target = match sys::read_link(c"/proc/self/exe", &mut buffer) {
-        Ok(target) => target,
-        Err(_) if called.to_bytes().starts_with(b"/") => called.to_bytes(),
-        Err(errno) => {
-            let unknown = "unable to find out where this program lies: /proc/self/exe: ";
-            return fatal(&[Part::Text(unknown), Part::Reason(errno)]);
-        }
+fn install(arguments: Vector, called: &CStr) -> ! {
+    let path = arguments.first_c().unwrap_or_else(|| wrong(USAGE, b""));
+    let mut what: &[u8] = b"";
+    if let Err(errno) = make_links(path, called, &mut what) {
+        let mut line = Output::fatal(SELF);
+        line.text("unable to make links in ").quoted(path.to_bytes()).text(": ").put(what);
+        line.reason(errno).end(Exit::SYSTEM);
+    }
+    sys::exit(Exit::SUCCESS.0)
+}
+
+/// Keeps in `what` the file that it is busy with, to be named if that fails.
+fn make_links(path: &CStr, called: &CStr, what: &mut &[u8]) -> Result<(), Errno> {
+    const SELF_LINK: &CStr = c"/proc/self/exe";
+    let (mut buffer, mut found) = ([0; 2048], [0; 2048]);
+    *what = SELF_LINK.to_bytes();
+    let target = match sys::read_link(None, SELF_LINK, &mut buffer) {
+        // Without /proc an absolute name of the program is as good.
+        Err(Errno::NOENT) if called.to_bytes().first() == Some(&b'/') => called,
+        target => target?,
     };
-    let failed = |path: &CStr, errno| {
-        let path = Part::Bytes(path.to_bytes());
-        fatal(&[
-            Part::Text("unable to make a link at "),
-            path,
-            Part::Text(": "),
-            Part::Reason(errno),
-        ])
-    };
-    let Some(target) = Path::join(&[target]) else { return failed(directory, Errno::NAMETOOLONG) };
+    *what = b"the directory";
+    let directory = sys::open_directory(path).map(|number| Fd::own(number as i32))?;
     for check in [true, false] {
         for applet in APPLETS {
-            let pieces = [directory.to_bytes(), b"/", applet.name.as_bytes()];
-            let Some(path) = Path::join(&pieces) else {
-                return failed(directory, Errno::NAMETOOLONG);
-            };
-            let path = path.as_c();
-            let mut buffer = [0; 4096];
-            let problem = match sys::read_link(path, &mut buffer) {
-                Ok(found) if found == target.as_c().to_bytes() => continue,
-                Ok(_) | Err(Errno::INVAL) => Err(Errno::EXIST),
-                Err(Errno::NOENT) if check => Ok(()),
-                Err(Errno::NOENT) => sys::symlink(target.as_c(), path),
-                Err(errno) => Err(errno),
-            };
-            if let Err(errno) = problem {
-                return failed(path, errno);
+            *what = applet.name();
+            match sys::read_link(directory.as_ref(), applet.link, &mut found) {
+                Ok(found) if found == target => {}
+                Ok(_) | Err(Errno::INVAL) => return Err(Errno::EXIST),
+                Err(Errno::NOENT) if check => {}
+                Err(Errno::NOENT) => sys::symlink(target, directory.as_ref(), applet.link)?,
+                Err(errno) => return Err(errno),
             }
         }
     }
-    Exit::SUCCESS
+    Ok(())
 }

@@ -6,85 +6,67 @@
 //! before it, which has been sent by then.
 
 use crate::fd::Batch;
-use crate::message::{ENTRIES_MAX, FRAME_MAX, HEADER, Header};
+use crate::message::{ENTRIES_MAX, ENTRY_MAX, HEADER};
+use crate::socket::{Error, Stream};
 use crate::sys::{Control, hand_out::HandOut};
 
-/// Full frames that a window has room for.
-pub const FRAMES: usize = 5;
 /// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
-pub const DESCRIPTORS: usize = FRAMES * ENTRIES_MAX;
-/// Bytes of a window. Behind the free byte there is room for the reply in front of the frames.
-const BYTES: usize = 1 + 32 + FRAMES * FRAME_MAX;
+pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
+/// Bytes of a window: enough for the largest entries, and were each in a frame of its own.
+const BYTES: usize = 1 + DESCRIPTORS * (HEADER + ENTRY_MAX);
 
 /// A window on a dump: frames and their descriptors.
 ///
-/// Bytes and descriptors come in at the end, are checked frame by frame, and leave at the start.
+/// Bytes and descriptors come in at the end and are checked frame by frame; when all that are here
+/// have been checked they are sent frame by frame.
+///
+/// The positions count from the byte behind the free one: where the next frame to be sent begins,
+/// where what has been checked ends, and where what has been received ends.
 pub struct Window {
     bytes: [u8; BYTES],
-    /// Where the first frame that is still here begins. This and the next two count from the
-    /// byte behind the free one.
-    start: usize,
-    /// Where the bytes end that have been checked.
+    sent: usize,
     checked: usize,
-    /// Where the bytes end that have been received.
     end: usize,
     descriptors: Batch<DESCRIPTORS>,
-    /// How many descriptors belonged to frames that have left.
-    left: usize,
-    /// How many belong to frames that have left or been checked.
-    claimed: usize,
+    /// How many descriptors belong to frames that have been sent.
+    sent_descriptors: usize,
+    /// How many belong to frames that have been checked.
+    checked_descriptors: usize,
     control: Control,
 }
 
 static POOL: HandOut<Window> = HandOut::new(Window {
     bytes: [0; BYTES],
-    start: 0,
+    sent: 0,
     checked: 0,
     end: 0,
     descriptors: Batch::EMPTY,
-    left: 0,
-    claimed: 0,
+    sent_descriptors: 0,
+    checked_descriptors: 0,
     control: Control::EMPTY,
 });
 
 /// The window, for the first who asks: a process makes one transfer.
-pub fn take() -> Option<&'static mut Window> {
+pub fn take() -> &'static mut Window {
     POOL.take()
 }
 
-/// Where bytes and descriptors can be received.
-pub struct Inbox<'a> {
-    /// Takes the bytes.
-    pub bytes: &'a mut [u8],
-    /// Takes the numbers of the descriptors.
-    pub control: &'a mut Control,
-    /// Takes the descriptors themselves.
-    pub descriptors: &'a mut Batch<DESCRIPTORS>,
-}
-
-/// A frame of a set dump, ready to be sent.
-pub struct Outgoing<'a> {
-    /// Header and payload.
-    pub bytes: &'a [u8],
-    /// The descriptors.
-    pub control: &'a Control,
-    /// How many entries it has.
-    pub entries: usize,
-}
-
 impl Window {
-    fn range(&self, from: usize, to: usize) -> &[u8] {
-        self.bytes.get(from + 1..to + 1).unwrap_or_default()
+    /// Closes all descriptors and forgets all bytes.
+    pub fn clear(&mut self) {
+        (self.sent, self.checked, self.end) = (0, 0, 0);
+        (self.sent_descriptors, self.checked_descriptors) = (0, 0);
+        self.descriptors.clear();
     }
 
     /// Received and not yet checked.
     pub fn unchecked(&self) -> &[u8] {
-        self.range(self.checked, self.end)
+        &self.bytes[1 + self.checked..1 + self.end]
     }
 
     /// Descriptors that came with bytes that are not yet checked.
-    pub fn unclaimed(&self) -> usize {
-        self.descriptors.len() - self.claimed
+    pub fn unchecked_descriptors(&self) -> usize {
+        self.descriptors.len() - self.checked_descriptors
     }
 
     /// How many descriptors the window holds.
@@ -92,74 +74,36 @@ impl Window {
         self.descriptors.len()
     }
 
-    /// Whether there are checked frames in it.
-    pub fn has_frames(&self) -> bool {
-        self.start < self.checked
-    }
-
-    /// Free bytes behind what was received.
-    pub fn space(&self) -> usize {
-        BYTES - 1 - self.end
-    }
-
-    /// The place for up to `limit` more bytes and what comes with them.
-    pub fn inbox(&mut self, limit: usize) -> Inbox<'_> {
-        let free = self.bytes.get_mut(self.end + 1..).unwrap_or_default();
+    /// Receives one or more bytes, `limit` at the most, and the descriptors that come with them.
+    pub fn receive(&mut self, stream: &mut Stream, limit: usize) -> Result<(), Error> {
+        let free = &mut self.bytes[1 + self.end..];
         let length = free.len().min(limit);
-        Inbox {
-            bytes: free.get_mut(..length).unwrap_or_default(),
-            control: &mut self.control,
-            descriptors: &mut self.descriptors,
-        }
-    }
-
-    /// That many bytes were put into the inbox.
-    pub fn received(&mut self, bytes: usize) {
-        self.end += bytes;
-    }
-
-    /// The first `bytes` that were not checked are no frame of the dump, and done with.
-    pub fn pass(&mut self, bytes: usize) {
-        self.checked += bytes;
-        self.start = self.checked;
+        let place = &mut free[..length];
+        let received = stream.receive(place, Some(&mut self.control));
+        let room = self.descriptors.take_over(self.control.take());
+        self.end += received?;
+        if room { Ok(()) } else { Err(Error::INVALID) }
     }
 
     /// The first `bytes` that were not checked are a valid frame, with that many descriptors.
     pub fn claim(&mut self, bytes: usize, descriptors: usize) {
         self.checked += bytes;
-        self.claimed += descriptors;
+        self.checked_descriptors += descriptors;
     }
 
-    /// The next checked frame, which leaves, as a frame of a set dump.
-    pub fn outgoing(&mut self) -> Option<Outgoing<'_>> {
-        let frame = self.range(self.start, self.checked);
-        let Header { length, descriptors } = Header::parse(frame)?;
-        let head = Header { length: length + 1, descriptors };
-        let bytes = self.bytes.get_mut(self.start..self.start + HEADER + 1 + length)?;
-        bytes.first_chunk_mut::<HEADER>()?.copy_from_slice(&head.bytes());
-        *bytes.get_mut(HEADER)? = b'.';
-        self.start += HEADER + length;
-        self.control.set(self.descriptors.numbers(self.left, descriptors));
-        self.left += descriptors;
-        Some(Outgoing { bytes, control: &self.control, entries: descriptors })
-    }
-
-    /// Closes all descriptors and forgets all bytes.
-    pub fn clear(&mut self) {
-        (self.start, self.checked, self.end) = (0, 0, 0);
-        (self.left, self.claimed) = (self.descriptors.len(), self.descriptors.len());
-        self.recycle();
-    }
-
-    /// Closes the descriptors of the frames that have left and moves what remains to the start.
-    pub fn recycle(&mut self) {
-        self.descriptors.drop_first(self.left);
-        self.claimed -= self.left;
-        self.left = 0;
-        let from = self.start;
-        self.bytes.copy_within(from + 1..self.end + 1, 1);
-        self.end -= from;
-        self.checked -= from;
-        self.start = 0;
+    /// The next checked frame, as a frame of a set dump, with its descriptors and how many
+    /// entries it has.
+    pub fn next(&mut self) -> Option<(&[u8], &Control, usize)> {
+        let place = &mut self.bytes[self.sent..1 + self.checked];
+        let [_, a, b, c, d, e, f] = *place.first_chunk()?;
+        let length = u32::from_be_bytes([a, b, c, d]) + 1;
+        let descriptors = usize::from(u16::from_be_bytes([e, f]));
+        *place.first_chunk_mut()? = length.to_be_bytes();
+        place[4..HEADER + 1].copy_from_slice(&[e, f, b'.']);
+        let length = length as usize;
+        self.control.set(self.descriptors.numbers(self.sent_descriptors, descriptors));
+        self.sent_descriptors += descriptors;
+        self.sent += HEADER + length - 1;
+        Some((&place[..HEADER + length], &self.control, descriptors))
     }
 }

@@ -1,192 +1,184 @@
 //! Unix stream sockets: bytes and descriptors in and out, within a deadline.
 
 use crate::deadline::Deadline;
-use crate::exit::Exit;
-use crate::exit::Part::{self, Number, Reason, Text};
-use crate::fd::{Fd, make_room};
-use crate::message::Invalid;
-use crate::pool::Inbox;
-use crate::sys::{self, Control, Errno, Poll};
+use crate::exit::{Exit, Output};
+use crate::fd::{self, Fd};
+use crate::sys::{self, Control, Errno, Message, Poll};
+use core::num::NonZeroUsize;
 
-/// Why talking to a daemon failed.
+/// Why talking to a daemon failed: an error number, and whose. In one word, so that a result that
+/// carries it travels in registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Error {
-    /// There was no connecting to it.
-    Unreachable(Errno),
-    /// A system call failed here.
-    Local(Errno),
-    /// The daemon answered with this error.
-    Denied(Errno),
-    /// The daemon hung up on the first request: it has no rule that allows this user to connect,
-    /// or other reasons.
-    Refused,
-    /// The daemon hung up later.
-    Closed,
-    /// The daemon sent what the protocol does not allow.
-    Invalid,
-    /// The deadline has passed.
-    Timeout,
-    /// Descriptors were lost on their way, because the open-file limit left no room for them.
-    Truncated,
-    /// The same, and what the limit is, and what it would have to be.
-    Limit {
-        /// The limit in force, which is the hard one.
-        limit: usize,
-        /// The lowest that would do.
-        needed: usize,
-    },
-}
+pub struct Error(NonZeroUsize);
 
 impl Error {
-    /// The exit code and the words for a message: `: ` and the reason. What the daemon is to
-    /// blame for exits with `blame`; a denial for lack of permission names the `right`, an
-    /// environment variable in the daemon's rules, that this user lacks.
-    pub fn explain(self, blame: Exit, right: &'static str) -> (Exit, [Part<'static>; 5]) {
-        let text = |text| [Text(": "), Text(text), Text(""), Text(""), Text("")];
-        let reason = |errno| [Text(": "), Reason(errno), Text(""), Text(""), Text("")];
+    /// Beyond the numbers that a daemon can answer with.
+    const HUNG_UP: usize = 256;
+    /// Added where there was no connecting to the daemon.
+    const UNREACHABLE: usize = 1 << 10;
+    /// Added where the daemon is to blame.
+    const FAILED: usize = 1 << 11;
+
+    /// The daemon did not follow the protocol.
+    pub const INVALID: Error = Error::failed(Errno::PROTO);
+    /// The daemon hung up before it said anything: it has no rule that allows this user to
+    /// connect, or other reasons.
+    pub const REFUSED: Error = Error::new(Error::FAILED + Error::HUNG_UP);
+    /// The daemon hung up later.
+    pub const CLOSED: Error = Error::new(Error::FAILED + Error::HUNG_UP + 1);
+    /// Descriptors were lost: there was no room for them.
+    pub const CROWDED: Error = Error::local(Errno::MFILE);
+
+    const fn new(number: usize) -> Error {
+        match NonZeroUsize::new(number) {
+            Some(number) => Error(number),
+            None => Error(NonZeroUsize::MAX),
+        }
+    }
+
+    /// A system call failed here.
+    pub const fn local(errno: Errno) -> Error {
+        Error::new(errno.number())
+    }
+
+    /// There was no connecting to the daemon.
+    pub const fn unreachable(errno: Errno) -> Error {
+        Error::new(errno.number() | Error::UNREACHABLE)
+    }
+
+    /// The daemon is to blame: it answered with this error, or did not follow the protocol
+    /// (`EPROTO`), or took longer than the deadline (`ETIMEDOUT`).
+    pub const fn failed(errno: Errno) -> Error {
+        Error::new(errno.number() | Error::FAILED)
+    }
+
+    /// Whether there was no connecting to the daemon.
+    pub fn is_unreachable(self) -> bool {
+        self.0.get() & Error::UNREACHABLE != 0
+    }
+
+    /// Adds the reason to a message. To a denial for lack of permission belongs the `right`, an
+    /// environment variable in the daemon's rules, that this user lacks. The result is the exit
+    /// code, `blame` if it is the daemon that failed.
+    pub fn explain(self, line: &mut Output, right: &str, blame: Exit) -> Exit {
         match self {
-            Error::Unreachable(errno) | Error::Local(errno) => (Exit::SYSTEM, reason(errno)),
-            Error::Denied(Errno::PERM) => {
-                let missing = [Text(" (the right "), Text(right), Text(" is missing)")];
-                let [a, b, c] = missing;
-                (blame, [Text(": "), Reason(Errno::PERM), a, b, c])
+            Error::REFUSED => {
+                line.text(": connection closed without an answer: is this user allowed to connect?")
             }
-            Error::Denied(errno) => (blame, reason(errno)),
-            Error::Refused => (
-                blame,
-                text("connection closed without an answer: is this user allowed to connect?"),
-            ),
-            Error::Closed => (blame, text("connection closed")),
-            Error::Invalid => (blame, reason(Errno::PROTO)),
-            Error::Timeout => (blame, reason(Errno::TIMEDOUT)),
-            Error::Truncated => (Exit::SYSTEM, reason(Errno::MFILE)),
-            Error::Limit { limit, needed } => {
-                let [a, b] = [Text(": the open-file limit is "), Number(limit)];
-                let [c, d] = [Text(", but has to be "), Number(needed)];
-                (Exit::SYSTEM, [a, b, c, d, Text(" at least")])
-            }
+            Error::CLOSED => line.text(": connection closed"),
+            _ => line.reason(Errno::new(self.0.get() & 255)),
+        };
+        if self == Error::failed(Errno::PERM) {
+            line.text(" (the right ").text(right).text(" is missing)");
         }
+        if self.0.get() & Error::FAILED == 0 { Exit::SYSTEM } else { blame }
     }
-}
-
-impl From<Invalid> for Error {
-    fn from(_: Invalid) -> Error {
-        Error::Invalid
-    }
-}
-
-impl From<Errno> for Error {
-    fn from(errno: Errno) -> Error {
-        match errno {
-            Errno::PIPE | Errno::CONNRESET => Error::Closed,
-            Errno::TIMEDOUT => Error::Timeout,
-            other => Error::Local(other),
-        }
-    }
-}
-
-/// A connection to a daemon.
-pub struct Stream<'d> {
-    fd: Fd,
-    deadline: &'d mut Deadline,
 }
 
 /// A socket that is not standard input, output or error. The lowest free number is always the
 /// one taken: where one of those is closed, an unconnected socket stays there for good, so that
 /// no message is written into a connection or into a descriptor received later.
 fn socket(wait: bool) -> Result<Fd, Errno> {
-    let mut raised = false;
     loop {
         match sys::socket(wait) {
             Ok(0..=2) => {}
-            Ok(number) => return Fd::own(number).ok_or(Errno::BADF),
-            Err(Errno::MFILE) if !raised => {
-                make_room(1);
-                raised = true;
-            }
-            Err(errno) => return Err(errno),
+            Err(Errno::MFILE) if fd::raise_limit() => {}
+            number => return number.and_then(|number| Fd::own(number as i32).ok_or(Errno::BADF)),
         }
     }
 }
 
-/// Connects to the daemon at `path` if that can be had without waiting.
-pub fn connect_at_once(path: &[u8]) -> Option<Fd> {
-    let fd = socket(false).ok()?;
-    sys::connect(fd.number(), path).ok()?;
-    Some(fd)
+/// A connection to a daemon, to be made or made.
+pub struct Stream {
+    fd: Option<Fd>,
+    deadline: Deadline,
+    connected: bool,
+    /// Whether the daemon has said anything.
+    heard: bool,
 }
 
-impl<'d> Stream<'d> {
+impl Stream {
+    /// Not connected yet.
+    pub fn new(deadline: Deadline) -> Stream {
+        Stream { fd: None, deadline, connected: false, heard: false }
+    }
+
+    /// Connects to the daemon at `path`, if that has not been tried and can be had without
+    /// waiting. What comes of it counts only when [`Stream::connect`] is called; how many
+    /// descriptors that will need is the result.
+    pub fn try_connect(&mut self, path: &[u8]) -> usize {
+        if self.fd.is_none() {
+            self.fd = socket(false).ok();
+            self.connected = sys::connect(self.number(), path).is_ok();
+        }
+        self.fd.is_none().into()
+    }
+
     /// Connects to the daemon at `path`, waiting for a place in its backlog.
-    pub fn connect(path: &[u8], deadline: &'d mut Deadline) -> Result<Stream<'d>, Errno> {
-        let fd = socket(true)?;
-        deadline.connect(&fd, path)?;
-        Ok(Stream { fd, deadline })
+    pub fn connect(&mut self, path: &[u8]) -> Result<(), Error> {
+        self.connect_socket(path).map_err(Error::unreachable)
     }
 
-    /// Goes on with the connection that [`connect_at_once`] made.
-    pub fn adopt(fd: Fd, deadline: &'d mut Deadline) -> Result<Stream<'d>, Errno> {
-        if deadline.is_never() {
-            sys::set_blocking(fd.number())?;
+    fn connect_socket(&mut self, path: &[u8]) -> Result<(), Errno> {
+        let wait = self.deadline.is_never();
+        if self.fd.is_none() {
+            self.fd = Some(socket(wait)?);
+        } else if wait {
+            sys::set_blocking(self.number())?;
         }
-        Ok(Stream { fd, deadline })
-    }
-
-    /// Does a call that would rather not wait until it need not, or lets it wait if there is no
-    /// deadline.
-    fn when_ready<T>(
-        &mut self,
-        events: i16,
-        mut call: impl FnMut(i32, bool) -> Result<T, Errno>,
-    ) -> Result<T, Error> {
-        loop {
-            match call(self.fd.number(), self.deadline.is_never()) {
-                Err(Errno::AGAIN) => self.deadline.wait(&self.fd, events)?,
-                done => return Ok(done?),
+        while !self.connected {
+            match sys::connect(self.number(), path) {
+                // Nothing tells when there is a place in the backlog, only trying again does.
+                Err(Errno::AGAIN) => self.deadline.pause()?,
+                Err(errno) => return Err(errno),
+                Ok(()) => self.connected = true,
             }
         }
+        Ok(())
+    }
+
+    /// Hangs up. The deadline keeps what is left of it.
+    pub fn hang_up(&mut self) {
+        *self = Stream::new(self.deadline);
+    }
+
+    fn number(&self) -> i32 {
+        self.fd.as_ref().map_or(-1, Fd::number)
     }
 
     /// Sends all of `bytes`, and with the first of them the descriptors in `control`.
-    pub fn send(&mut self, mut bytes: &[u8], control: Option<&Control>) -> Result<(), Error> {
-        let mut control = control;
-        while !bytes.is_empty() {
-            let sent =
-                self.when_ready(Poll::OUT, |fd, wait| sys::send(fd, bytes, control, wait))?;
-            bytes = bytes.get(sent..).unwrap_or_default();
-            control = None;
+    pub fn send(&mut self, bytes: &[u8], control: Option<&Control>) -> Result<(), Error> {
+        let mut message = Message::outgoing(bytes, control);
+        while message.remaining() > 0 {
+            self.exchange(&mut message, Poll::OUT)?;
         }
         Ok(())
     }
 
-    /// Receives one or more bytes and what comes with them, and says how many bytes.
-    pub fn receive(&mut self, inbox: Inbox<'_>) -> Result<usize, Error> {
-        let Inbox { bytes, control, descriptors } = inbox;
-        let received = self
-            .when_ready(Poll::IN, |fd, wait| sys::receive(fd, bytes, Some(&mut *control), wait))?;
-        let mut kept = true;
-        for number in control.take() {
-            kept &= Fd::own(*number).is_some_and(|fd| descriptors.push(fd));
-        }
-        match received.bytes {
-            _ if received.truncated => Err(Error::Truncated),
-            _ if !kept => Err(Error::Invalid),
-            0 => Err(Error::Closed),
-            n => Ok(n),
-        }
+    /// Receives one or more bytes, at most as many as `bytes` holds, and says how many.
+    /// Descriptors that come with them are in `control` afterwards, even if the result is an
+    /// error.
+    pub fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        control: Option<&mut Control>,
+    ) -> Result<usize, Error> {
+        let received = self.exchange(&mut Message::incoming(bytes, control), Poll::IN)?;
+        self.heard = true;
+        Ok(received)
     }
 
-    /// Receives exactly `bytes`, with which no descriptors are due.
-    pub fn receive_exactly(&mut self, mut bytes: &mut [u8]) -> Result<(), Error> {
-        while !bytes.is_empty() {
-            let received =
-                self.when_ready(Poll::IN, |fd, wait| sys::receive(fd, bytes, None, wait))?;
-            match received.bytes {
-                _ if received.truncated => return Err(Error::Invalid),
-                0 => return Err(Error::Closed),
-                n => bytes = bytes.get_mut(n..).unwrap_or_default(),
+    /// Sends or receives some bytes, one at the least.
+    fn exchange(&mut self, message: &mut Message, events: i16) -> Result<usize, Error> {
+        let hung_up = if self.heard { Error::CLOSED } else { Error::REFUSED };
+        loop {
+            match message.exchange(self.number(), self.deadline.is_never()) {
+                Ok(0) | Err(Errno::PIPE | Errno::CONNRESET) => return Err(hung_up),
+                Err(Errno::AGAIN) => {
+                    self.deadline.wait(self.number(), events).map_err(Error::failed)?;
+                }
+                done => return done.map_err(Error::local),
             }
         }
-        Ok(())
     }
 }

@@ -1,119 +1,121 @@
 //! `s6-fdholder-transferdump`: everything that one daemon holds, into another.
 
 use crate::applets::options::transferdump as option;
-use crate::client::{Dump, Session};
+use crate::client::{Delivery, Dump};
 use crate::deadline::Deadline;
-use crate::exit::Part::{self, Bytes, Number, Text};
-use crate::exit::{Exit, Outcome};
-use crate::fd::Fd;
+use crate::exit::{Exit, Output};
 use crate::getopt::{Arguments, decimal};
-use crate::pool::{self, Window};
-use crate::socket::{Error, connect_at_once};
+use crate::pool;
+use crate::socket::Error;
+use crate::sys;
 
-/// One of the two daemons, and what is said of it when it fails.
+pub fn run(arguments: &mut Arguments) -> Exit {
+    let (mut from, mut to) = (0, 0);
+    let applet = arguments.applet;
+    arguments.options(|letter, value| {
+        if letter == option::TIMEOUT {
+            (from, to) = timeouts(value).unwrap_or_else(|| applet.usage());
+        }
+    });
+    let mut transfer = Transfer {
+        name: applet.name(),
+        pathfrom: arguments.operand(),
+        pathto: arguments.operand(),
+        dump: Dump::new(Deadline::from_milliseconds(from)),
+        delivery: Delivery::new(Deadline::from_milliseconds(to)),
+    };
+    if let Err((side, error)) = transfer.run() {
+        transfer.explain(side, error);
+    }
+    // The process ends, and the kernel closes everything at once.
+    core::mem::forget(transfer);
+    Exit::SUCCESS
+}
+
+/// One of the two daemons: what is said of it when it fails, and the exit code then.
 struct Side {
-    path: &'static [u8],
     connect: &'static str,
     transfer: &'static str,
     right: &'static str,
     exit: Exit,
 }
 
-pub fn run(arguments: &mut Arguments) -> Outcome {
-    let timeouts = timeouts(arguments.value(option::TIMEOUT).unwrap_or(b":"));
-    let (mut from, mut to) = timeouts.ok_or_else(|| arguments.usage())?;
-    let source = Side {
-        path: arguments.operand(),
-        connect: "connect to a source",
-        transfer: "get dump from the source",
-        right: "S6_FDHOLDER_GETDUMP",
-        exit: Exit::DENIED,
-    };
-    let destination = Side {
-        path: arguments.operand(),
-        connect: "connect to a destination",
-        transfer: "set dump in the destination",
-        right: "S6_FDHOLDER_SETDUMP",
-        exit: Exit::DESTINATION,
-    };
-    let source_failed = |error| source.failed(arguments, error, &[]);
-    let destination_failed = |error| destination.failed(arguments, error, &[]);
-    let window = pool::take().ok_or(Exit::SYSTEM)?;
+static SOURCE: Side = Side {
+    connect: "connect to a source",
+    transfer: "get dump from the source",
+    right: "S6_FDHOLDER_GETDUMP",
+    exit: Exit::DENIED,
+};
 
-    let (mut early, mut careful) = (None, false);
-    let mut dump = loop {
-        match get(window, source.path, &mut from, careful, &mut early, destination.path) {
-            // Not even one frame had room. Asking again costs the source nothing.
-            Err(Error::Truncated) if !careful => careful = true,
-            result => break result.map_err(source_failed)?,
-        }
-    };
-    let session = Session::connect(early, destination.path, &mut to).map_err(destination_failed)?;
-    if dump.total() == 0 {
-        return Ok(());
-    }
-    let mut delivery = session.set_dump(dump.total()).map_err(destination_failed)?;
-    loop {
-        let sent = delivery.send(window).map_err(|error| (&destination, error));
-        if sent.is_ok() && dump.is_complete() {
+static DESTINATION: Side = Side {
+    connect: "connect to a destination",
+    transfer: "set dump in the destination",
+    right: "S6_FDHOLDER_SETDUMP",
+    exit: Exit::DESTINATION,
+};
+
+struct Transfer {
+    name: &'static [u8],
+    pathfrom: &'static [u8],
+    pathto: &'static [u8],
+    dump: Dump,
+    delivery: Delivery,
+}
+
+impl Transfer {
+    /// Copies everything. The error comes with the side that is to blame.
+    ///
+    /// The destination can be connected to while the source answers. It is not asked anything
+    /// before all that there is room for has been received and checked.
+    fn run(&mut self) -> Result<(), (&'static Side, Error)> {
+        let Transfer { pathfrom, pathto, dump, delivery, .. } = self;
+        let source = |error| (&SOURCE, error);
+        let destination = |error| (&DESTINATION, error);
+        let window = pool::take();
+        dump.get(pathfrom, window, || delivery.destination().try_connect(pathto)).map_err(source)?;
+        delivery.destination().connect(pathto).map_err(destination)?;
+        if dump.total() == 0 {
             return Ok(());
         }
-        let next = sent.and_then(|()| dump.fill(window).map_err(|error| (&source, error)));
-        if let Err((side, error)) = next {
-            let reached = [
-                Text("; "),
-                Number(delivery.acknowledged()),
-                Text(" of "),
-                Number(dump.total()),
-                Text(" descriptors reached the destination, the source still holds all"),
-            ];
-            return Err(side.failed(arguments, error, &reached));
+        delivery.begin(dump.total()).map_err(destination)?;
+        loop {
+            delivery.send(window).map_err(destination)?;
+            if dump.is_complete() {
+                return Ok(());
+            }
+            dump.fill(window).map_err(source)?;
         }
     }
-}
 
-impl Side {
-    /// Says what failed here, why, and how far it went.
-    fn failed(&self, arguments: &Arguments, error: Error, reached: &[Part<'_>]) -> Exit {
-        let reached_connection = !matches!(error, Error::Unreachable(_));
-        let doing = if reached_connection { self.transfer } else { self.connect };
-        let what = [Text("unable to "), Text(doing), Text(" fd-holder daemon at "), Bytes(self.path)];
-        let (exit, reason) = error.explain(self.exit, self.right);
-        arguments.fatal(exit, &[&what, &reason, reached])
+    /// Says what failed, why, and how far it went.
+    fn explain(&self, side: &Side, error: Error) -> ! {
+        let mut line = Output::fatal(self.name);
+        let doing = if error.is_unreachable() { side.connect } else { side.transfer };
+        let path = if side.exit == SOURCE.exit { self.pathfrom } else { self.pathto };
+        line.text("unable to ").text(doing).text(" fd-holder daemon at ").quoted(path);
+        let exit = error.explain(&mut line, side.right, side.exit);
+        if error == Error::CROWDED {
+            line.text(": the open-file limit is ").number(sys::open_file_limit().soft as u32);
+            line.text(", but has to be ").number(self.dump.limit() as u32).text(" at least");
+        }
+        if self.delivery.has_begun() {
+            line.text("; ").number(self.delivery.acknowledged() as u32);
+            line.text(" of ").number(self.dump.total() as u32);
+            line.text(" descriptors reached the destination, the source still holds all");
+        }
+        line.end(exit)
     }
 }
 
-/// Asks the source for its dump and receives as much of it as there is room for: all of it, unless
-/// it is very large.
-///
-/// While the source answers, the destination can be connected to, if that needs no waiting. What
-/// comes of it counts only when its turn comes: a source that denies is what to report.
-fn get<'d>(
-    window: &mut Window,
-    pathfrom: &[u8],
-    from: &'d mut Deadline,
-    careful: bool,
-    early: &mut Option<Fd>,
-    pathto: &[u8],
-) -> Result<Dump<'d>, Error> {
-    window.clear();
-    let mut session = Session::connect(None, pathfrom, from)?;
-    session.ask_for_dump()?;
-    *early = early.take().or_else(|| connect_at_once(pathto));
-    let mut dump = session.dump(window, careful)?;
-    dump.fill(window)?;
-    Ok(dump)
-}
-
-/// The deadlines of both sides, out of `timeoutfrom:timeoutto`. Either number may be missing, and
-/// the second one together with the colon.
-fn timeouts(value: &[u8]) -> Option<(Deadline, Deadline)> {
-    if value.is_empty() {
-        return None;
-    }
-    let milliseconds = |digits: &[u8]| if digits.is_empty() { Some(0) } else { decimal(digits) };
-    let mut numbers = value.splitn(2, |byte| *byte == b':');
-    let from = milliseconds(numbers.next()?)?;
-    let to = milliseconds(numbers.next().unwrap_or_default())?;
-    Some((Deadline::from_milliseconds(from), Deadline::from_milliseconds(to)))
+/// The milliseconds for both sides, out of `timeoutfrom:timeoutto`. Either number may be missing,
+/// and the second one together with the colon.
+fn timeouts(value: &[u8]) -> Option<(u32, u32)> {
+    let colon = value.iter().position(|byte| *byte == b':');
+    let (from, to) = value.split_at(colon.unwrap_or(value.len()));
+    let milliseconds = |digits: &[u8]| match digits {
+        [] if colon.is_some() => Some(0),
+        _ => decimal(digits),
+    };
+    let to = if to.is_empty() { 0 } else { milliseconds(&to[1..])? };
+    Some((milliseconds(from)?, to))
 }

@@ -22,33 +22,17 @@ macro_rules! start {
     };
 }
 
-/// A system call of up to three arguments.
+/// A system call of up to five arguments.
 ///
 /// # Safety
 /// The arguments must be what the call numbered `number` expects.
 #[inline(always)]
-pub unsafe fn syscall3(number: usize, a: usize, b: usize, c: usize) -> isize {
+pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
     let result;
     // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b,
-            in("x2") c, options(nostack));
-    }
-    result
-}
-
-/// A system call of up to six arguments.
-///
-/// # Safety
-/// The arguments must be what the call numbered `number` expects.
-#[inline(always)]
-pub unsafe fn syscall6(number: usize, arguments: [usize; 6]) -> isize {
-    let [a, b, c, d, e, f] = arguments;
-    let result;
-    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
-    unsafe {
-        asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b,
-            in("x2") c, in("x3") d, in("x4") e, in("x5") f, options(nostack));
+            in("x2") c, in("x3") d, in("x4") e, options(nostack));
     }
     result
 }

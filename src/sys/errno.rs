@@ -1,16 +1,17 @@
 //! Error numbers of the kernel, and what the C library calls them.
 
-use core::num::NonZeroU16;
+use core::num::NonZeroUsize;
 
-/// An error number: the kernel's, and on the wire a daemon's.
+/// An error number: the kernel's, and on the wire a daemon's. As wide as a register: a result of
+/// either a number or an error then travels in two of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Errno(NonZeroU16);
+pub struct Errno(NonZeroUsize);
 
 /// Gives the numbers that the code asks for a name, and those that a user may see a text.
 macro_rules! errnos {
     ($($name:ident = $number:ident, $text:literal;)*) => {
         impl Errno {
-            $(#[doc = $text] pub const $name: Errno = Errno::new(libc::$number as u16);)*
+            $(#[doc = $text] pub const $name: Errno = Errno::new(libc::$number as usize);)*
         }
 
         /// Number and text of each.
@@ -88,24 +89,30 @@ const fn pack() -> [u8; PACKED] {
 impl Errno {
     /// The error of that number. There is none numbered 0, and a bad number is no reason to
     /// stop: it counts as `EINVAL`.
-    pub const fn new(number: u16) -> Errno {
-        match NonZeroU16::new(number) {
+    pub const fn new(number: usize) -> Errno {
+        match NonZeroUsize::new(number) {
             Some(number) => Errno(number),
-            None => Errno(NonZeroU16::MIN.saturating_add(libc::EINVAL as u16 - 1)),
+            None => Errno(NonZeroUsize::MIN.saturating_add(libc::EINVAL as usize - 1)),
         }
     }
 
     /// The number.
-    pub fn number(self) -> u16 {
+    pub const fn number(self) -> usize {
         self.0.get()
     }
 
-    /// The text that the C library has for it, of those that these tools can meet.
-    pub fn text(self) -> Option<&'static [u8]> {
-        TEXTS
-            .split(|byte| *byte == 0)
-            .filter_map(|entry| entry.split_first())
-            .find(|(number, _)| u16::from(**number) == self.number())
-            .map(|(_, text)| text)
+    /// Hands out, byte by byte, the text that the C library has for it; nothing for an error that
+    /// these tools cannot meet.
+    pub fn text(self, mut put: impl FnMut(u8)) {
+        let mut at_number = true;
+        let mut found = false;
+        for &byte in &TEXTS {
+            if at_number {
+                found = usize::from(byte) == self.number();
+            } else if found && byte != 0 {
+                put(byte);
+            }
+            at_number = byte == 0;
+        }
     }
 }

@@ -12,7 +12,7 @@ fdholder::start!(begin);
 unsafe extern "C" fn begin(stack: *const usize) -> ! {
     // SAFETY: `stack` is the initial stack pointer, and the strings live as long as the process.
     let (arguments, environment) = unsafe { Vector::from_stack(stack) };
-    sys::exit(super::main(arguments, environment))
+    fdholder::multicall::run(arguments, environment)
 }
 
 /// Release code has no panics left in it; should one come back, the supervisor sees a crash.

@@ -31,7 +31,7 @@ impl Vector {
     }
 
     /// The first string, if there is one.
-    pub fn first(self) -> Option<&'static CStr> {
+    pub fn first_c(self) -> Option<&'static CStr> {
         // SAFETY: there always is a first element, NULL or a string that lives for ever.
         unsafe {
             let string = *self.0;
@@ -39,13 +39,18 @@ impl Vector {
         }
     }
 
-    /// The vector without its first string; of an empty one, itself.
-    #[must_use]
-    pub fn rest(self) -> Vector {
-        match self.first() {
-            // SAFETY: a string is followed by another element or by NULL.
-            Some(_) => Vector(unsafe { self.0.add(1) }),
-            None => self,
+    /// The bytes of the first string, if there is one.
+    pub fn first(self) -> Option<&'static [u8]> {
+        self.first_c().map(CStr::to_bytes)
+    }
+
+    /// Leaves the first string out, if there is one.
+    pub fn advance(&mut self) {
+        // SAFETY: there always is a first element; unless it is NULL there is another one.
+        unsafe {
+            if !(*self.0).is_null() {
+                self.0 = self.0.add(1);
+            }
         }
     }
 
@@ -61,11 +66,11 @@ impl Vector {
 }
 
 impl Iterator for Vector {
-    type Item = &'static CStr;
+    type Item = &'static [u8];
 
-    fn next(&mut self) -> Option<&'static CStr> {
+    fn next(&mut self) -> Option<&'static [u8]> {
         let first = self.first();
-        *self = self.rest();
+        self.advance();
         first
     }
 }

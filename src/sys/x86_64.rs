@@ -24,34 +24,18 @@ macro_rules! start {
     };
 }
 
-/// A system call of up to three arguments.
+/// A system call of up to five arguments.
 ///
 /// # Safety
 /// The arguments must be what the call numbered `number` expects.
 #[inline(always)]
-pub unsafe fn syscall3(number: usize, a: usize, b: usize, c: usize) -> isize {
+pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
     let result;
     // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
     unsafe {
         asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b,
-            in("rdx") c, lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    result
-}
-
-/// A system call of up to six arguments.
-///
-/// # Safety
-/// The arguments must be what the call numbered `number` expects.
-#[inline(always)]
-pub unsafe fn syscall6(number: usize, arguments: [usize; 6]) -> isize {
-    let [a, b, c, d, e, f] = arguments;
-    let result;
-    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
-    unsafe {
-        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b,
-            in("rdx") c, in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _,
-            lateout("r11") _, options(nostack));
+            in("rdx") c, in("r10") d, in("r8") e, lateout("rcx") _, lateout("r11") _,
+            options(nostack));
     }
     result
 }

@@ -1,8 +1,12 @@
 //! What the tests share: the program under test, and ways to talk to it and to daemons.
 
+pub mod daemon;
 pub mod tool;
 pub mod wire;
 
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -10,7 +14,12 @@ use std::sync::OnceLock;
 /// The program as it is shipped: the release build, made now if it is not up to date.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build(&[], "target"))
+    PROGRAM.get_or_init(|| {
+        // An ordinary user may have no more descriptors on their way than a process may open, in
+        // all tests together.
+        make_room();
+        build(&[], "target")
+    })
 }
 
 /// Builds the release program with the given arguments to cargo, below the folder `target` of
@@ -25,4 +34,16 @@ pub fn build(arguments: &[&str], target: &str) -> PathBuf {
         assert!(status.success(), "cargo build --release {arguments:?}: {status}");
     }
     root.join(target).join("release/fdholder")
+}
+
+/// Raises this process's limit on open files as far as it can be, and says how far that is.
+pub fn make_room() -> usize {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    maximum.map_or(usize::MAX, |limit| limit as usize)
+}
+
+/// A file in memory, with an inode of its own.
+pub fn memfd() -> OwnedFd {
+    memfd_create("fdholder-test", MemfdFlags::CLOEXEC).unwrap()
 }

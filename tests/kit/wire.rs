@@ -5,6 +5,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+use std::borrow::Borrow;
 use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,6 +18,10 @@ pub const FRAME_ENTRIES: usize = 253;
 
 /// `EAGAIN`, the answer of a set dump that wants more.
 const AGAIN: i32 = 11;
+
+/// What makes something a daemon holds the same thing elsewhere: its identifier, its expiry, and
+/// the device and inode of its descriptor.
+pub type Identity = (Vec<u8>, [u8; 12], (u64, u64));
 
 /// Something a daemon holds.
 #[derive(Debug)]
@@ -36,8 +41,8 @@ impl Held {
         Held { id: id.as_ref().to_vec(), expiry, fd }
     }
 
-    /// What makes it the same thing elsewhere: identifier, expiry, device and inode.
-    pub fn identity(&self) -> (Vec<u8>, [u8; 12], (u64, u64)) {
+    /// What makes it the same thing elsewhere.
+    pub fn identity(&self) -> Identity {
         (self.id.clone(), self.expiry, inode(&self.fd))
     }
 }
@@ -49,7 +54,7 @@ pub fn inode(fd: impl AsFd) -> (u64, u64) {
 }
 
 /// The identities of all, sorted.
-pub fn identities(all: &[Held]) -> Vec<(Vec<u8>, [u8; 12], (u64, u64))> {
+pub fn identities(all: &[Held]) -> Vec<Identity> {
     let mut list: Vec<_> = all.iter().map(Held::identity).collect();
     list.sort();
     list
@@ -160,37 +165,86 @@ pub fn entries(mut payload: &[u8], fds: Vec<OwnedFd>) -> Vec<Held> {
 
 /// Asks the daemon at `path` for all that it holds.
 pub fn get_dump(path: &Path) -> Result<Vec<Held>> {
-    let stream = UnixStream::connect(path)?;
-    send_frame(&stream, b"?", &[])?;
-    let (reply, _) = receive_frame(&stream)?;
-    if reply[0] != 0 {
-        return Err(Error::from_raw_os_error(reply[0].into()));
-    }
-    let total = u32::from_be_bytes(reply[5..9].try_into().unwrap()) as usize;
     let mut all = Vec::new();
-    while all.len() < total {
-        let (payload, fds) = receive_frame(&stream)?;
-        all.extend(entries(&payload, fds));
-    }
-    assert_eq!(all.len(), total);
+    get_each(path, |held| all.push(held))?;
     Ok(all)
+}
+
+/// Asks the daemon at `path` for all that it holds, one frame at a time: what `take` closes needs
+/// no more room.
+pub fn get_each(path: &Path, take: impl FnMut(Held)) -> Result<()> {
+    let mut take = take;
+    let stream = UnixStream::connect(path)?;
+    let reply = ask(&stream, b"?")?.0;
+    let total = u32::from_be_bytes(reply[5..9].try_into().unwrap()) as usize;
+    let mut count = 0;
+    while count < total {
+        let (payload, fds) = receive_frame(&stream)?;
+        count += fds.len();
+        entries(&payload, fds).into_iter().for_each(&mut take);
+    }
+    assert_eq!(count, total);
+    Ok(())
 }
 
 /// Gives the daemon at `path` everything in `all`.
 pub fn set_dump(path: &Path, all: &[Held]) -> Result<()> {
+    set_each(path, all.len(), all.iter())
+}
+
+/// Gives the daemon at `path` the `total` things in `all`, one frame at a time: what the iterator
+/// makes is closed when it has been sent.
+pub fn set_each<H: Borrow<Held>>(
+    path: &Path,
+    total: usize,
+    all: impl Iterator<Item = H>,
+) -> Result<()> {
+    let mut all = all;
     let stream = UnixStream::connect(path)?;
-    let opening = [b"!", &(all.len() as u32).to_be_bytes()[..]].concat();
+    let opening = [b"!", &(total as u32).to_be_bytes()[..]].concat();
     let mut status = exchange(&stream, &opening, &[])?;
-    for frame in all.chunks(FRAME_ENTRIES) {
+    let mut sent = 0;
+    while sent < total && [0, AGAIN].contains(&status) {
+        let frame: Vec<H> = all.by_ref().take(FRAME_ENTRIES).collect();
+        assert!(!frame.is_empty(), "fewer than announced");
         let mut payload = vec![b'.'];
-        frame.iter().for_each(|held| payload.extend(entry(&held.id, held.expiry)));
-        let fds: Vec<_> = frame.iter().map(|held| held.fd.as_fd()).collect();
+        frame.iter().map(H::borrow).for_each(|held| payload.extend(entry(&held.id, held.expiry)));
+        let fds: Vec<_> = frame.iter().map(|held| held.borrow().fd.as_fd()).collect();
         status = exchange(&stream, &payload, &fds)?;
-        if ![0, AGAIN].contains(&status) {
-            break;
-        }
+        sent += frame.len();
     }
     if status == 0 { Ok(()) } else { Err(Error::from_raw_os_error(status)) }
+}
+
+/// The identifiers of all that a daemon holds.
+pub fn list(stream: &UnixStream) -> Result<Vec<Vec<u8>>> {
+    let reply = ask(stream, b"L")?.0;
+    let count = u32::from_be_bytes(reply[1..5].try_into().unwrap()) as usize;
+    let ids: Vec<_> = reply[5..].split_inclusive(|byte| *byte == 0).collect();
+    assert_eq!(ids.len(), count, "identifiers in a list");
+    Ok(ids.iter().map(|id| id.strip_suffix(&[0]).expect("a final NUL").to_vec()).collect())
+}
+
+/// Asks for the descriptor held under `id`.
+pub fn retrieve(stream: &UnixStream, id: &[u8]) -> Result<OwnedFd> {
+    let request = [&[b'R', 0, id.len() as u8], id, &[0]].concat();
+    let fd = ask(stream, &request)?.1.pop();
+    Ok(fd.expect("a descriptor with a favourable answer"))
+}
+
+/// Has the daemon close what it holds under `id`.
+pub fn delete(stream: &UnixStream, id: &[u8]) -> Result<()> {
+    ask(stream, &[&[b'D', id.len() as u8], id, &[0]].concat()).map(|_| ())
+}
+
+/// Sends a request without descriptors and reads the reply; an unfavourable one is an error.
+fn ask(stream: &UnixStream, request: &[u8]) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
+    send_frame(stream, request, &[])?;
+    let reply = receive_frame(stream)?;
+    match reply.0[0] {
+        0 => Ok(reply),
+        number => Err(Error::from_raw_os_error(number.into())),
+    }
 }
 
 /// Sends a request and reads the first byte of the reply.

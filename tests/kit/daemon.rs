@@ -1,0 +1,160 @@
+//! The C daemons and clients of three generations of s6, as `tests/peers.sh` unpacks them.
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use temp_dir::TempDir;
+
+/// The right to read everything out.
+pub const GETDUMP: &str = "S6_FDHOLDER_GETDUMP";
+/// The right to put many things in at once.
+pub const SETDUMP: &str = "S6_FDHOLDER_SETDUMP";
+/// The right to see what there is.
+pub const LIST: &str = "S6_FDHOLDER_LIST";
+/// The right to store.
+pub const STORE: &str = "S6_FDHOLDER_STORE_REGEX";
+/// The right to retrieve.
+pub const RETRIEVE: &str = "S6_FDHOLDER_RETRIEVE_REGEX";
+
+/// A version of s6 that distributions ship.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Generation {
+    /// Of Debian 12. It announces frames of 255 and cannot send more than 253 descriptors.
+    S6_2_11,
+    /// Of Debian 13.
+    S6_2_13,
+    /// The newest.
+    S6_2_15,
+}
+
+impl Generation {
+    /// All of them.
+    pub const ALL: [Generation; 3] =
+        [Generation::S6_2_11, Generation::S6_2_13, Generation::S6_2_15];
+
+    /// Where it lies.
+    fn folder(self) -> PathBuf {
+        let peers = match std::env::var_os("FDHOLDER_PEERS") {
+            Some(folder) => PathBuf::from(folder),
+            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers"),
+        };
+        peers.join(match self {
+            Generation::S6_2_11 => "2.11",
+            Generation::S6_2_13 => "2.13",
+            Generation::S6_2_15 => "2.15",
+        })
+    }
+
+    /// A command that runs one of its programs.
+    pub fn command(self, program: &str) -> Command {
+        let mut command = Command::new(self.program(program));
+        command.env("LD_LIBRARY_PATH", self.folder().join("lib"));
+        command
+    }
+
+    /// The path of one of its programs.
+    fn program(self, name: &str) -> PathBuf {
+        let path = self.folder().join("bin").join(name);
+        let missing = "is missing: `sh tests/peers.sh` fetches the C tools that the tests talk to";
+        assert!(path.exists(), "{} {missing}", path.display());
+        path
+    }
+}
+
+/// How to start a daemon.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    /// How many descriptors it may hold.
+    pub maxfds: usize,
+    /// How many clients it may have at a time.
+    pub maxconn: usize,
+    /// The rights of everybody; with `None` there is no rule, and everybody is refused.
+    pub rights: Option<&'static [&'static str]>,
+    /// Its limit on open files, if it is to have one of its own.
+    pub open_files: Option<usize>,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        let rights = Some(&[GETDUMP, SETDUMP, LIST, STORE, RETRIEVE][..]);
+        Setup { maxfds: 1000, maxconn: 16, rights, open_files: None }
+    }
+}
+
+/// A running daemon. It ends when this is dropped.
+pub struct Daemon {
+    /// The path of its socket.
+    pub path: PathBuf,
+    /// Which one it is.
+    pub generation: Generation,
+    child: Child,
+    dir: TempDir,
+}
+
+impl Daemon {
+    /// Starts one that allows everything, for up to 1000 descriptors.
+    pub fn start(generation: Generation) -> Daemon {
+        Daemon::start_with(generation, Setup::default())
+    }
+
+    /// Starts one. Clients can connect at once, since its socket is listening already.
+    pub fn start_with(generation: Generation, setup: Setup) -> Daemon {
+        let dir = TempDir::new().unwrap();
+        let path = dir.child("s");
+        let rules = dir.child("rules");
+        fs::create_dir(&rules).unwrap();
+        if let Some(rights) = setup.rights {
+            let env = rules.join("uid/default/env");
+            fs::create_dir_all(&env).unwrap();
+            File::create(rules.join("uid/default/allow")).unwrap();
+            for right in rights {
+                // An empty line sets the variable to nothing, which as an expression matches all.
+                // An empty file would unset it.
+                fs::write(env.join(right), "\n").unwrap();
+            }
+        }
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+
+        // A table of thousands of descriptors lies on the daemon's stack.
+        let mut command = Command::new("sh");
+        let limits = match setup.open_files {
+            Some(limit) => format!("ulimit -s unlimited && ulimit -n {limit} && "),
+            None => String::new(),
+        };
+        command
+            .arg("-c")
+            .arg(limits + "exec \"$0\" \"$@\"")
+            .arg(generation.program("s6-fdholderd"));
+        command.env("LD_LIBRARY_PATH", generation.folder().join("lib"));
+        command.args(["-n", &setup.maxfds.to_string(), "-c", &setup.maxconn.to_string()]);
+        command.arg("-i").arg(&rules);
+        command.stdin(OwnedFd::from(listener)).stdout(Stdio::null());
+        command.stderr(File::create(dir.child("log")).unwrap());
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        Daemon { path, generation, child, dir }
+    }
+
+    /// A command that runs a C client of some generation on this daemon.
+    pub fn client(&self, generation: Generation, name: &str) -> Command {
+        let mut command = generation.command(name);
+        command.arg(&self.path);
+        command
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let ended = self.child.try_wait();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        // What it said helps to understand why a test has failed.
+        let log = fs::read(self.dir.child("log")).unwrap_or_default();
+        let said = String::from_utf8_lossy(&log);
+        if !said.is_empty() || !matches!(ended, Ok(None)) {
+            eprintln!("{:?} ({ended:?}) said: {said}", self.generation);
+        }
+    }
+}
