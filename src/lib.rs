@@ -3,7 +3,7 @@
 //! Read from the top: an applet in `applets/` is chosen by [`multicall`], its command line sorted
 //! by [`getopt`]; it talks to a daemon through [`client`], which knows the protocol from
 //! [`message`] and moves bytes and descriptors with [`socket`]. Below lie owned descriptors
-//! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), and the system calls ([`sys`]),
+//! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), dates ([`tai`]), and the system calls ([`sys`]),
 //! the only unsafe code. Nobody calls upwards.
 #![no_std]
 
@@ -17,6 +17,7 @@ pub mod multicall;
 pub mod pool;
 pub mod socket;
 pub mod sys;
+pub mod tai;
 
 /// The applets that were built in: the modules, the numbers of their options, and the table.
 pub mod applets {

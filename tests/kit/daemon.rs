@@ -1,9 +1,10 @@
 //! The C daemons and clients of three generations of s6, as `tests/peers.sh` unpacks them.
 
+use super::target;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use temp_dir::TempDir;
 
@@ -36,10 +37,8 @@ impl Generation {
 
     /// Where it lies.
     fn folder(self) -> PathBuf {
-        let peers = match std::env::var_os("FDHOLDER_PEERS") {
-            Some(folder) => PathBuf::from(folder),
-            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers"),
-        };
+        let peers = std::env::var_os("FDHOLDER_PEERS").map(PathBuf::from);
+        let peers = peers.unwrap_or_else(|| target().join("peers"));
         peers.join(match self {
             Generation::S6_2_11 => "2.11",
             Generation::S6_2_13 => "2.13",
@@ -47,10 +46,15 @@ impl Generation {
         })
     }
 
+    /// Where its libraries lie.
+    pub fn libraries(self) -> PathBuf {
+        self.folder().join("lib")
+    }
+
     /// A command that runs one of its programs.
     pub fn command(self, program: &str) -> Command {
         let mut command = Command::new(self.program(program));
-        command.env("LD_LIBRARY_PATH", self.folder().join("lib"));
+        command.env("LD_LIBRARY_PATH", self.libraries());
         command
     }
 
@@ -128,7 +132,7 @@ impl Daemon {
             .arg("-c")
             .arg(limits + "exec \"$0\" \"$@\"")
             .arg(generation.program("s6-fdholderd"));
-        command.env("LD_LIBRARY_PATH", generation.folder().join("lib"));
+        command.env("LD_LIBRARY_PATH", generation.libraries());
         command.args(["-n", &setup.maxfds.to_string(), "-c", &setup.maxconn.to_string()]);
         command.arg("-i").arg(&rules);
         command.stdin(OwnedFd::from(listener)).stdout(Stdio::null());

@@ -18,22 +18,28 @@ pub fn program() -> &'static Path {
         // An ordinary user may have no more descriptors on their way than a process may open, in
         // all tests together.
         make_room();
-        build(&[], "target")
+        build(&[], "")
     })
 }
 
-/// Builds the release program with the given arguments to cargo, below the folder `target` of
-/// the package. Where `FDHOLDER_BUILT` is set the builds are there already, which is how the
-/// tests are run by a user who may not write here.
-pub fn build(arguments: &[&str], target: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// Where builds and C tools lie: `target`, or the folder that `FDHOLDER_BUILT` names. There the
+/// builds are complete, which is how the tests are run by a user who may not write here.
+pub fn target() -> PathBuf {
+    let built = std::env::var_os("FDHOLDER_BUILT").map(PathBuf::from);
+    built.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))
+}
+
+/// Builds the release program with the given arguments to cargo, in `folder` of [`target`].
+pub fn build(arguments: &[&str], folder: &str) -> PathBuf {
+    let target = target().join(folder);
     if std::env::var_os("FDHOLDER_BUILT").is_none() {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(root).args(["build", "--release", "--quiet", "--locked", "--target-dir"]);
-        let status = cargo.arg(target).args(arguments).status().expect("cargo");
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.args(["build", "--release", "--quiet", "--locked", "--target-dir"]).arg(&target);
+        let status = cargo.args(arguments).status().expect("cargo");
         assert!(status.success(), "cargo build --release {arguments:?}: {status}");
     }
-    root.join(target).join("release/fdholder")
+    target.join("release/fdholder")
 }
 
 /// Raises this process's limit on open files as far as it can be, and says how far that is.

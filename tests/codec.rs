@@ -1,0 +1,173 @@
+//! Frames, entries and dates: what holds for all of them.
+
+use crate::kit::wire;
+use fdholder::message::{self, ENTRIES_MAX, ENTRY_MAX, Entry, Header};
+use fdholder::sys::Time;
+use fdholder::tai;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// An identifier: 1 to 255 bytes, no NUL among them.
+fn identifier() -> impl Strategy<Value = Vec<u8>> {
+    vec(1u8.., 1..=255)
+}
+
+/// A valid expiry.
+fn expiry() -> impl Strategy<Value = [u8; 12]> {
+    (0..=u64::MAX >> 1, 0..1_000_000_000u32).prop_map(|(s, ns)| wire::label(s, ns))
+}
+
+/// Takes the entries of a payload one after the other.
+fn parse_all(mut payload: &[u8]) -> Option<Vec<(Vec<u8>, [u8; 12])>> {
+    let mut all = Vec::new();
+    while !payload.is_empty() {
+        let (entry, rest) = Entry::parse(payload)?;
+        all.push((entry.identifier.to_vec(), *entry.expiry));
+        payload = rest;
+    }
+    Some(all)
+}
+
+proptest! {
+    #[test]
+    fn entries_are_read_as_they_were_written(
+        entries in vec((identifier(), expiry()), 0..=ENTRIES_MAX),
+    ) {
+        let payload: Vec<u8> = entries.iter().flat_map(|(id, at)| wire::entry(id, *at)).collect();
+        prop_assert_eq!(message::count_entries(&payload), entries.len());
+        prop_assert_eq!(parse_all(&payload), Some(entries));
+    }
+
+    #[test]
+    fn no_bytes_make_an_entry_that_breaks_a_rule(bytes in vec(any::<u8>(), 0..600)) {
+        if let Some((entry, rest)) = Entry::parse(&bytes) {
+            prop_assert!((1..=255).contains(&entry.identifier.len()));
+            prop_assert!(!entry.identifier.contains(&0));
+            prop_assert!(entry.expiry[0] < 0x80);
+            let written = wire::entry(entry.identifier, *entry.expiry);
+            prop_assert!(bytes == [&written[..], rest].concat());
+        }
+    }
+
+    #[test]
+    fn an_entry_with_one_byte_changed_is_refused_or_another_entry(
+        id in identifier(), at in expiry(), place in any::<prop::sample::Index>(), new: u8,
+    ) {
+        let mut bytes = wire::entry(&id, at);
+        let place = place.index(bytes.len());
+        bytes[place] = new;
+        let parsed = parse_all(&bytes);
+        prop_assert_eq!(parsed.as_ref().map_or(0, Vec::len), message::count_entries(&bytes));
+        if let Some([(id, at)]) = parsed.as_deref() {
+            prop_assert_eq!(wire::entry(id, *at), bytes);
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_entries_does_not_count(
+        entries in vec((identifier(), expiry()), 1..20), cut in any::<prop::sample::Index>(),
+    ) {
+        let payload: Vec<u8> = entries.iter().flat_map(|(id, at)| wire::entry(id, *at)).collect();
+        let part = &payload[..cut.index(payload.len())];
+        let whole = (0..entries.len()).find(|n| {
+            entries[..*n].iter().map(|(id, _)| id.len() + 14).sum::<usize>() == part.len()
+        });
+        prop_assert_eq!(message::count_entries(part), whole.unwrap_or(0));
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_was_written(length: u32, descriptors: u16) {
+        let header = Header { length: length as usize, descriptors: descriptors.into() };
+        prop_assert_eq!(Header::new(header.bytes()), header);
+        let bytes = [&header.bytes()[..], b"more"].concat();
+        prop_assert_eq!(Header::parse(&bytes), Some(header));
+        prop_assert_eq!(Header::parse(&bytes[..5]), None);
+    }
+
+    #[test]
+    fn only_a_header_that_its_entries_can_have_is_taken(
+        length in 0..2 * ENTRIES_MAX * ENTRY_MAX, descriptors in 0..600usize, most in 0..600usize,
+    ) {
+        let possible = (1..=ENTRIES_MAX.min(most)).contains(&descriptors)
+            && (1..=descriptors * ENTRY_MAX).contains(&length);
+        prop_assert_eq!(Header { length, descriptors }.is_entries(most), possible);
+    }
+
+    #[test]
+    fn dates_are_in_the_order_of_their_labels(
+        a in -1i64 << 40..1 << 40, b in -1i64 << 40..1 << 40, x in 0..1_000_000_000i64,
+        y in 0..1_000_000_000i64,
+    ) {
+        let (a, b) =
+            (Time { seconds: a, nanoseconds: x }, Time { seconds: b, nanoseconds: y });
+        prop_assert_eq!(tai::label(a).cmp(&tai::label(b)), a.cmp(&b));
+    }
+
+    #[test]
+    fn never_is_told_from_every_date_that_can_be_meant(
+        now in 0..1i64 << 40, nanoseconds in 0..1_000_000_000i64, span in 0..1i64 << 59,
+    ) {
+        let now = Time { seconds: now, nanoseconds };
+        prop_assert!(tai::is_never(&tai::never(now), now));
+        let then = Time { seconds: now.seconds + span, ..now };
+        prop_assert!(!tai::is_never(&tai::label(then), now));
+    }
+}
+
+#[test]
+fn a_date_since_2017_is_37_seconds_ahead() {
+    let time = Time { seconds: 1_800_000_000, nanoseconds: 123_456_789 };
+    assert_eq!(tai::label(time), wire::label((1 << 62) + 37 + 1_800_000_000, 123_456_789));
+}
+
+#[test]
+fn leap_seconds_count_from_the_moment_after_them() {
+    // Midnight UTC, and how many seconds TAI is ahead of UTC from then on.
+    let table = [(0, 10), (78_796_800, 11), (315_532_800, 19), (915_148_800, 32)];
+    let table = table.into_iter().chain([(1_435_708_800, 36), (1_483_228_800, 37)]);
+    for (seconds, ahead) in table {
+        let label = |seconds| tai::label(Time { seconds, nanoseconds: 0 });
+        let expected = |at: i64, ahead| wire::label((1 << 62) + (at + ahead) as u64, 0);
+        assert_eq!(label(seconds), expected(seconds, ahead));
+        let before = if seconds == 0 { ahead } else { ahead - 1 };
+        assert_eq!(label(seconds - 1), expected(seconds - 1, before));
+    }
+}
+
+/// What `message::reply` makes of so many bytes of a reply, the rest not yet there.
+fn reply(bytes: &[u8], have: usize, extra: usize) -> Result<usize, fdholder::sys::Errno> {
+    let mut buffer = [0; message::STATUS + message::EXTRA_MAX];
+    buffer[..have].copy_from_slice(&bytes[..have]);
+    message::reply(&buffer, have, extra)
+}
+
+proptest! {
+    #[test]
+    fn a_reply_is_taken_or_refused_alike_in_every_split(
+        length in prop_oneof![0..20u32, any::<u32>()], descriptors in prop_oneof![Just(0), 0..3u16],
+        payload in vec(prop_oneof![Just(0u8), any::<u8>()], 9), extra in 0..=8usize,
+    ) {
+        let mut bytes = (length).to_be_bytes().to_vec();
+        bytes.extend(descriptors.to_be_bytes());
+        bytes.extend(&payload);
+        let (status, whole) = (payload[0], message::STATUS + extra);
+        // What has come is looked at after every byte, as if each came alone.
+        let mut have = 0;
+        let result = loop {
+            match reply(&bytes, have, extra) {
+                Ok(needed) if needed > have => have += 1,
+                other => break other,
+            }
+        };
+        let favourable = descriptors == 0 && status == 0 && length as usize == 1 + extra;
+        let unfavourable = descriptors == 0 && status != 0 && length == 1;
+        match result {
+            Ok(n) => prop_assert!(favourable && n == whole && have == whole),
+            Err(errno) if unfavourable => prop_assert_eq!(errno.number(), usize::from(status)),
+            Err(errno) => {
+                prop_assert!(!favourable);
+                prop_assert_eq!(errno, fdholder::sys::Errno::PROTO);
+            }
+        }
+    }
+}

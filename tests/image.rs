@@ -1,0 +1,64 @@
+//! What the program is as a file, and what it asks of the kernel.
+
+use crate::kit::daemon::{Daemon, Generation};
+use crate::kit::tool::{run, tool};
+use crate::kit::wire::{self, Held};
+use crate::kit::{build, memfd, program};
+use elf::ElfBytes;
+use elf::abi::{ET_EXEC, PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD};
+use elf::endian::NativeEndian;
+use std::fs;
+use std::process::Command;
+use temp_dir::TempDir;
+
+#[test]
+fn the_program_needs_nobody_to_load_it_and_no_memory_is_writable_and_executable() {
+    let bytes = fs::read(program()).unwrap();
+    let file = ElfBytes::<NativeEndian>::minimal_parse(&bytes).unwrap();
+    // Neither a position-independent program nor a dynamic one: nothing to relocate.
+    assert_eq!(file.ehdr.e_type, ET_EXEC);
+    let segments: Vec<_> = file.segments().unwrap().iter().collect();
+    for segment in &segments {
+        assert!(![PT_INTERP, PT_DYNAMIC].contains(&segment.p_type), "{segment:?}");
+        assert_ne!(segment.p_flags & (PF_W | PF_X), PF_W | PF_X, "{segment:?}");
+    }
+    assert!(segments.iter().any(|segment| segment.p_type == PT_GNU_STACK), "executable stack?");
+    assert!(segments.iter().any(|segment| segment.p_type == PT_LOAD));
+}
+
+#[test]
+fn the_program_with_transferdump_alone_is_complete_and_small() {
+    let features = ["--no-default-features", "--features", "transferdump"];
+    let alone = build(&features, "transferdump");
+    let size = fs::metadata(&alone).unwrap().len();
+    let list = run(Command::new(&alone).arg("--list"));
+    assert_eq!(String::from_utf8(list.out).unwrap(), "s6-fdholder-transferdump\n");
+    let help = run(Command::new(&alone).args(["transferdump", "--help"]));
+    assert_eq!(help.code, 0);
+    assert!(help.out.starts_with(b"usage: s6-fdholder-transferdump "), "{help:?}");
+    if cfg!(target_arch = "x86_64") {
+        assert!(size <= 12288, "{size} bytes");
+    }
+}
+
+#[test]
+fn a_transfer_makes_few_system_calls_and_none_for_memory() {
+    let (source, destination) =
+        (Daemon::start(Generation::S6_2_15), Daemon::start(Generation::S6_2_15));
+    wire::set_dump(&source.path, &[Held::new("it", wire::never(), memfd())]).unwrap();
+    let dir = TempDir::new().unwrap();
+    let trace = dir.child("trace");
+    let transfer = tool("s6-fdholder-transferdump");
+    let mut strace = Command::new("strace");
+    strace.arg("-o").arg(&trace).arg(transfer.get_program()).arg("transferdump");
+    let ended = run(strace.arg(&source.path).arg(&destination.path));
+    assert_eq!((ended.code, &ended.err[..]), (0, ""), "is strace there?");
+    let trace = fs::read_to_string(&trace).unwrap();
+    let calls: Vec<_> = trace.lines().filter(|line| !line.starts_with("+++")).collect();
+    assert!(calls.len() <= 15, "{trace}");
+    for call in calls {
+        let name = call.split('(').next().unwrap();
+        let known = ["execve", "socket", "connect", "sendmsg", "recvmsg", "fcntl", "exit_group"];
+        assert!(known.contains(&name), "{call}");
+    }
+}
