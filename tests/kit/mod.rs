@@ -1,6 +1,7 @@
 //! What the tests share: the program under test, and ways to talk to it and to daemons.
 
 pub mod daemon;
+pub mod fake;
 pub mod tool;
 pub mod wire;
 

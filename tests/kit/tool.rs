@@ -56,11 +56,6 @@ impl Running {
         Running { child, out, err, begun }
     }
 
-    /// The number of its process.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Waits for the end, as [`run`] does.
     pub fn wait(mut self) -> Ended {
         let status = loop {

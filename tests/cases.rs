@@ -1,0 +1,544 @@
+//! Command lines, the names of the program, and sockets that cannot be connected to: what is
+//! said, and with which exit code.
+
+use crate::kit::fake::{Fake, Step, source, status, things, transfer};
+use crate::kit::program;
+use crate::kit::tool::{Ended, run, tool};
+use argh::FromArgs;
+use proptest::prelude::*;
+use rustix::process::geteuid;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Permissions};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use temp_dir::TempDir;
+
+/// The definition of the command line, from which the program's own table is made.
+mod cli {
+    include!(concat!(env!("CARGO_MANIFEST_DIR"), "/applets/transferdump/cli.rs"));
+}
+
+const NAME: &str = "s6-fdholder-transferdump";
+const USAGE: &str = "s6-fdholder-transferdump: usage: s6-fdholder-transferdump \
+                     [ -t timeoutfrom:timeoutto ] socketfrom socketto\n";
+
+fn ending(ended: &Ended) -> (i32, &str, &str) {
+    (ended.code, std::str::from_utf8(&ended.out).unwrap(), &ended.err)
+}
+
+/// What is said if there is no source at that path.
+fn no_source(path: &str) -> String {
+    format!(
+        "{NAME}: fatal: unable to connect to a source fd-holder daemon at {path}: No such file or \
+         directory\n"
+    )
+}
+
+#[test]
+fn a_right_command_line_is_taken_as_getopt_does() {
+    // The last column is the operand that is taken for the source. There is no such file, which
+    // the program would not notice if it did not like its command line.
+    let cases: &[(&[&str], &str)] = &[
+        (&["a", "b"], "a"),
+        (&["-t", "5", "a", "b"], "a"),
+        (&["-t5", "a", "b"], "a"),
+        (&["-t", "5:", "a", "b"], "a"),
+        (&["-t5:", "a", "b"], "a"),
+        (&["-t", ":5", "a", "b"], "a"),
+        (&["-t:5", "a", "b"], "a"),
+        (&["-t", ":", "a", "b"], "a"),
+        (&["-t", "5:6", "a", "b"], "a"),
+        (&["-t5:6", "a", "b"], "a"),
+        (&["-t", "0", "a", "b"], "a"),
+        (&["-t", "0:0", "a", "b"], "a"),
+        (&["-t", "4294967295:4294967295", "a", "b"], "a"),
+        (&["--timeout", "5:6", "a", "b"], "a"),
+        (&["--timeout=5:6", "a", "b"], "a"),
+        (&["--timeout=:", "a", "b"], "a"),
+        (&["-t", "1:2", "--timeout=3", "-t4", "a", "b"], "a"),
+        (&["--", "a", "b"], "a"),
+        (&["-t", "5", "--", "a", "b"], "a"),
+        (&["--", "-x", "b"], "-x"),
+        (&["--", "--help", "b"], "--help"),
+        (&["--", "--", "b"], "--"),
+        (&["-", "b"], "-"),
+        (&["a", "-t"], "a"),
+        (&["a", "-x"], "a"),
+        (&["a", "--help"], "a"),
+        (&["a", "--"], "a"),
+        (&["a", "b", "c"], "a"),
+        (&["a", "b", "-x", "--nonsense", "--help"], "a"),
+    ];
+    let empty = TempDir::new().unwrap();
+    for (arguments, path) in cases {
+        let ended = run(tool(NAME).args(*arguments).current_dir(empty.path()));
+        assert_eq!(ending(&ended), (111, "", &no_source(path)[..]), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
+    let cases: &[&[&str]] = &[
+        &[],
+        &["a"],
+        &["--"],
+        &["--", "a"],
+        &["--", "--help"],
+        &["-t", "5"],
+        &["-t", "5", "a"],
+        &["-t5", "a"],
+        &["-t"],
+        &["--timeout"],
+        &["--timeout="],
+        &["-t", "a", "b"],
+        &["-t", "--", "a", "b"],
+        &["-t", "--help", "a", "b"],
+        &["-t", "", "a", "b"],
+        &["--timeout=", "a", "b"],
+        &["-t", "x", "a", "b"],
+        &["-tx", "a", "b"],
+        &["-t", "5x", "a", "b"],
+        &["-t", "5:x", "a", "b"],
+        &["-t", "0x5", "a", "b"],
+        &["-t", "5:6:7", "a", "b"],
+        &["-t", "::", "a", "b"],
+        &["-t", "5,6", "a", "b"],
+        &["-t", "4294967296", "a", "b"],
+        &["-t", "4294967296:", "a", "b"],
+        &["-t", ":4294967296", "a", "b"],
+        &["-t", "18446744073709551616", "a", "b"],
+        &["-t", "-5", "a", "b"],
+        &["-t-5", "a", "b"],
+        &["-t", "5:-6", "a", "b"],
+        &["-t", "+5", "a", "b"],
+        &["-t", " 5", "a", "b"],
+        &["-t", "5 ", "a", "b"],
+        &["-t", "5.0", "a", "b"],
+        &["-t", "5", "-t", "x", "a", "b"],
+        &["-t", "5", "-t", "", "a", "b"],
+        &["-x", "a", "b"],
+        &["-h", "a", "b"],
+        &["-T", "5", "a", "b"],
+        &["-xt5", "a", "b"],
+        &["-t", "5", "-x", "a", "b"],
+        &["--nonsense", "a", "b"],
+        &["--nonsense=1", "a", "b"],
+        &["--timeouts", "5", "a", "b"],
+        &["--help=x", "a", "b"],
+        &["--help=", "a", "b"],
+        &["---help", "a", "b"],
+        &["-help", "a", "b"],
+        &["--nonsense", "--help"],
+    ];
+    for arguments in cases {
+        let ended = run(tool(NAME).args(*arguments));
+        assert_eq!(ending(&ended), (100, "", USAGE), "{arguments:?}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_no_option() {
+    for argument in [&b"-\xff"[..], b"--\xff", b"-t\xff"] {
+        let ended = run(tool(NAME).arg(OsStr::from_bytes(argument)).args(["a", "b"]));
+        assert_eq!(ending(&ended), (100, "", USAGE), "{argument:?}");
+    }
+}
+
+#[test]
+fn help_is_printed_wherever_an_option_may_stand() {
+    let cases: &[&[&str]] = &[
+        &["--help"],
+        &["--help", "a", "b"],
+        &["--help", "--nonsense"],
+        &["-t", "5", "--help"],
+        &["-t5", "--timeout=6", "--help", "a"],
+    ];
+    for arguments in cases {
+        let ended = run(tool(NAME).args(*arguments));
+        let (code, out, err) = ending(&ended);
+        assert_eq!((code, err), (0, ""), "{arguments:?}");
+        let usage = USAGE.strip_prefix("s6-fdholder-transferdump: ").unwrap();
+        assert!(out.starts_with(usage), "{out}");
+        for part in [
+            "\n  -t timeoutfrom:timeoutto, --timeout\n",
+            "\n  socketfrom\n",
+            "\n  socketto\n",
+            "\nexit:\n  0   ",
+            "\n  1   ",
+            "\n  2   ",
+            "\n  100",
+            "\n  111",
+            "\nexample:\n  s6-fdholder-transferdump ",
+        ] {
+            assert!(out.contains(part), "{part:?} is missing in\n{out}");
+        }
+        assert!(out.ends_with('\n') && out.lines().skip(1).all(|line| line.len() < 80), "{out}");
+    }
+}
+
+/// The program under this name.
+fn called(name: &str, arguments: &[&str]) -> Ended {
+    run(Command::new(program()).arg0(name).args(arguments))
+}
+
+#[test]
+fn the_tool_goes_by_its_names_and_no_others() {
+    for name in [
+        NAME,
+        "fdholder-transferdump",
+        "/no/such/s6-fdholder-transferdump",
+        "./fdholder-transferdump",
+        "//s6-fdholder-transferdump",
+    ] {
+        assert_eq!(ending(&called(name, &[])), (100, "", USAGE), "{name}");
+        assert_eq!(ending(&called(name, &["/no/a", "/no/b"])), (111, "", &no_source("/no/a")[..]));
+    }
+    for name in ["fdholder", "/usr/bin/fdholder", "../fdholder"] {
+        for first in [NAME, "fdholder-transferdump", "transferdump"] {
+            assert_eq!(ending(&called(name, &[first])), (100, "", USAGE), "{name} {first}");
+            let ended = called(name, &[first, "-t5", "--", "/no/a", "/no/b"]);
+            assert_eq!(ending(&ended), (111, "", &no_source("/no/a")[..]), "{name} {first}");
+            assert_eq!(called(name, &[first, "--help"]).code, 0, "{name} {first}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_no_tool_has_is_named_in_one_line_with_exit_100() {
+    // The name, the arguments, and what has to be named. An empty argument list, which older
+    // kernels allow, newer ones turn into one empty name.
+    let cases: &[(&str, &[&str], &str)] = &[
+        ("", &[], ""),
+        ("", &["transferdump", "/no/a", "/no/b"], ""),
+        ("/", &[], ""),
+        ("fdholder/", &["transferdump"], ""),
+        ("transferdump", &["/no/a", "/no/b"], "transferdump"),
+        ("s6-transferdump", &[], "s6-transferdump"),
+        ("s6-s6-fdholder-transferdump", &[], "s6-s6-fdholder-transferdump"),
+        ("s6-fdholder-transferdumps", &[], "s6-fdholder-transferdumps"),
+        ("s6-fdholder-transferdum", &[], "s6-fdholder-transferdum"),
+        ("S6-fdholder-transferdump", &[], "S6-fdholder-transferdump"),
+        ("s6-fdholder", &["--list"], "s6-fdholder"),
+        ("a\nb", &[], "a\\nb"),
+        ("fdholder", &["nobody"], "nobody"),
+        ("fdholder", &[""], ""),
+        ("fdholder", &["fdholder"], "fdholder"),
+        ("fdholder", &["s6-transferdump"], "s6-transferdump"),
+        ("fdholder", &["/bin/transferdump"], "/bin/transferdump"),
+        ("fdholder", &["--nonsense"], "--nonsense"),
+        ("fdholder", &["-t", "5"], "-t"),
+    ];
+    for (name, arguments, named) in cases {
+        let ended = called(name, arguments);
+        let (code, out, err) = ending(&ended);
+        assert_eq!((code, out), (100, ""), "{name:?} {arguments:?}: {err}");
+        let line = err.strip_prefix("fdholder: ").and_then(|line| line.strip_suffix('\n'));
+        let line = line.unwrap_or_else(|| panic!("{name:?} {arguments:?}: {err:?}"));
+        assert!(!line.contains('\n') && line.contains(named), "{name:?} {arguments:?}: {line}");
+    }
+}
+
+/// What `fdholder --list` prints, line by line.
+fn list() -> Vec<String> {
+    let ended = called("fdholder", &["--list"]);
+    let (code, out, err) = ending(&ended);
+    assert_eq!((code, err), (0, ""));
+    out.lines().map(str::to_string).collect()
+}
+
+#[test]
+fn the_program_tells_about_itself() {
+    let list = list();
+    assert!(list.iter().any(|name| name == NAME), "{list:?}");
+    assert!(list.iter().all(|name| name.starts_with("s6-fdholder")), "{list:?}");
+    let version = format!("fdholder {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(ending(&called("fdholder", &["--version"])), (0, &version[..], ""));
+
+    let ended = called("fdholder", &["--help"]);
+    let (code, help, err) = ending(&ended);
+    assert_eq!((code, err), (0, ""));
+    assert!(help.starts_with("usage: fdholder "), "{help}");
+    for part in ["--list", "--help", "--version", "--install"]
+        .into_iter()
+        .chain(list.iter().map(|name| &name[..]))
+    {
+        assert!(help.contains(part), "{part} is missing in\n{help}");
+    }
+    // Without anything to do, the first line of that.
+    let usage = format!("fdholder: {}\n", help.lines().next().unwrap());
+    for arguments in [&[][..], &["--install"]] {
+        assert_eq!(ending(&called("fdholder", arguments)), (100, "", &usage[..]), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_printed_is_an_error() {
+    for arguments in [&["--list"][..], &["--help"], &["--version"], &["transferdump", "--help"]] {
+        let mut command = Command::new(program());
+        command.arg0("fdholder").args(arguments);
+        let output = command.stdout(File::create("/dev/full").unwrap()).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(111), "{arguments:?}: {err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(
+            err.contains("standard output") && err.ends_with(": No space left on device\n"),
+            "{err}"
+        );
+    }
+}
+
+/// Runs `fdholder --install`.
+fn install(dir: &Path) -> Ended {
+    run(Command::new(program()).arg0("fdholder").arg("--install").arg(dir))
+}
+
+/// The names in a directory, sorted, and where they lead.
+fn contents(dir: &Path) -> Vec<(OsString, Option<PathBuf>)> {
+    let entry = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        (entry.file_name(), fs::read_link(entry.path()).ok())
+    };
+    let mut all: Vec<_> = fs::read_dir(dir).unwrap().map(entry).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn installed_links_lead_to_the_program_and_work() {
+    let dir = TempDir::new().unwrap();
+    let target = program().canonicalize().unwrap();
+    let mut links: Vec<_> =
+        list().into_iter().map(|name| (OsString::from(name), Some(target.clone()))).collect();
+    links.sort();
+    for time in ["first", "second"] {
+        assert_eq!(ending(&install(dir.path())), (0, "", ""), "the {time} time");
+        assert_eq!(contents(dir.path()), links, "the {time} time");
+    }
+    // A path that is not absolute is for the directory alone.
+    fs::remove_file(dir.child(NAME)).unwrap();
+    let mut command = Command::new(program());
+    command.arg0("fdholder").args(["--install", "."]).current_dir(dir.path());
+    assert_eq!(ending(&run(&mut command)), (0, "", ""));
+    assert_eq!(contents(dir.path()), links);
+
+    let ended = run(Command::new(dir.child(NAME)).args(["/no/a", "/no/b"]));
+    assert_eq!(ending(&ended), (111, "", &no_source("/no/a")[..]));
+}
+
+/// Something that can be in the way, and how it gets there.
+type Obstacle = (&'static str, fn(&Path));
+
+#[test]
+fn what_is_in_the_way_of_a_link_is_named_and_nothing_changes() {
+    let obstacles: [Obstacle; 5] = [
+        ("another link", |path| symlink("/bin/true", path).unwrap()),
+        ("a link to nowhere", |path| symlink("nowhere", path).unwrap()),
+        ("a link that begins in the same way", |path| {
+            let mut target = program().canonicalize().unwrap().into_os_string();
+            target.push("x");
+            symlink(target, path).unwrap();
+        }),
+        ("a file", |path| fs::write(path, "precious").unwrap()),
+        ("a directory", |path| fs::create_dir(path).unwrap()),
+    ];
+    // In the way of the last one, the others could be made.
+    let names = list();
+    for (name, put) in obstacles {
+        for link in [names.first().unwrap(), names.last().unwrap()] {
+            let dir = TempDir::new().unwrap();
+            put(&dir.child(link));
+            let before = contents(dir.path());
+            let ended = install(dir.path());
+            let (code, out, err) = ending(&ended);
+            assert_eq!((code, out, err.lines().count()), (111, "", 1), "{name}: {err}");
+            assert!(err.starts_with("fdholder: fatal: "), "{name}: {err}");
+            let named = err.contains(dir.path().to_str().unwrap()) && err.contains(link);
+            assert!(named, "{name}: {err}");
+            assert!(err.ends_with(": File exists\n"), "{name}: {err}");
+            assert_eq!(contents(dir.path()), before, "{name}");
+            if name == "a file" {
+                assert_eq!(fs::read(dir.child(link)).unwrap(), b"precious");
+            }
+        }
+    }
+}
+
+#[test]
+fn links_need_a_directory_to_lie_in() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.child("file"), "").unwrap();
+    for (name, reason) in [("absent", "No such file or directory"), ("file", "Not a directory")] {
+        let ended = install(&dir.child(name));
+        let (code, out, err) = ending(&ended);
+        assert_eq!((code, out, err.lines().count()), (111, "", 1), "{err}");
+        assert!(err.contains(dir.child(name).to_str().unwrap()), "{err}");
+        assert!(err.ends_with(&format!(": {reason}\n")), "{err}");
+    }
+    assert_eq!(contents(dir.path()).len(), 1);
+}
+
+/// A path in `dir` that has so many bytes in all.
+fn long(dir: &TempDir, length: usize) -> PathBuf {
+    let rest = length - dir.path().as_os_str().len() - 1;
+    dir.child("x".repeat(rest))
+}
+
+#[test]
+fn what_cannot_be_connected_to_is_named_with_the_reason() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.child("file"), "").unwrap();
+    symlink("loop", dir.child("loop")).unwrap();
+    drop(UnixListener::bind(dir.child("stale")).unwrap());
+    let forbidden = UnixListener::bind(dir.child("forbidden")).unwrap();
+    fs::set_permissions(dir.child("forbidden"), Permissions::from_mode(0o000)).unwrap();
+
+    let refused = "Connection refused";
+    let mut cases = vec![
+        (dir.child("absent"), "No such file or directory"),
+        (PathBuf::new(), "No such file or directory"),
+        (dir.child("file"), refused),
+        (dir.path().to_path_buf(), refused),
+        (dir.child("stale"), refused),
+        (dir.child("file").join("below"), "Not a directory"),
+        (dir.child("loop"), "Too many levels of symbolic links"),
+        (long(&dir, 108), "File name too long"),
+        (long(&dir, 109), "File name too long"),
+        (long(&dir, 3000), "File name too long"),
+    ];
+    // Root may write anywhere.
+    if !geteuid().is_root() {
+        cases.push((dir.child("forbidden"), "Permission denied"));
+    }
+    for (path, reason) in &cases {
+        for options in [&[][..], &["-t", "5000:5000"]] {
+            let shown = path.display();
+            let to = Fake::start(vec![]);
+            let message = format!(
+                "{NAME}: fatal: unable to connect to a source fd-holder daemon at {shown}: {reason}\n"
+            );
+            let ended = transfer(options, path, &to.path);
+            assert_eq!(ending(&ended), (111, "", &message[..]));
+            assert_eq!(to.seen().bytes, b"");
+
+            // Whether there is something to transfer or not.
+            for count in [0, 2] {
+                let from = Fake::start(source(&things(count, 5)));
+                let message = format!(
+                    "{NAME}: fatal: unable to connect to a destination fd-holder daemon at \
+                     {shown}: {reason}\n"
+                );
+                let ended = transfer(options, &from.path, path);
+                assert_eq!(ending(&ended), (111, "", &message[..]));
+                assert_eq!(from.seen().bytes, b"\0\0\0\x01\0\0?");
+            }
+        }
+    }
+    drop(forbidden);
+}
+
+#[test]
+fn a_socket_may_have_a_path_of_107_bytes() {
+    let (dirs, held) = ([TempDir::new().unwrap(), TempDir::new().unwrap()], things(2, 5));
+    let from = Fake::start_at(long(&dirs[0], 107), source(&held));
+    let to = Fake::start_at(long(&dirs[1], 107), vec![Step::TakeDump]);
+    assert_eq!(ending(&transfer(&[], &from.path, &to.path)), (0, "", ""));
+    assert_eq!(to.seen().files.len(), 2);
+    drop(from.seen());
+}
+
+#[test]
+fn a_path_in_a_message_is_quoted_where_it_is_not_printable() {
+    let dir = TempDir::new().unwrap();
+    let odd = b"\x01a \x07\x08\t\n\x0b\x0c\r\\\"'$~\x7f\x80\xff\xc3\xa4";
+    let shown = r#"\0x01a \a\b\t\n\v\f\r\\"'$~\0x7f\0x80\0xff\0xc3\0xa4"#;
+    let path = dir.path().join(OsString::from_vec(odd.to_vec()));
+    let shown = format!("{}/{shown}", dir.path().display());
+    let ended = transfer(&[], &path, &path);
+    assert_eq!(ending(&ended), (111, "", &no_source(&shown)[..]));
+
+    // And the bytes themselves are what is connected to.
+    let from = Fake::start_at(path, vec![Step::Receive, Step::Send(status(1), Vec::new())]);
+    let message = format!(
+        "{NAME}: fatal: unable to get dump from the source fd-holder daemon at {shown}: Operation \
+         not permitted (the right S6_FDHOLDER_GETDUMP is missing)\n"
+    );
+    assert_eq!(ending(&transfer(&[], &from.path, dir.path())), (1, "", &message[..]));
+    drop(from.seen());
+}
+
+#[test]
+fn a_source_that_denies_is_reported_though_the_destination_is_missing() {
+    let denies = vec![Step::Receive, Step::Send(status(1), Vec::new())];
+    let from = Fake::start(denies);
+    let ended = transfer(&[], &from.path, Path::new("/no/destination"));
+    assert_eq!(ended.code, 1, "{}", ended.err);
+    drop(from.seen());
+}
+
+/// Whether a value of `-t` is right, in other words than the program's.
+fn is_timeout(value: &str) -> bool {
+    let numbers: Vec<_> = value.split(':').collect();
+    let is_number = |digits: &&str| {
+        let value = digits.parse::<u64>();
+        digits.is_empty()
+            || digits.bytes().all(|b| b.is_ascii_digit()) && value.is_ok_and(|n| n >> 32 == 0)
+    };
+    !value.is_empty() && numbers.len() <= 2 && numbers.iter().all(is_number)
+}
+
+/// Options in the forms that both parsers take, values good and bad.
+fn options() -> impl Strategy<Value = Vec<String>> {
+    let number = "[0-9]{0,3}|42949672(9[4-7]|[0-9]{3})|[0-9]{20}";
+    let value = prop_oneof![
+        6 => proptest::string::string_regex(&format!("({number})(:({number}))?")).unwrap(),
+        1 => proptest::string::string_regex("[-+ x:0-9]{0,4}").unwrap(),
+    ];
+    let option = prop_oneof![Just("-t".to_string()), Just("--timeout".to_string())];
+    prop_oneof![
+        2 => Just(Vec::new()),
+        6 => (option.clone(), value).prop_map(|(option, value)| vec![option, value]),
+        1 => option.prop_map(|option| vec![option]),
+        1 => prop_oneof![Just("-x"), Just("--nonsense"), Just("--timeou"), Just("-T")]
+            .prop_map(|option| vec![option.to_string()]),
+    ]
+}
+
+/// Two operands, or fewer: argh refuses more.
+fn operands() -> impl Strategy<Value = Vec<String>> {
+    let operand = "[a-g/._]{0,6}".prop_map(|name| format!("/no/{name}"));
+    prop_oneof![
+        6 => prop::collection::vec(operand.clone(), 2),
+        1 => prop::collection::vec(operand, 0..2),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn the_program_takes_the_command_lines_that_argh_takes(
+        options in options(),
+        end in any::<bool>(),
+        operands in operands(),
+    ) {
+        let end = end.then(|| "--".to_string());
+        let line: Vec<String> = options.into_iter().chain(end).chain(operands).collect();
+        let words: Vec<&str> = line.iter().map(|word| &word[..]).collect();
+        let argh = cli::Cli::from_args(&[NAME], &words);
+        let right = argh.ok().filter(|cli| cli.timeout.as_deref().is_none_or(is_timeout));
+        let ended = run(tool(NAME).args(&line));
+        match right {
+            // Both must have found the same source.
+            Some(cli) => {
+                prop_assert!(cli.socketto.starts_with("/no/"));
+                let message = no_source(&cli.socketfrom);
+                prop_assert_eq!(ending(&ended), (111, "", &message[..]), "{:?}", line)
+            }
+            None => prop_assert_eq!(ending(&ended), (100, "", USAGE), "{:?}", line),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Scripted peers: sockets behind which somebody does exactly what a test says, and notes what
+//! comes in.
+
+use super::wire::{self, Held};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, listen, socket_with,
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::io::{Error, ErrorKind, Result};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use temp_dir::TempDir;
+
+/// For how long nothing may happen. Then the peer gives up, so that no test is stuck.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `EAGAIN`, the answer of a set dump that wants more.
+const AGAIN: u8 = 11;
+
+/// What a peer does. After the last step it takes whatever comes until the other side hangs up.
+pub enum Step {
+    /// Receives a whole frame.
+    Receive,
+    /// Sends bytes, and descriptors with the first of them.
+    Send(Vec<u8>, Vec<OwnedFd>),
+    /// Sends one byte at a time, the descriptors with the first, and pauses behind each.
+    Drip(Vec<u8>, Vec<OwnedFd>, Duration),
+    /// Does nothing for so long.
+    Pause(Duration),
+    /// Takes a set dump as a daemon should.
+    TakeDump,
+    /// Hangs up.
+    HangUp,
+    /// Hangs up once something has come, without reading it.
+    Reset,
+    /// Reads no more, and waits until the other side hangs up.
+    Deaf,
+}
+
+/// What a peer has seen.
+#[derive(Default)]
+pub struct Seen {
+    /// Whether anybody connected to it.
+    pub connected: bool,
+    /// All bytes that came.
+    pub bytes: Vec<u8>,
+    /// Device and inode of each descriptor that came.
+    pub files: Vec<(u64, u64)>,
+}
+
+/// A peer at work, for one connection.
+pub struct Fake {
+    /// The path of its socket.
+    pub path: PathBuf,
+    /// Once this is closed nobody is waited for any more.
+    stop: OwnedFd,
+    thread: JoinHandle<Seen>,
+    _dir: Option<TempDir>,
+}
+
+impl Fake {
+    /// Starts one that follows this script.
+    pub fn start(script: Vec<Step>) -> Fake {
+        let dir = TempDir::new().unwrap();
+        let fake = Fake::start_at(dir.child("s"), script);
+        Fake { _dir: Some(dir), ..fake }
+    }
+
+    /// The same, with its socket at this path.
+    pub fn start_at(path: PathBuf, script: Vec<Step>) -> Fake {
+        let listener = UnixListener::bind(&path).unwrap();
+        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let thread = thread::spawn(move || serve(&listener, &stopped, script));
+        Fake { path, stop, thread, _dir: None }
+    }
+
+    /// One whose backlog is full. If it lasts so long, it then has room and follows the script.
+    pub fn crowded(time: Duration, script: Vec<Step>) -> Fake {
+        let dir = TempDir::new().unwrap();
+        let path = dir.child("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        listen(&listener, 0).unwrap();
+        let mut clients = Vec::new();
+        loop {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+            match connect(&client, &SocketAddrUnix::new(&path).unwrap()) {
+                Ok(()) => clients.push(client),
+                Err(error) => break assert_eq!(error, Errno::AGAIN),
+            }
+        }
+        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let thread = thread::spawn(move || {
+            if wait(&mut [PollFd::new(&stopped, PollFlags::IN)], time) {
+                return Seen::default();
+            }
+            for client in clients {
+                drop((listener.accept().unwrap(), client));
+            }
+            serve(&listener, &stopped, script)
+        });
+        Fake { path, stop, thread, _dir: Some(dir) }
+    }
+
+    /// What it has seen, once the other side has ended.
+    pub fn seen(self) -> Seen {
+        drop(self.stop);
+        self.thread.join().expect("a scripted peer")
+    }
+}
+
+/// Follows the script with the first who connects, unless nobody is waited for any more.
+fn serve(listener: &UnixListener, stopped: &OwnedFd, script: Vec<Step>) -> Seen {
+    let both = [listener.as_fd(), stopped.as_fd()];
+    wait(&mut both.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN)), PATIENCE);
+    // Who connected before the end was here, whatever has become of him.
+    listener.set_nonblocking(true).unwrap();
+    let Ok((stream, _)) = listener.accept() else { return Seen::default() };
+    let mut connection = Connection { stream, seen: Seen { connected: true, ..Seen::default() } };
+    if let Err(error) = connection.follow(script) {
+        let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+        assert!(gone.contains(&error.kind()), "nothing happens any more: {error}");
+    }
+    connection.seen
+}
+
+/// Waits for an event, and says whether one came in time.
+fn wait(on: &mut [PollFd], time: Duration) -> bool {
+    let time = Timespec::try_from(time).unwrap();
+    retry_on_intr(|| poll(on, Some(&time))).unwrap() > 0
+}
+
+struct Connection {
+    stream: UnixStream,
+    seen: Seen,
+}
+
+impl Connection {
+    /// Does all steps. That the other side is gone is an error of the kind that a broken pipe is.
+    fn follow(&mut self, script: Vec<Step>) -> Result<()> {
+        for step in script {
+            match step {
+                Step::Receive => drop(self.frame()?),
+                Step::Send(bytes, fds) => self.send(&bytes, &fds)?,
+                Step::Drip(bytes, fds, pause) => {
+                    for (at, byte) in bytes.iter().enumerate() {
+                        self.send(&[*byte], if at == 0 { &fds } else { &[] })?;
+                        self.pause(pause)?;
+                    }
+                }
+                Step::Pause(time) => self.pause(time)?,
+                Step::TakeDump => self.take_dump()?,
+                Step::HangUp => return Ok(()),
+                Step::Reset => {
+                    wait(&mut [PollFd::new(&self.stream, PollFlags::IN)], PATIENCE);
+                    return Ok(());
+                }
+                Step::Deaf => self.pause(PATIENCE)?,
+            }
+        }
+        loop {
+            self.read(1)?;
+        }
+    }
+
+    /// Waits for so long, unless the other side hangs up.
+    fn pause(&self, time: Duration) -> Result<()> {
+        let hung_up = wait(&mut [PollFd::new(&self.stream, PollFlags::empty())], time);
+        if hung_up { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
+    /// Sends all of it. A tool that takes none of it is killed in the end, which ends this too.
+    fn send(&self, bytes: &[u8], fds: &[OwnedFd]) -> Result<()> {
+        let begun = Instant::now();
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        loop {
+            match wire::send(&self.stream, bytes, &fds) {
+                // The kernel bounds what an ordinary user has on its way, in all tests together.
+                Err(error)
+                    if Errno::from_io_error(&error) == Some(Errno::TOOMANYREFS)
+                        && begun.elapsed() < PATIENCE =>
+                {
+                    self.pause(Duration::from_millis(1))?
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Receives exactly so many bytes and notes them. The second value is how many descriptors
+    /// came with them.
+    fn read(&mut self, length: usize) -> Result<(Vec<u8>, usize)> {
+        let (mut bytes, mut have, mut count) = (vec![0; length], 0, 0);
+        while have < length {
+            if !wait(&mut [PollFd::new(&self.stream, PollFlags::IN)], PATIENCE) {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let (n, fds) = wire::receive(&self.stream, &mut bytes[have..])?;
+            if n == 0 {
+                return Err(Error::from(ErrorKind::BrokenPipe));
+            }
+            self.seen.bytes.extend(&bytes[have..have + n]);
+            self.seen.files.extend(fds.iter().map(wire::inode));
+            have += n;
+            count += fds.len();
+        }
+        Ok((bytes, count))
+    }
+
+    /// Receives a frame: its payload, and how many descriptors came with it.
+    fn frame(&mut self) -> Result<(Vec<u8>, usize)> {
+        let (header, early) = self.read(6)?;
+        let length = u32::from_be_bytes(header[..4].try_into().unwrap());
+        let (payload, late) = self.read(length as usize)?;
+        Ok((payload, early + late))
+    }
+
+    fn take_dump(&mut self) -> Result<()> {
+        let (opening, _) = self.frame()?;
+        let mut missing = u32::from_be_bytes(opening[1..5].try_into().unwrap()) as usize;
+        self.send(&opened(1), &[])?;
+        while missing > 0 {
+            missing = missing.saturating_sub(self.frame()?.1);
+            self.send(&status(if missing == 0 { 0 } else { AGAIN }), &[])?;
+        }
+        Ok(())
+    }
+}
+
+/// A reply that says no more than yes or no.
+pub fn status(number: u8) -> Vec<u8> {
+    wire::frame(&[number], 0)
+}
+
+/// The reply to the opening of a set dump that is welcome.
+pub fn opened(frames: u32) -> Vec<u8> {
+    wire::frame(&[&[0], &frames.to_be_bytes()[..]].concat(), 0)
+}
+
+/// The reply to a request for a dump that is granted.
+pub fn granted(frames: u32, total: usize) -> Vec<u8> {
+    let total = (total as u32).to_be_bytes();
+    wire::frame(&[&[0], &frames.to_be_bytes()[..], &total[..]].concat(), 0)
+}
+
+/// The frames in which a source sends all these, so many in each.
+pub fn frames(all: &[Held], each: usize) -> Vec<(Vec<u8>, Vec<OwnedFd>)> {
+    let frame = |held: &[Held]| {
+        let payload: Vec<_> = held.iter().flat_map(|h| wire::entry(&h.id, h.expiry)).collect();
+        let fds = held.iter().map(|h| h.fd.try_clone().unwrap()).collect();
+        (wire::frame(&payload, held.len() as u16), fds)
+    };
+    all.chunks(each).map(frame).collect()
+}
+
+/// The script of a source that holds all these and does as it should.
+pub fn source(all: &[Held]) -> Vec<Step> {
+    let frames = frames(all, wire::FRAME_ENTRIES);
+    let reply = granted(frames.len() as u32, all.len());
+    let mut script = vec![Step::Receive, Step::Send(reply, Vec::new())];
+    script.extend(frames.into_iter().map(|(bytes, fds)| Step::Send(bytes, fds)));
+    script
+}
+
+/// So many things to hold, each with a file and an expiry of its own and an identifier of
+/// `length` bytes.
+pub fn things(count: usize, length: usize) -> Vec<Held> {
+    let thing = |number| {
+        let expiry = wire::expiry_in(Duration::from_secs(3600 + number as u64));
+        Held::new(format!("{number:0>length$}"), expiry, super::memfd())
+    };
+    (0..count).map(thing).collect()
+}
+
+/// A transfer between two sockets, with these options.
+pub fn transfer(options: &[&str], from: &Path, to: &Path) -> super::tool::Ended {
+    let mut command = super::tool::tool("s6-fdholder-transferdump");
+    super::tool::run(command.args(options).arg(from).arg(to))
+}
