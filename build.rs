@@ -3,11 +3,16 @@
 //! names a directory, man pages and completions in it. Then it tells the linker how to make a
 //! static executable that needs no C library.
 
-use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, Optionality};
+use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind};
 use argh_complete::{Generator, bash::Bash, fish::Fish, zsh::Zsh};
+use pack::{COUNT, FIRST, Pairs};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::{collections::HashSet, env, fs};
+use std::{
+    collections::{BTreeSet, HashSet},
+    env, fs,
+};
 
 /// Makes of the list in `applets/list.rs` a module for each applet's struct and one enum of all.
 macro_rules! applets {
@@ -31,6 +36,9 @@ macro_rules! applets {
 }
 include!("applets/list.rs");
 
+#[path = "src/pack.rs"]
+mod pack;
+
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
@@ -38,7 +46,10 @@ fn main() {
     let applets: Vec<(&str, &CommandInfoWithArgs)> =
         NAMES.iter().copied().zip(info.commands.iter().map(|sub| &sub.command)).collect();
     check(&applets, &fs::read_to_string(root.join("Cargo.toml")).unwrap());
-    fs::write(out.join("applets.rs"), table(&applets, &root)).unwrap();
+    let messages = all_messages(&applets, &root);
+    let pairs = choose_pairs(&applets, &messages);
+    fs::write(out.join("texts.rs"), texts(&messages, &pairs)).unwrap();
+    fs::write(out.join("applets.rs"), table(&applets, &root, &pairs)).unwrap();
     if let Some(docs) = env::var_os("FDHOLDER_DOCS") {
         write_docs(&applets, Path::new(&docs));
     }
@@ -46,7 +57,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=FDHOLDER_DOCS");
     println!("cargo:rerun-if-changed=applets");
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=src/sys/link.ld");
+    println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=Cargo.toml");
 }
 
@@ -80,11 +91,104 @@ fn options(info: &CommandInfoWithArgs) -> impl Iterator<Item = &FlagInfo<'_>> {
     info.flags.iter().filter(|flag| flag.long != "--help")
 }
 
+/// Whether the feature of an applet is on.
+fn is_on(module: &str) -> bool {
+    env::var_os(format!("CARGO_FEATURE_{}", module.to_uppercase())).is_some()
+}
+
+/// What the program can say besides help texts: all that stands in `text!`, each text once, and
+/// the texts of errors.
+fn all_messages(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Messages {
+    let mut folders = vec![root.join("src"), root.join("src/sys")];
+    let on = applets.iter().filter(|(module, _)| is_on(module));
+    folders.extend(on.map(|(module, _)| root.join("applets").join(module)));
+    let mut messages = Messages::default();
+    for folder in folders {
+        for file in fs::read_dir(folder).unwrap() {
+            let source = fs::read_to_string(file.unwrap().path()).unwrap_or_default();
+            for part in source.split("text!(").skip(1) {
+                let literal = part.trim_start().strip_prefix('"').and_then(|t| t.split_once('"'));
+                messages.said.extend(literal.map(|(text, _)| text.replace("\\n", "\n")));
+            }
+            for line in source.lines().filter(|line| line.contains(" = E")) {
+                messages.errors.extend(line.split('"').nth(1).map(str::to_string));
+            }
+        }
+    }
+    messages
+}
+
+/// Texts in the source files.
+#[derive(Default)]
+struct Messages {
+    said: BTreeSet<String>,
+    errors: Vec<String>,
+}
+
+/// The pairs of bytes that are worth a code, by how often they occur in what the program can say.
+fn choose_pairs(applets: &[(&str, &CommandInfoWithArgs)], messages: &Messages) -> Pairs {
+    let said = messages.said.iter().chain(&messages.errors);
+    let mut texts: Vec<Vec<u8>> = said.map(|text| text.clone().into()).collect();
+    for (_, info) in applets.iter().filter(|(module, _)| is_on(module)) {
+        texts.push(usage(info).into());
+        texts.push(help(info).into());
+    }
+    let mut pairs = [[0; 2]; COUNT];
+    for (number, place) in pairs.iter_mut().enumerate() {
+        let mut counts = HashMap::new();
+        for pair in texts.iter().flat_map(|text| text.windows(2)) {
+            *counts.entry([pair[0], pair[1]]).or_insert(0) += 1;
+        }
+        // Of equally frequent ones always the same, whatever the order of the map.
+        let Some((pair, _)) = counts.into_iter().max_by_key(|(pair, count)| (*count, *pair)) else {
+            break;
+        };
+        *place = pair;
+        for text in &mut texts {
+            let length = text.len();
+            let length = pack::replace(text, length, pair, FIRST + number as u8);
+            text.truncate(length);
+        }
+    }
+    pairs
+}
+
+/// The Rust source of the pairs and the messages.
+fn texts(messages: &Messages, pairs: &Pairs) -> String {
+    let mut source = format!(
+        "/// What the codes stand for.\npub static PAIRS: Pairs = {pairs:?};\n\n\
+         /// All that stands in `text!`, as it is and packed.\n\
+         pub const MESSAGES: &[(&str, &[u8])] = &[\n"
+    );
+    for text in &messages.said {
+        writeln!(source, "    ({text:?}, b\"{}\"),", packed(text, pairs)).unwrap();
+    }
+    source + "];\n"
+}
+
+/// A text, packed, with all that is not printable escaped.
+fn packed(text: &str, pairs: &Pairs) -> impl std::fmt::Display + use<> {
+    let mut bytes = Vec::from(text);
+    let length = pack::pack(&mut bytes, text.len(), pairs);
+    bytes.truncate(length);
+    assert_eq!(unpacked(&bytes, pairs), text.as_bytes());
+    bytes.escape_ascii().to_string()
+}
+
+/// What packed bytes stand for.
+fn unpacked(bytes: &[u8], pairs: &Pairs) -> Vec<u8> {
+    let unpack = |byte: &u8| match byte.checked_sub(FIRST) {
+        Some(number) => unpacked(&pairs[usize::from(number)], pairs),
+        None => vec![*byte],
+    };
+    bytes.iter().flat_map(unpack).collect()
+}
+
 /// The Rust source of the table of all applets whose feature is on.
-fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> String {
+fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path, pairs: &Pairs) -> String {
     let (mut modules, mut letters, mut rows) = (String::new(), String::new(), String::new());
     for (module, info) in applets {
-        if env::var_os(format!("CARGO_FEATURE_{}", module.to_uppercase())).is_none() {
+        if !is_on(module) {
             continue;
         }
         let path = root.join("applets").join(module).join("mod.rs");
@@ -99,22 +203,24 @@ fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> String {
             let doc = format!("/// `--{word}`");
             writeln!(letters, "        {doc}\n        pub const {constant}: u8 = b{letter:?};")
                 .unwrap();
-            write!(list, "Opt {{ letter: b{letter:?}, has_value: {has_value}, word: {word:?} }}, ")
-                .unwrap();
+            write!(
+                list,
+                "Opt {{ letter: b{letter:?}, has_value: {has_value}, word: Text::new(c{word:?}) }}, "
+            )
+            .unwrap();
         }
         writeln!(letters, "    }}").unwrap();
-        let operands =
-            info.positionals.iter().filter(|p| p.optionality != Optionality::Optional).count();
-        let (name, help, usage) = (info.name, help(info), usage(info).len());
+        let name = info.name;
+        let (usage, help) = (packed(&usage(info), pairs), packed(&help(info), pairs));
         writeln!(
             rows,
-            "    Applet {{ link: c{name:?}, options: &[{list}], operands: {operands}, \
-             help: {help:?}, usage: {usage}, run: {module}::run }},"
+            "    Applet {{ name: Text::new(c{name:?}), options: &[{list}], usage: Text::new(c\"{usage}\"), \
+             help: Text::new(c\"{help}\"), run: {module}::run }},"
         )
         .unwrap();
     }
     format!(
-        "{modules}\nuse crate::getopt::{{Applet, Opt}};\n\n\
+        "{modules}\nuse crate::getopt::{{Applet, Opt}};\nuse crate::sys::text::Text;\n\n\
          /// The letters of the applets' options.\npub mod options {{\n{letters}}}\n\n\
          /// All applets.\npub static APPLETS: &[Applet] = &[\n{rows}];\n"
     )
@@ -166,9 +272,9 @@ fn alternatives(note: &str) -> Vec<&str> {
     if letters.len() > 1 { letters } else { Vec::new() }
 }
 
-/// What `--help` prints.
+/// What `--help` prints below the usage line.
 fn help(info: &CommandInfoWithArgs) -> String {
-    let mut text = usage(info) + "\n\n";
+    let mut text = String::from("\n\n");
     wrap(&mut text, 0, "", info.description);
     text.push('\n');
     for flag in options(info) {
@@ -195,7 +301,7 @@ fn help(info: &CommandInfoWithArgs) -> String {
 /// indented.
 fn wrap(text: &mut String, indent: usize, head: &str, paragraph: &str) {
     let mut line = head.to_string();
-    if head.len() + 2 > indent && indent > 0 {
+    if head.len() >= indent && indent > 0 {
         writeln!(text, "{line}").unwrap();
         line = String::new();
     }

@@ -1,99 +1,289 @@
-//! A session with a daemon, from the client's side.
+//! A session with a daemon, from the client's side. What fails ends the process, with a message;
+//! who wants an error instead talks through [`crate::socket`].
 
 use crate::deadline::Deadline;
-use crate::fd;
-use crate::message::{self, ENTRIES_MAX, EXTRA_MAX, HEADER, Header, STATUS};
+use crate::exit::{self, Exit, Output};
+use crate::fd::{self, Fd};
+use crate::message::{
+    self, ENTRIES_MAX, EXTRA_MAX, Expected, HEADER, Header, IDENTIFIER_MAX, REQUEST_MAX, STATUS,
+};
 use crate::pool::{DESCRIPTORS, Window};
 use crate::socket::{Error, Stream};
-use crate::sys::{self, Errno};
+use crate::sys::text::Text;
+use crate::sys::{self, CONTROL_HEADER, Errno};
+use crate::text::{Message, text};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Reads a reply: the status, and behind a favourable one `extra` bytes, of which the last four
-/// are a number, the result.
-fn reply(stream: &mut Stream, extra: usize) -> Result<usize, Error> {
-    let mut bytes = [0; STATUS + EXTRA_MAX];
-    let mut have = 0;
-    loop {
-        let whole = message::reply(&bytes, have, extra).map_err(Error::failed)?;
-        let rest = &mut bytes[have..whole];
-        if rest.is_empty() {
-            let [a, b, c, d] = *bytes[whole - 4..].first_chunk().ok_or(Error::INVALID)?;
-            return Ok(u32::from_be_bytes([a, b, c, d]) as usize);
+/// How a message speaks of a daemon, and what it is to blame for.
+pub struct Side {
+    /// What failed if there was no connecting to it, up to its path.
+    pub connect: Message,
+    /// What failed later, up to its path or to the identifier.
+    pub transfer: Message,
+    /// How it goes on after the number of descriptors that a dump has brought so far.
+    pub progress: Message,
+    /// The right that a user needs, an environment variable in the daemon's rules, where it is to
+    /// be named.
+    pub right: Option<Message>,
+    /// The exit code if it is the daemon that failed.
+    pub exit: Exit,
+}
+
+impl Side {
+    /// The one daemon that a tool talks to.
+    pub const fn only(connect: Message, transfer: Message) -> Side {
+        Side { connect, transfer, progress: text!(""), right: None, exit: Exit::DENIED }
+    }
+}
+
+/// How far the process has come with delivering a dump. Whichever daemon fails, the message says
+/// it.
+struct Progress {
+    /// How many entries the destination has agreed to take; 0 as long as it has not.
+    total: AtomicUsize,
+    /// How many of them it has said that it holds.
+    acknowledged: AtomicUsize,
+}
+
+static PROGRESS: Progress =
+    Progress { total: AtomicUsize::new(0), acknowledged: AtomicUsize::new(0) };
+
+/// A daemon and the connection to it.
+pub struct Peer {
+    stream: Stream,
+    path: Text,
+    /// What it is talked to about: an identifier, the path again, or nothing.
+    object: Text,
+    side: &'static Side,
+}
+
+impl Peer {
+    /// The daemon at `path`, to be talked to within that many milliseconds.
+    #[inline(never)]
+    pub fn new(side: &'static Side, path: Text, milliseconds: u32) -> Peer {
+        let stream = Stream::new(Deadline::from_milliseconds(milliseconds));
+        Peer { stream, path, object: path, side }
+    }
+
+    /// The same, to be talked to about an identifier, or about nothing in particular.
+    pub fn about(side: &'static Side, path: Text, milliseconds: u32, object: Text) -> Peer {
+        Peer { object, ..Peer::new(side, path, milliseconds) }
+    }
+
+    /// Begins a message that says what failed and why; with it comes the exit code.
+    fn complain(&self, error: Error) -> (&'static Output, Exit) {
+        let (doing, object) = if error.is_unreachable() {
+            (self.side.connect, self.path)
+        } else {
+            (self.side.transfer, self.object)
+        };
+        let line = exit::fatal().text(text!("unable to ")).text(doing).quoted(object);
+        error.explain(line);
+        if error == Error::CLOSED && !self.stream.has_heard() {
+            line.text(text!(" without an answer: is this user allowed to connect?"));
         }
-        // Descriptors are not due here, and the kernel closes them.
-        have += stream.receive(rest, None).map_err(|error| match error {
-            Error::CROWDED => Error::INVALID,
-            other => other,
-        })?;
+        if let (true, Some(right)) = (error == Error::failed(Errno::PERM), self.side.right) {
+            line.text(text!(" (the right ")).text(right).text(text!(" is missing)"));
+        }
+        (line, error.exit(self.side.exit))
+    }
+
+    /// Says what failed, why, and how far it went, and ends the process.
+    pub fn fail(&self, error: Error) -> ! {
+        let (line, exit) = self.complain(error);
+        let total = PROGRESS.total.load(Relaxed);
+        if total > 0 {
+            line.text(text!("; ")).number(PROGRESS.acknowledged.load(Relaxed) as u32);
+            line.text(text!(" of ")).number(total as u32);
+            line.text(self.side.progress);
+        }
+        line.end(exit)
+    }
+
+    /// Connects, waiting for a place in the daemon's backlog.
+    pub fn connect(&mut self) {
+        if let Err(errno) = self.stream.connect(self.path) {
+            self.fail(Error::unreachable(errno));
+        }
+    }
+
+    /// Sends a frame.
+    fn send(&mut self, frame: &[u8], control: &[i32]) {
+        if let Err(error) = self.stream.send(frame, control) {
+            self.fail(error);
+        }
+    }
+
+    /// A request about the identifier, `head` in front of it, and its length.
+    fn request(&self, head: &[u8], descriptors: usize) -> ([u8; REQUEST_MAX], usize) {
+        let mut frame = [0; REQUEST_MAX];
+        let length = message::request(&mut frame, head, self.object, descriptors);
+        (frame, length.unwrap_or_else(|errno| self.fail(Error::failed(errno))))
+    }
+
+    /// Connects and sends a request about the identifier.
+    pub fn ask(&mut self, head: &[u8], control: &[i32]) {
+        let (frame, length) = self.request(head, control.len().saturating_sub(CONTROL_HEADER));
+        self.connect();
+        self.send(&frame[..length], control);
+    }
+
+    /// The same, and receives the descriptor that is the answer. The daemon is not asked before it
+    /// is certain that there is room for it.
+    pub fn retrieve(&mut self, head: &[u8]) -> Fd {
+        let (frame, length) = self.request(head, 0);
+        self.connect();
+        fd::reserve(self.stream.number()).unwrap_or_else(|errno| self.fail(Error::local(errno)));
+        self.send(&frame[..length], &[]);
+        let mut control = [0; CONTROL_HEADER + 1];
+        let expected = Expected { extra: 0, more: false, descriptors: 1 };
+        self.reply_as(expected, 0, &mut [0; STATUS + EXTRA_MAX], &mut control);
+        let received = sys::control_length(&control) == control.len();
+        let fd = Fd::own(control[CONTROL_HEADER] as usize).filter(|_| received);
+        fd.unwrap_or_else(|| self.fail(Error::INVALID))
+    }
+
+    /// Reads a reply that has to have this status, and behind a favourable one `extra` bytes, of
+    /// which the last four are a number, the result.
+    pub fn reply(&mut self, extra: usize, status: usize) -> usize {
+        let mut bytes = [0; STATUS + EXTRA_MAX];
+        let expected = Expected { extra, more: false, descriptors: 0 };
+        self.reply_as(expected, status, &mut bytes, &mut []);
+        message::number(&bytes, extra + STATUS - 4)
+    }
+
+    /// The same, where other replies than those are expected; `bytes`, zeros before, is the reply
+    /// with its header, as far as its length is known beforehand, and descriptors are in `control`.
+    fn reply_as(
+        &mut self,
+        expected: Expected,
+        status: usize,
+        bytes: &mut [u8; STATUS + EXTRA_MAX],
+        control: &mut [i32],
+    ) {
+        let mut have = 0;
+        loop {
+            let Some(whole) = message::reply_length(bytes, have, expected) else {
+                self.fail(Error::INVALID);
+            };
+            let Some(rest @ [_, ..]) = bytes.get_mut(have..whole) else { break };
+            // Where descriptors are not due there is no place for them, and the kernel closes them.
+            let place = if have == 0 { &mut control[..] } else { &mut [] };
+            match self.stream.receive(rest, place) {
+                Ok(received) => have += received,
+                Err(Error::CROWDED) => self.fail(Error::INVALID),
+                Err(error) => self.fail(error),
+            }
+        }
+        let answer = usize::from(bytes[HEADER]);
+        if answer != status {
+            if answer == 0 || expected.extra == 0 && answer == Errno::AGAIN.number() {
+                self.fail(Error::INVALID);
+            }
+            self.fail(Error::failed(Errno::new(answer)));
+        }
+    }
+
+    /// Asks for the identifiers of all that the daemon holds, and hands them out byte by byte, each
+    /// with its final NUL.
+    pub fn list(&mut self, mut put: impl FnMut(u8)) {
+        self.connect();
+        self.send(&message::LIST, &[]);
+        let expected = Expected { extra: 4, more: true, descriptors: 0 };
+        let mut reply = [0; STATUS + EXTRA_MAX];
+        self.reply_as(expected, 0, &mut reply, &mut []);
+        let number = message::number(&reply, STATUS);
+        // The status and the number belong to the payload.
+        let mut missing = message::number(&reply, 0) - 5;
+        let mut complete = 0;
+        let mut length = 0;
+        let mut buffer = [0; 1024];
+        while missing > 0 {
+            let room = buffer.len().min(missing);
+            let received = match self.stream.receive(&mut buffer[..room], &mut []) {
+                Ok(received) => received,
+                Err(Error::CROWDED) => self.fail(Error::INVALID),
+                Err(error) => self.fail(error),
+            };
+            missing -= received;
+            for byte in &buffer[..received] {
+                if *byte != 0 {
+                    length += 1;
+                } else if length == 0 || length > IDENTIFIER_MAX {
+                    self.fail(Error::INVALID);
+                } else {
+                    length = 0;
+                    complete += 1;
+                }
+                put(*byte);
+            }
+        }
+        if complete != number || length != 0 {
+            self.fail(Error::INVALID);
+        }
     }
 }
 
 /// A dump that is received.
-pub struct Dump {
-    source: Stream,
-    total: usize,
+pub struct Dump<'a> {
+    source: &'a mut Peer,
     /// Entries that have not been received and checked yet.
     missing: usize,
     /// How many of its descriptors may be open at a time.
     room: usize,
-    /// What the limit on open files would have to be, where it has no room for a frame.
-    limit: usize,
 }
 
-impl Dump {
-    /// Nothing yet, to be received within the deadline.
-    pub fn new(deadline: Deadline) -> Dump {
-        let source = Stream::new(deadline);
-        Dump { source, total: 0, missing: 0, room: DESCRIPTORS, limit: 0 }
+impl<'a> Dump<'a> {
+    /// Nothing yet.
+    pub fn new(source: &'a mut Peer) -> Dump<'a> {
+        Dump { source, missing: 0, room: DESCRIPTORS }
     }
 
-    /// Asks the daemon at `path` for its dump and receives as much of it as there is room for:
-    /// all of it, unless it is very large.
+    /// Asks the daemon for its dump and receives as much of it as there is room for: all of it,
+    /// unless it is very large. The result is how many entries were announced.
     ///
     /// After asking, and before it reads the answer, it does something else, the result of which
     /// is how many descriptors that will need later.
-    pub fn get(
-        &mut self,
-        path: &[u8],
-        window: &mut Window,
-        mut meanwhile: impl FnMut() -> usize,
-    ) -> Result<(), Error> {
+    pub fn get(&mut self, window: &mut Window, mut meanwhile: impl FnMut() -> usize) -> usize {
         loop {
-            self.source.connect(path)?;
-            self.source.send(&message::GET_DUMP, None)?;
+            self.source.connect();
+            self.source.send(&message::GET_DUMP, &[]);
             let reserve = meanwhile();
             // In front of it stands the number of frames, which says nothing: s6 2.11 counts
             // frames of 255, which it cannot send.
-            self.total = reply(&mut self.source, 8)?;
-            self.missing = self.total;
-            match self.fill(window) {
-                // Most transfers need no look at the limit. Asking again costs the source nothing.
-                Err(Error::CROWDED) if self.make_room(reserve) => self.source.hang_up(),
-                result => return result,
+            let total = self.source.reply(8, 0);
+            self.missing = total;
+            if self.try_fill(window) {
+                return total;
             }
+            // Most transfers need no look at the limit. Asking again costs the source nothing.
+            self.make_room(window.descriptors(), reserve);
+            window.clear();
+            self.source.stream.hang_up();
         }
     }
 
-    /// Finds out how many descriptors can be open at a time, after that proved to be too few.
-    /// False if nothing can be gained: then it is known what the limit would have to be.
-    fn make_room(&mut self, reserve: usize) -> bool {
-        let raised = fd::raise_limit();
-        let free = fd::room(DESCRIPTORS);
-        let room = free.saturating_sub(reserve);
+    /// Adapts to there being room for no more than `held` descriptors, as it has just proved.
+    /// Where nothing can be gained the end is to say what the limit would have to be.
+    fn make_room(&mut self, held: usize, reserve: usize) {
+        if fd::raise_limit() {
+            return;
+        }
+        let room = held.saturating_sub(reserve);
         let frame = self.missing.min(ENTRIES_MAX);
-        self.limit = sys::open_file_limit().soft as usize - free + reserve + frame;
-        let gain = raised || room < self.room;
+        if room < frame || room >= self.room {
+            let limit = sys::open_file_limit().soft as usize;
+            let (line, exit) = self.source.complain(Error::CROWDED);
+            line.text(text!(": the open-file limit is ")).number(limit as u32);
+            line.text(text!(", but has to be ")).number((limit - held + reserve + frame) as u32);
+            line.text(text!(" at least")).end(exit);
+        }
         self.room = room;
-        gain && room >= frame
     }
 
-    /// How many entries were announced.
-    pub fn total(&self) -> usize {
-        self.total
-    }
-
-    /// What the limit on open files would have to be, where it has no room for a frame.
-    pub fn limit(&self) -> usize {
-        self.limit
+    /// Says that it failed, and ends the process.
+    pub fn fail(&self, error: Error) -> ! {
+        self.source.fail(error)
     }
 
     /// Whether all entries have been received and checked.
@@ -102,111 +292,111 @@ impl Dump {
     }
 
     /// Receives frames into the window and checks them, until the dump is complete or there is
-    /// no room for the next one. What the window held is gone, and after an error everything is.
-    pub fn fill(&mut self, window: &mut Window) -> Result<(), Error> {
-        window.clear();
-        let filled = self.fill_empty(window);
-        if filled.is_err() {
-            window.clear();
+    /// no room for the next one. What the window held is gone.
+    pub fn fill(&mut self, window: &mut Window) {
+        if !self.try_fill(window) {
+            self.source.fail(Error::CROWDED);
         }
-        filled
     }
 
-    fn fill_empty(&mut self, window: &mut Window) -> Result<(), Error> {
+    /// The same; false if descriptors were lost for lack of room.
+    fn try_fill(&mut self, window: &mut Window) -> bool {
+        window.clear();
         while self.missing > 0 {
             // A header brings its descriptors along, so there must be room for them.
             let room = self.room.saturating_sub(window.descriptors());
-            let bytes = window.unchecked();
-            let mut whole = HEADER;
-            if let Some(header) = Header::parse(bytes) {
-                let due = window.unchecked_descriptors().min(self.missing);
-                if !header.is_entries(due) {
-                    return Err(Error::INVALID);
-                }
-                whole += header.length;
-                if let Some(payload) = bytes.get(HEADER..whole) {
-                    if message::count_entries(payload) != header.descriptors {
-                        return Err(Error::INVALID);
-                    }
-                    window.claim(whole, header.descriptors);
-                    self.missing -= header.descriptors;
-                    continue;
-                }
-            } else if window.descriptors() > 0 && room < self.missing.min(ENTRIES_MAX) {
-                return Ok(());
+            let most = self.missing.min(ENTRIES_MAX);
+            if room < most && window.rest().is_empty() && window.descriptors() > 0 {
+                break;
             }
             // Where there is room for all that is missing, whatever has come can be taken.
-            let limit = if self.missing <= room { usize::MAX } else { whole - bytes.len() };
-            window.receive(&mut self.source, limit)?;
+            let all = self.missing <= room;
+            if !self.receive(window, HEADER, all) {
+                return false;
+            }
+            let Some(header) = Header::parse(window.rest()) else { break };
+            let whole = HEADER + header.length;
+            if !header.is_entries(most) || header.descriptors != window.next_descriptors() {
+                self.source.fail(Error::INVALID);
+            }
+            if !self.receive(window, whole, all) {
+                return false;
+            }
+            let payload = window.rest().get(HEADER..whole).unwrap_or_default();
+            if message::count_entries(payload) != header.descriptors {
+                self.source.fail(Error::INVALID);
+            }
+            window.advance(whole, header.descriptors);
+            self.missing -= header.descriptors;
         }
         // Behind the last frame nothing may come.
-        let rest = window.unchecked().len() + window.unchecked_descriptors();
-        if rest == 0 { Ok(()) } else { Err(Error::INVALID) }
+        if window.rest().len() + window.next_descriptors() > 0 {
+            self.source.fail(Error::INVALID);
+        }
+        window.rewind();
+        true
+    }
+
+    /// Receives until there are `length` bytes from the next frame on, and no more unless it may
+    /// be `all` that comes; false if descriptors were lost for lack of room.
+    #[inline(never)]
+    fn receive(&mut self, window: &mut Window, length: usize, all: bool) -> bool {
+        while window.rest().len() < length {
+            match window.receive(&mut self.source.stream, length, all) {
+                Ok(()) => {}
+                Err(Error::CROWDED) => return false,
+                Err(error) => self.source.fail(error),
+            }
+        }
+        true
     }
 }
 
 /// A dump that is delivered.
-pub struct Delivery {
-    destination: Stream,
-    total: usize,
-    acknowledged: usize,
+pub struct Delivery<'a> {
+    destination: &'a mut Peer,
 }
 
-impl Delivery {
-    /// Nothing yet, to be delivered within the deadline.
-    pub fn new(deadline: Deadline) -> Delivery {
-        Delivery { destination: Stream::new(deadline), total: 0, acknowledged: 0 }
+impl<'a> Delivery<'a> {
+    /// Nothing yet.
+    pub fn new(destination: &'a mut Peer) -> Delivery<'a> {
+        Delivery { destination }
     }
 
-    /// The connection.
-    pub fn destination(&mut self) -> &mut Stream {
-        &mut self.destination
+    /// Connects to the daemon if that can be had without waiting. What comes of it counts only
+    /// when [`Delivery::begin`] is called; how many descriptors that will need is the result.
+    pub fn connect_early(&mut self) -> usize {
+        let Peer { stream, path, .. } = self.destination;
+        let _ = stream.try_connect(*path);
+        usize::from(!stream.is_connected())
     }
 
-    /// Announces `total` entries, one at the least, that the daemon is to hold, in place of those
-    /// it has of the same identifiers.
-    pub fn begin(&mut self, total: usize) -> Result<(), Error> {
-        self.destination.send(&message::set_dump(total as u32), None)?;
-        // The reply says how many frames the daemon expects; as above, it is not relied on.
-        let _frames = reply(&mut self.destination, 4)?;
-        self.total = total;
-        Ok(())
-    }
-
-    /// Whether the daemon has agreed to take a dump.
-    pub fn has_begun(&self) -> bool {
-        self.total > 0
-    }
-
-    /// How many entries the daemon has said that it holds now.
-    pub fn acknowledged(&self) -> usize {
-        self.acknowledged
-    }
-
-    /// Sends the frames of a window on and waits for the answer to each: `EAGAIN` while more is
-    /// due, 0 when the dump is complete.
-    pub fn send(&mut self, window: &mut Window) -> Result<(), Error> {
-        const MORE: Error = Error::failed(Errno::AGAIN);
-        while let Some((frame, control, entries)) = window.next() {
-            let mut sent = self.destination.send(frame, Some(control));
-            // The kernel bounds the descriptors that a user has in flight by the soft limit.
-            if sent == Err(Error::local(Errno::TOOMANYREFS)) && fd::raise_limit() {
-                sent = self.destination.send(frame, Some(control));
-            }
-            match sent {
-                // Before the daemon hung up it may have said why.
-                Ok(()) | Err(Error::CLOSED) => {}
-                failed => return failed,
-            }
-            let acknowledged = self.acknowledged + entries;
-            match reply(&mut self.destination, 0) {
-                Ok(_) if acknowledged == self.total => {}
-                Err(MORE) if acknowledged < self.total => {}
-                Ok(_) | Err(MORE) => return Err(Error::INVALID),
-                Err(error) => return Err(error),
-            }
-            self.acknowledged = acknowledged;
+    /// Connects to the daemon and announces `total` entries that it is to hold, in place of those
+    /// it has of the same identifiers. With none there is nothing to announce.
+    pub fn begin(&mut self, total: usize) {
+        self.destination.connect();
+        if total > 0 {
+            self.destination.send(&message::set_dump(total as u32), &[]);
+            // The reply says how many frames the daemon expects; as above, it is not relied on.
+            self.destination.reply(4, 0);
+            PROGRESS.total.store(total, Relaxed);
         }
-        Ok(())
+    }
+
+    /// Sends the frames of a window on.
+    pub fn send(&mut self, window: &mut Window) {
+        while let Some((frame, control, entries)) = window.take() {
+            self.send_frame(frame, control, entries);
+        }
+    }
+
+    /// Sends a frame and waits for the answer: `EAGAIN` while more is due, 0 when the dump is
+    /// complete.
+    pub fn send_frame(&mut self, frame: &[u8], control: &[i32], entries: usize) {
+        let acknowledged = PROGRESS.acknowledged.load(Relaxed) + entries;
+        let is_complete = acknowledged == PROGRESS.total.load(Relaxed);
+        self.destination.send(frame, control);
+        self.destination.reply(0, if is_complete { 0 } else { Errno::AGAIN.number() });
+        PROGRESS.acknowledged.store(acknowledged, Relaxed);
     }
 }

@@ -26,23 +26,26 @@ impl Deadline {
     pub fn wait(&mut self, fd: i32, events: i16) -> Result<(), Errno> {
         let mut one = [Poll { fd, events, happened: 0 }];
         match sys::poll(&mut one, self.0.as_mut()) {
-            Ok(0) => Err(Errno::TIMEDOUT),
-            done => done.map(drop),
+            Ok(1) => Ok(()),
+            _ => Err(Errno::TIMEDOUT),
         }
     }
 
     /// Waits for a moment, as long as anything is left.
+    #[inline(never)]
     pub fn pause(&mut self) -> Result<(), Errno> {
         const MOMENT: i64 = 5_000_000;
-        let Some(left) = &mut self.0 else { return Ok(()) };
-        left.nanoseconds -= MOMENT;
-        if left.nanoseconds < 0 {
-            left.nanoseconds += 1_000_000_000;
-            left.seconds -= 1;
+        if let Some(left) = &mut self.0 {
+            left.nanoseconds -= MOMENT;
+            if left.nanoseconds < 0 {
+                left.nanoseconds += 1_000_000_000;
+                left.seconds -= 1;
+                if left.seconds < 0 {
+                    return Err(Errno::TIMEDOUT);
+                }
+            }
         }
-        if left.seconds < 0 {
-            return Err(Errno::TIMEDOUT);
-        }
-        sys::poll(&mut [], Some(&mut Time { seconds: 0, nanoseconds: MOMENT })).map(drop)
+        let _ = sys::poll(&mut [], Some(&mut Time { seconds: 0, nanoseconds: MOMENT }));
+        Ok(())
     }
 }

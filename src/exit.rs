@@ -1,6 +1,9 @@
 //! Exit codes, and the one way to say that something failed.
 
-use crate::sys::{self, Errno};
+use crate::sys;
+use crate::sys::text::{Shared, Text};
+use crate::text::{self, Message, text};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 /// How a tool ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,138 +20,170 @@ impl Exit {
     pub const USAGE: Exit = Exit(100);
     /// A system call failed here.
     pub const SYSTEM: Exit = Exit(111);
+    /// A program cannot be executed.
+    pub const NOT_EXECUTABLE: Exit = Exit(126);
+    /// A program does not exist.
+    pub const ABSENT: Exit = Exit(127);
 }
 
-/// Text on its way to a descriptor, in few writes: one for a message of ordinary length.
+/// Text on its way to a descriptor, in few writes: one for a message of ordinary length. A process
+/// has one of it, which needs no locks: it has one thread.
 pub struct Output {
-    fd: i32,
+    fd: AtomicI32,
+    length: AtomicUsize,
     /// The tool that speaks.
-    who: &'static [u8],
-    buffer: [u8; 1024],
-    length: usize,
+    who: Shared,
+    buffer: [AtomicU8; SIZE],
+}
+
+/// Bytes of the buffer.
+const SIZE: usize = 1024;
+
+static OUTPUT: Output = Output {
+    fd: AtomicI32::new(0),
+    length: AtomicUsize::new(0),
+    who: Shared::nothing(),
+    buffer: [const { AtomicU8::new(0) }; SIZE],
+};
+
+/// Says who speaks from now on.
+pub fn speak_as(who: Text) {
+    OUTPUT.who.set(who);
+}
+
+/// Begins anew, for a descriptor.
+fn begin(fd: i32) -> &'static Output {
+    OUTPUT.fd.store(fd, Relaxed);
+    OUTPUT.length.store(0, Relaxed);
+    &OUTPUT
+}
+
+/// Begins a text on standard output.
+pub fn answer() -> &'static Output {
+    begin(1)
+}
+
+/// Begins a line on standard error, with who speaks.
+pub fn message() -> &'static Output {
+    let line = begin(2);
+    if let Some(who) = OUTPUT.who.get() {
+        line.name(who).text(text!(": "));
+    }
+    line
+}
+
+/// Begins a line on standard error that says why a tool fails.
+pub fn fatal() -> &'static Output {
+    message().text(text!("fatal: "))
 }
 
 impl Output {
-    /// Nothing yet, to be written to standard output (1) or standard error (2).
-    pub fn new(fd: i32, who: &'static [u8]) -> Output {
-        Output { fd, who, buffer: [0; 1024], length: 0 }
-    }
-
-    /// A line on standard error, begun with who speaks.
-    pub fn message(who: &'static [u8]) -> Output {
-        let mut line = Output::new(2, who);
-        line.put(who).text(": ");
-        line
-    }
-
-    /// A line on standard error that says why a tool fails.
-    pub fn fatal(who: &'static [u8]) -> Output {
-        let mut line = Output::message(who);
-        line.text("fatal: ");
-        line
-    }
-
     /// Adds a byte as it is.
-    fn byte(&mut self, byte: u8) {
-        if self.length == self.buffer.len() {
+    pub fn byte(&self, byte: u8) {
+        let mut length = self.length.load(Relaxed);
+        if length == SIZE {
             self.flush();
+            length = 0;
         }
-        self.buffer[self.length] = byte;
-        self.length += 1;
+        self.buffer[length % SIZE].store(byte, Relaxed);
+        self.length.store(length + 1, Relaxed);
     }
 
-    /// Adds bytes as they are.
-    pub fn put(&mut self, bytes: &[u8]) -> &mut Output {
-        for byte in bytes {
-            self.byte(*byte);
+    /// Adds a byte of a text: itself, or what it stands for in a packed one.
+    fn symbol(&self, mut symbol: u8) {
+        while let Some([first, second]) = text::pair(symbol) {
+            self.symbol(first);
+            symbol = second;
+        }
+        self.byte(symbol);
+    }
+
+    /// Adds a name or a help text: ASCII, or packed.
+    pub fn name(&self, text: Text) -> &Output {
+        for symbol in text {
+            self.symbol(symbol);
         }
         self
     }
 
-    /// Adds text.
-    pub fn text(&mut self, text: &str) -> &mut Output {
-        self.put(text.as_bytes())
+    /// Adds a message.
+    #[inline(never)]
+    pub fn text(&self, message: Message) -> &Output {
+        self.name(message.text())
     }
 
     /// Adds a number in decimal.
-    pub fn number(&mut self, mut number: u32) -> &mut Output {
-        let mut digits = [0; 10];
-        let mut begin = digits.len();
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-            begin -= 1;
-            if number == 0 {
-                break;
-            }
+    pub fn number(&self, number: u32) -> &Output {
+        if number >= 10 {
+            self.number(number / 10);
         }
-        self.put(&digits[begin..])
+        self.byte(b'0' + (number % 10) as u8);
+        self
     }
 
-    /// Adds bytes from outside: what is not printable ASCII, and the backslash, quoted as
+    /// Adds bytes from outside, quoted.
+    pub fn quoted(&self, bytes: impl Iterator<Item = u8>) -> &Output {
+        for byte in bytes {
+            self.quoted_byte(byte);
+        }
+        self
+    }
+
+    /// Adds a byte from outside: if it is not printable ASCII, or is the backslash, quoted as
     /// `s6-fdholder-list` does it.
-    pub fn quoted(&mut self, bytes: &[u8]) -> &mut Output {
+    pub fn quoted_byte(&self, mut byte: u8) {
         // What stands behind a backslash for the bytes from 7, BEL, to 13, CR.
         const LETTERS: &[u8; 7] = b"abtnvfr";
-        for byte in bytes {
-            let printable = (b' '..=b'~').contains(byte);
-            if !printable || *byte == b'\\' {
-                self.byte(b'\\');
-            }
-            if printable {
-                self.byte(*byte);
-            } else if let Some(letter) = LETTERS.get(usize::from(byte.wrapping_sub(7))) {
-                self.byte(*letter);
-            } else {
-                self.text("0x");
-                self.byte(hexadecimal(byte >> 4));
-                self.byte(hexadecimal(byte & 15));
+        if !(b' '..=b'~').contains(&byte) || byte == b'\\' {
+            self.byte(b'\\');
+            if let Some(letter) = LETTERS.get(usize::from(byte.wrapping_sub(7))) {
+                byte = *letter;
+            } else if byte != b'\\' {
+                self.text(text!("0x")).byte(hexadecimal(byte >> 4));
+                byte = hexadecimal(byte & 15);
             }
         }
-        self
+        self.byte(byte);
     }
 
-    /// Adds `: ` and what the C library says of an error.
-    pub fn reason(&mut self, errno: Errno) -> &mut Output {
-        self.text(": ");
-        let before = self.length;
-        errno.text(|byte| self.byte(byte));
-        if self.length == before {
-            self.text("error ").number(errno.number() as u32);
+    /// Adds `: ` and what the C library says of the error of that number.
+    pub fn reason(&self, errno: usize) -> &Output {
+        self.text(text!(": "));
+        match text::of_error(errno) {
+            Some(text) => self.name(text),
+            None => self.text(text!("error ")).number(errno as u32),
         }
-        self
     }
 
     /// Writes what has been put. A message that cannot be written has nobody else to be told to;
     /// any other output that cannot be written is fatal.
-    fn flush(&mut self) {
-        let mut rest = &self.buffer[..self.length];
-        while !rest.is_empty() {
-            match sys::write(self.fd, rest) {
-                Ok(n) => rest = &rest[n..],
-                Err(_) if self.fd == 2 => break,
-                Err(errno) => {
-                    let mut line = Output::fatal(self.who);
-                    line.text("unable to write to standard output").reason(errno).end(Exit::SYSTEM);
-                }
+    fn flush(&self) {
+        let (fd, length) = (self.fd.load(Relaxed), self.length.load(Relaxed));
+        match sys::write_all(fd, &self.buffer[..length.min(SIZE)]) {
+            Err(errno) if fd != 2 => {
+                let line = fatal().text(text!("unable to write to standard output"));
+                line.reason(errno.number()).end(Exit::SYSTEM);
             }
+            _ => {}
         }
-        self.length = 0;
+        self.length.store(0, Relaxed);
     }
 
     /// Ends a message: a line of its own, and the end of the process.
-    pub fn end(&mut self, exit: Exit) -> ! {
-        self.text("\n").close(exit)
+    pub fn end(&self, exit: Exit) -> ! {
+        self.byte(b'\n');
+        self.close(exit)
     }
 
     /// Writes what is left and ends the process: the kernel closes what it holds.
-    pub fn close(&mut self, exit: Exit) -> ! {
+    pub fn close(&self, exit: Exit) -> ! {
         self.flush();
         sys::exit(exit.0)
     }
 }
 
 /// The digit of a number below 16.
+#[inline(never)]
 pub fn hexadecimal(number: u8) -> u8 {
-    b"0123456789abcdef"[usize::from(number & 15)]
+    if number < 10 { b'0' + number } else { b'a' - 10 + number }
 }

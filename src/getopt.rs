@@ -6,22 +6,20 @@
 //! Long options are `--name`, `--name value` and `--name=value`. An applet is handed one after the
 //! other, so the last of several wins.
 
-use crate::exit::{Exit, Output};
+use crate::exit::{self, Exit};
+use crate::sys::text::Text;
 use crate::sys::vector::Vector;
-use core::ffi::CStr;
 
 /// One line of the applet table.
 pub struct Applet {
     /// What it is called, with the `s6-` in front.
-    pub link: &'static CStr,
+    pub name: Text,
     /// Its options.
     pub options: &'static [Opt],
-    /// How many operands it cannot do without.
-    pub operands: usize,
-    /// What `--help` prints.
-    pub help: &'static str,
-    /// How long its first line is, the usage line.
-    pub usage: usize,
+    /// How it is to be used, in one line, packed.
+    pub usage: Text,
+    /// What `--help` prints below that, packed.
+    pub help: Text,
     /// What it does.
     pub run: fn(&mut Arguments) -> Exit,
 }
@@ -33,120 +31,135 @@ pub struct Opt {
     /// Whether a value belongs to it.
     pub has_value: bool,
     /// The word behind `--`.
-    pub word: &'static str,
+    pub word: Text,
 }
 
 /// A command line, as far as it has not been looked at.
 pub struct Arguments {
     /// Whose it is.
     pub applet: &'static Applet,
+    /// The value of the option that was found last.
+    pub value: Text,
+    /// The letters of a bundle that were not looked at yet.
+    letters: Text,
     rest: Vector,
     /// The environment of the process.
     pub environment: Vector,
 }
 
 impl Applet {
-    /// What it is called, with the `s6-` in front.
-    pub fn name(&self) -> &'static [u8] {
-        self.link.to_bytes()
-    }
-
     /// Says how it is to be used, and ends the process.
-    pub fn usage(&self) -> ! {
-        let line = &self.help.as_bytes()[..self.usage];
-        Output::message(self.name()).put(line).end(Exit::USAGE)
+    pub fn wrong_usage(&self) -> ! {
+        exit::message().name(self.usage).end(Exit::USAGE)
     }
 }
 
 impl Arguments {
     /// What follows the name on the command line.
     pub fn new(applet: &'static Applet, rest: Vector, environment: Vector) -> Arguments {
-        Arguments { applet, rest, environment }
+        Arguments { applet, value: Text::EMPTY, letters: Text::EMPTY, rest, environment }
     }
 
-    /// Hands out the options, each by its letter and with its value, empty if it has none; behind
-    /// them there are as many operands as the table demands.
+    /// The letter of the next option; its value, if it has one, is in `value`.
     ///
     /// What is no option of the applet's is wrong usage, and `--help` is answered here: both end
     /// the process.
-    pub fn options(&mut self, mut set: impl FnMut(u8, &'static [u8])) {
-        while let Some([b'-', letters @ ..]) = self.rest.first() {
+    pub fn option(&mut self) -> Option<u8> {
+        let mut is_word = false;
+        if self.letters.is_empty() {
+            let mut argument = self.rest.first()?;
             // A dash alone is an operand.
-            let Some((first, word)) = letters.split_first() else { break };
-            self.rest.advance();
-            if *first == b'-' {
-                if word.is_empty() {
-                    break;
+            if argument.pop() != b'-' || argument.is_empty() {
+                return None;
+            }
+            self.rest.next();
+            if argument.first() == b'-' {
+                argument.pop();
+                is_word = true;
+                if argument.is_empty() {
+                    return None;
                 }
-                if word == b"help" {
-                    Output::new(1, self.applet.name()).text(self.applet.help).close(Exit::SUCCESS);
+            }
+            self.letters = argument;
+        }
+        let given = core::mem::replace(&mut self.letters, Text::EMPTY);
+        for option in self.applet.options {
+            let mut behind = given;
+            if is_word {
+                let Some(end) = given.behind(option.word) else { continue };
+                behind = end;
+                let attached = behind.pop();
+                if attached == b'=' && option.has_value {
+                    self.value = behind;
+                    return Some(option.letter);
                 }
-                let equals = word.iter().position(|byte| *byte == b'=');
-                let (word, behind) = word.split_at(equals.unwrap_or(word.len()));
-                let option = self.find(0, word);
-                if option.has_value {
-                    set(option.letter, self.value_at(behind, 1));
-                } else if behind.is_empty() {
-                    set(option.letter, b"");
-                } else {
-                    self.applet.usage();
+                if attached != 0 {
+                    continue;
                 }
+            } else if behind.pop() != option.letter {
                 continue;
             }
-            let mut letters = letters;
-            while let Some((letter, behind)) = letters.split_first() {
-                letters = behind;
-                let mut value: &[u8] = b"";
-                if self.find(*letter, b"").has_value {
-                    value = self.value_at(behind, 0);
-                    letters = b"";
-                }
-                set(*letter, value);
+            if !option.has_value {
+                self.letters = behind;
+            } else if behind.is_empty() {
+                self.value = self.operand();
+            } else {
+                self.value = behind;
             }
+            return Some(option.letter);
         }
-        if self.rest.count() < self.applet.operands {
-            self.applet.usage();
+        if is_word && given == Text::new(c"help") {
+            exit::answer().name(self.applet.usage).name(self.applet.help).close(Exit::SUCCESS);
         }
+        self.applet.wrong_usage()
     }
 
-    /// The option of a letter or of a word.
-    fn find(&self, letter: u8, word: &[u8]) -> &'static Opt {
-        for option in self.applet.options {
-            if option.letter == letter || option.word.as_bytes() == word {
-                return option;
-            }
+    /// The value of the option that was found last, a number below 2^32. Anything else is wrong
+    /// usage.
+    pub fn number(&self) -> u32 {
+        number(self.value).unwrap_or_else(|| self.applet.wrong_usage())
+    }
+
+    /// All options of an applet that has none but `-t`: the milliseconds, 0 if it is not given.
+    pub fn timeout(&mut self) -> u32 {
+        let mut milliseconds = 0;
+        while self.option().is_some() {
+            milliseconds = self.number();
         }
-        self.applet.usage()
+        milliseconds
     }
 
-    /// A value: what is attached, less its first `skip` bytes, or the next argument.
-    fn value_at(&mut self, attached: &'static [u8], skip: usize) -> &'static [u8] {
-        if attached.is_empty() {
-            return self.rest.next().unwrap_or_else(|| self.applet.usage());
+    /// What is left, a program and its arguments; wrong usage if that is nothing.
+    pub fn program(&self) -> Vector {
+        if self.rest.first().is_none() {
+            self.applet.wrong_usage();
         }
-        &attached[skip..]
-    }
-
-    /// The next operand. As many as the table demands are there.
-    pub fn operand(&mut self) -> &'static [u8] {
-        self.rest.next().unwrap_or_default()
-    }
-
-    /// The operands that were not asked for yet.
-    pub fn operands(&self) -> Vector {
         self.rest
+    }
+
+    /// The next operand; wrong usage, which ends the process, if there is none.
+    pub fn operand(&mut self) -> Text {
+        self.rest.next().unwrap_or_else(|| self.applet.wrong_usage())
     }
 }
 
-/// A decimal number below 2^32, digits only.
-pub fn decimal(digits: &[u8]) -> Option<u32> {
-    let mut number: u32 = 0;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
+/// The decimal number below 2^32 at the start of `text`, 0 if there is no digit, and what lies
+/// behind it; that begins with a digit if the number would be larger.
+pub fn decimal(mut text: Text) -> (u32, Text) {
+    let mut number = 0;
+    loop {
+        let digit = text.first().wrapping_sub(b'0');
+        let longer = u64::from(number) * 10 + u64::from(digit);
+        if digit > 9 || longer > u32::MAX.into() {
+            return (number, text);
         }
-        number = number.checked_mul(10)?.checked_add(digit.into())?;
+        number = longer as u32;
+        text.pop();
     }
-    if digits.is_empty() { None } else { Some(number) }
+}
+
+/// A text that is a decimal number below 2^32 and nothing else.
+pub fn number(text: Text) -> Option<u32> {
+    let (number, rest) = decimal(text);
+    if rest.is_empty() && !text.is_empty() { Some(number) } else { None }
 }

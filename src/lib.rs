@@ -3,21 +3,26 @@
 //! Read from the top: an applet in `applets/` is chosen by [`multicall`], its command line sorted
 //! by [`getopt`]; it talks to a daemon through [`client`], which knows the protocol from
 //! [`message`] and moves bytes and descriptors with [`socket`]. Below lie owned descriptors
-//! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), dates ([`tai`]), and the system calls ([`sys`]),
-//! the only unsafe code. Nobody calls upwards.
+//! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), dates ([`tai`]), programs to go
+//! on with ([`exec`]), and the system calls ([`sys`]), the only unsafe code. Nobody calls upwards.
+//! What is said to the user goes through [`exit`], out of the texts that [`text`] has, packed as
+//! [`pack`] explains.
 #![no_std]
 
 pub mod client;
 pub mod deadline;
+pub mod exec;
 pub mod exit;
 pub mod fd;
 pub mod getopt;
 pub mod message;
 pub mod multicall;
+pub mod pack;
 pub mod pool;
 pub mod socket;
 pub mod sys;
 pub mod tai;
+pub mod text;
 
 /// The applets that were built in: the modules, the numbers of their options, and the table.
 pub mod applets {

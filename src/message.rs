@@ -5,7 +5,7 @@
 //! by reading and by running it. Every number is in network byte order.
 //!
 //! A connection is a Unix stream socket that carries frames both ways. A frame is a [`Header`] of
-//! six bytes and a payload; its descriptors travel with its first byte.
+//! six bytes and a payload; its descriptors travel with its first byte, in a message of their own.
 //!
 //! | operation | request payload | descriptors | reply payload | descriptors |
 //! |---|---|---|---|---|
@@ -47,15 +47,12 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads a header.
-    pub fn new([a, b, c, d, e, f]: [u8; HEADER]) -> Header {
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        Header { length, descriptors: u16::from_be_bytes([e, f]).into() }
-    }
-
     /// Reads the header at the start of `bytes`, if it is there whole.
     pub fn parse(bytes: &[u8]) -> Option<Header> {
-        bytes.first_chunk().map(|header| Header::new(*header))
+        let (length, rest) = bytes.split_first_chunk()?;
+        let (descriptors, _) = rest.split_first_chunk()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        Some(Header { length, descriptors: u16::from_be_bytes(*descriptors).into() })
     }
 
     /// The header on the wire.
@@ -65,12 +62,11 @@ impl Header {
         [a, b, c, d, e, f]
     }
 
-    /// Whether this can be the head of a frame of entries in a dump, of which `most` are due: as
+    /// Whether this can be the head of a frame of entries in a dump, of which `most` can
+    /// come, [`ENTRIES_MAX`] if not fewer: as
     /// many entries as descriptors, one at the least, and no more bytes than they can have.
     pub fn is_entries(self, most: usize) -> bool {
-        (1..=self.descriptors * ENTRY_MAX).contains(&self.length)
-            && self.descriptors <= most
-            && self.descriptors <= ENTRIES_MAX
+        (1..=self.descriptors * ENTRY_MAX).contains(&self.length) && self.descriptors <= most
     }
 }
 
@@ -86,25 +82,22 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Reads the entry at the start of `bytes`; the second value is what lies behind it.
     pub fn parse(bytes: &'a [u8]) -> Option<(Entry<'a>, &'a [u8])> {
-        let (entry, rest) = bytes.split_at(entry_length(bytes)?);
-        let (expiry, rest_of_entry) = entry.split_first_chunk()?;
-        let (_, identifier) = rest_of_entry.split_first()?;
-        let (_, identifier) = identifier.split_last()?;
-        Some((Entry { expiry, identifier }, rest))
+        let (head, behind) = bytes.split_first_chunk::<{ EXPIRY + 1 }>()?;
+        let [first, .., a, b, c, d, length] = *head;
+        // Where the first NUL is the identifier has to end.
+        let end = behind.iter().position(|byte| *byte == 0)?;
+        let valid = first < 0x80
+            && u32::from_be_bytes([a, b, c, d]) < 1_000_000_000
+            && end == usize::from(length)
+            && end > 0;
+        if !valid {
+            return None;
+        }
+        Some((
+            Entry { expiry: bytes.first_chunk()?, identifier: behind.get(..end)? },
+            behind.get(end + 1..)?,
+        ))
     }
-}
-
-/// The length of the entry at the start of `bytes`, if it is valid and whole.
-pub fn entry_length(bytes: &[u8]) -> Option<usize> {
-    let (head, rest) = bytes.split_first_chunk::<{ EXPIRY + 1 }>()?;
-    let [first, .., a, b, c, d, length] = *head;
-    // Where the first NUL is the identifier has to end.
-    let end = rest.iter().position(|byte| *byte == 0)?;
-    let valid = first < 0x80
-        && u32::from_be_bytes([a, b, c, d]) < 1_000_000_000
-        && end == usize::from(length)
-        && end > 0;
-    if valid { Some(ENTRY_EXTRA + end) } else { None }
 }
 
 /// Counts the entries that `payload` consists of; none if one of them is not valid, or anything
@@ -112,8 +105,8 @@ pub fn entry_length(bytes: &[u8]) -> Option<usize> {
 pub fn count_entries(mut payload: &[u8]) -> usize {
     let mut n = 0;
     while !payload.is_empty() {
-        let Some(length) = entry_length(payload) else { return 0 };
-        payload = &payload[length..];
+        let Some((_, rest)) = Entry::parse(payload) else { return 0 };
+        payload = rest;
         n += 1;
     }
     n
@@ -122,31 +115,95 @@ pub fn count_entries(mut payload: &[u8]) -> usize {
 /// The request for a dump, a whole frame.
 pub const GET_DUMP: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'?'];
 
+/// The request for a list, a whole frame.
+pub const LIST: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'L'];
+
 /// The request that opens a set dump of that many entries, a whole frame.
 pub fn set_dump(entries: u32) -> [u8; HEADER + 5] {
     let [a, b, c, d] = entries.to_be_bytes();
     [0, 0, 0, 5, 0, 0, b'!', a, b, c, d]
 }
 
-/// The most bytes that follow a favourable status.
+/// The largest request about one identifier: to store something under it.
+pub const REQUEST_MAX: usize = HEADER + 1 + ENTRY_MAX;
+
+/// Writes a request about an identifier into `frame`, and says how long it is: `head`, which is a
+/// letter and what belongs to it, then `idlen id NUL`. An empty identifier is `EINVAL`, one longer
+/// than [`IDENTIFIER_MAX`] is `ENAMETOOLONG`.
+pub fn request(
+    frame: &mut [u8; REQUEST_MAX],
+    head: &[u8],
+    identifier: impl Iterator<Item = u8>,
+    descriptors: usize,
+) -> Result<usize, Errno> {
+    let start = HEADER + head.len() + 1;
+    let mut end = start;
+    for byte in identifier {
+        if end == start + IDENTIFIER_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+        frame[end] = byte;
+        end += 1;
+    }
+    if end == start {
+        return Err(Errno::INVAL);
+    }
+    frame[end] = 0;
+    frame[start - 1] = (end - start) as u8;
+    frame[HEADER..start - 1].copy_from_slice(head);
+    let header = Header { length: end + 1 - HEADER, descriptors };
+    frame[..HEADER].copy_from_slice(&header.bytes());
+    Ok(end + 1)
+}
+
+/// The most bytes that follow a favourable status and are read along with it.
 pub const EXTRA_MAX: usize = 8;
 
-/// Checks the `have` bytes of a reply that have come, zeros behind them: header, status, and behind a favourable
-/// status `extra` bytes. The result is how many bytes it has in all; of an unfavourable one it is
-/// the daemon's error.
-pub fn reply(bytes: &[u8; STATUS + EXTRA_MAX], have: usize, extra: usize) -> Result<usize, Errno> {
-    let whole = STATUS + extra;
+/// What a favourable reply has to be.
+#[derive(Clone, Copy)]
+pub struct Expected {
+    /// Bytes behind the status, at most [`EXTRA_MAX`].
+    pub extra: usize,
+    /// Whether more may follow.
+    pub more: bool,
+    /// Descriptors that come with it.
+    pub descriptors: usize,
+}
+
+/// How many bytes are to be read of the reply of which `have` have come, zeros behind them: header,
+/// status, and behind a favourable status, 0, what is expected. Nothing if it is not valid.
+pub fn reply_length(
+    bytes: &[u8; STATUS + EXTRA_MAX],
+    have: usize,
+    expected: Expected,
+) -> Option<usize> {
+    let whole = STATUS + expected.extra;
     if have < HEADER {
-        return Ok(whole);
+        return Some(whole);
     }
-    let [header @ .., status, _, _, _, _, _, _, _, _] = *bytes;
-    let Header { length, descriptors } = Header::new(header);
-    let length = HEADER + length;
+    let Header { length, descriptors } = Header::parse(bytes)?;
+    let status = bytes[HEADER];
     // A status that has not come yet can be anything.
-    let unfavourable = length == STATUS && (status != 0 || have == HEADER);
-    let favourable = length == whole && status == 0;
-    if descriptors != 0 || have > length || !favourable && !unfavourable {
-        return Err(Errno::PROTO);
-    }
-    if status == 0 { Ok(whole) } else { Err(Errno::new(status.into())) }
+    let is_favourable = status == 0 && (have > HEADER || length > 1);
+    let whole = if is_favourable { whole } else { STATUS };
+    let is_long_enough = if expected.more && is_favourable {
+        HEADER + length >= whole
+    } else {
+        HEADER + length == whole
+    };
+    // Descriptors come with a favourable status only, and that may still be to come.
+    let has_descriptors = if expected.descriptors == 0 || !is_favourable && have > HEADER {
+        descriptors == 0
+    } else if is_favourable {
+        descriptors == expected.descriptors
+    } else {
+        descriptors <= expected.descriptors
+    };
+    if is_long_enough && has_descriptors && have <= whole { Some(whole) } else { None }
+}
+
+/// The number that lies at a place in a reply.
+pub fn number(bytes: &[u8; STATUS + EXTRA_MAX], at: usize) -> usize {
+    let bytes = bytes.get(at..).and_then(|bytes| bytes.first_chunk());
+    bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes) as usize)
 }

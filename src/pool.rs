@@ -5,105 +5,202 @@
 //! its entries than one of a get dump, and its header moves down onto the last byte of the frame
 //! before it, which has been sent by then.
 
-use crate::fd::Batch;
-use crate::message::{ENTRIES_MAX, ENTRY_MAX, HEADER};
+use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header};
 use crate::socket::{Error, Stream};
-use crate::sys::{Control, hand_out::HandOut};
+use crate::sys::text::Text;
+use crate::sys::{self, CONTROL_HEADER, CONTROL_MAX, hand_out::HandOut};
+use crate::tai::Label;
 
 /// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
 pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
 /// Bytes of a window: enough for the largest entries, and were each in a frame of its own.
 const BYTES: usize = 1 + DESCRIPTORS * (HEADER + ENTRY_MAX);
+/// Words for control messages, were each descriptor in one of its own.
+const WORDS: usize = DESCRIPTORS * (CONTROL_HEADER + 1) + CONTROL_MAX + 1;
 
-/// A window on a dump: frames and their descriptors.
+/// A window on a dump: frames, and their descriptors in the control messages that they came in.
 ///
-/// Bytes and descriptors come in at the end and are checked frame by frame; when all that are here
-/// have been checked they are sent frame by frame.
+/// Both come in at the end and are checked frame by frame; when all that are here have been
+/// checked, the window is wound back and they are sent frame by frame.
 ///
-/// The positions count from the byte behind the free one: where the next frame to be sent begins,
-/// where what has been checked ends, and where what has been received ends.
+/// It is to be cleared before it is used. The small parts come first: what lies far from the
+/// beginning takes longer instructions.
+#[repr(C)]
 pub struct Window {
-    bytes: [u8; BYTES],
-    sent: usize,
-    checked: usize,
+    /// Where the next frame to be checked or sent begins.
+    next: usize,
+    /// Where what has been received ends.
     end: usize,
-    descriptors: Batch<DESCRIPTORS>,
-    /// How many descriptors belong to frames that have been sent.
-    sent_descriptors: usize,
-    /// How many belong to frames that have been checked.
-    checked_descriptors: usize,
-    control: Control,
+    /// The same for the control messages, behind which there is a zero.
+    next_control: usize,
+    end_control: usize,
+    /// How many descriptors there are.
+    descriptors: usize,
+    control: [i32; WORDS],
+    bytes: [u8; BYTES],
 }
 
 static POOL: HandOut<Window> = HandOut::new(Window {
-    bytes: [0; BYTES],
-    sent: 0,
-    checked: 0,
+    next: 0,
     end: 0,
-    descriptors: Batch::EMPTY,
-    sent_descriptors: 0,
-    checked_descriptors: 0,
-    control: Control::EMPTY,
+    next_control: 0,
+    end_control: 0,
+    descriptors: 0,
+    control: [0; WORDS],
+    bytes: [0; BYTES],
 });
 
 /// The window, for the first who asks: a process makes one transfer.
-pub fn take() -> &'static mut Window {
-    POOL.take()
+pub fn take() -> Option<&'static mut Window> {
+    // Through a register its parts are reached with shorter instructions.
+    POOL.take().map(core::hint::black_box)
 }
 
 impl Window {
     /// Closes all descriptors and forgets all bytes.
     pub fn clear(&mut self) {
-        (self.sent, self.checked, self.end) = (0, 0, 0);
-        (self.sent_descriptors, self.checked_descriptors) = (0, 0);
-        self.descriptors.clear();
+        self.rewind();
+        while self.next_descriptors() > 0 {
+            let end = self.next_control + CONTROL_HEADER + self.next_descriptors();
+            self.next_control += CONTROL_HEADER;
+            while self.next_control < end {
+                if let Some(descriptor) = self.control.get(self.next_control) {
+                    sys::close(*descriptor);
+                }
+                self.next_control += 1;
+            }
+        }
+        self.rewind();
+        (self.end, self.end_control, self.descriptors) = (self.next, 0, 0);
+        self.control[0] = 0;
     }
 
-    /// Received and not yet checked.
-    pub fn unchecked(&self) -> &[u8] {
-        &self.bytes[1 + self.checked..1 + self.end]
+    /// Forgets all, and leaves the descriptors open: somebody has taken them over.
+    pub fn forget(&mut self) {
+        self.control[0] = 0;
+        self.clear();
     }
 
-    /// Descriptors that came with bytes that are not yet checked.
-    pub fn unchecked_descriptors(&self) -> usize {
-        self.descriptors.len() - self.checked_descriptors
+    /// Begins again with the first frame.
+    pub fn rewind(&mut self) {
+        (self.next, self.next_control) = (1, 0);
+    }
+
+    /// What has been received from the next frame on.
+    pub fn rest(&self) -> &[u8] {
+        self.bytes.get(self.next..self.end).unwrap_or_default()
+    }
+
+    /// How many descriptors came with the next frame.
+    #[inline(never)]
+    pub fn next_descriptors(&self) -> usize {
+        let control = self.control.get(self.next_control..).unwrap_or_default();
+        sys::control_length(control).saturating_sub(CONTROL_HEADER)
     }
 
     /// How many descriptors the window holds.
     pub fn descriptors(&self) -> usize {
-        self.descriptors.len()
+        self.descriptors
     }
 
-    /// Receives one or more bytes, `limit` at the most, and the descriptors that come with them.
-    pub fn receive(&mut self, stream: &mut Stream, limit: usize) -> Result<(), Error> {
-        let free = &mut self.bytes[1 + self.end..];
-        let length = free.len().min(limit);
-        let place = &mut free[..length];
-        let received = stream.receive(place, Some(&mut self.control));
-        let room = self.descriptors.take_over(self.control.take());
+    /// Receives one or more bytes, and the descriptors that come with them; no more than belong to
+    /// the `length` bytes from the next frame on, unless it may be `all` that has come.
+    pub fn receive(&mut self, stream: &mut Stream, length: usize, all: bool) -> Result<(), Error> {
+        let end = if all { BYTES } else { self.next + length };
+        let bytes = self.bytes.get_mut(self.end..end).ok_or(Error::INVALID)?;
+        let end = self.end_control + CONTROL_MAX + 1;
+        let control = self.control.get_mut(self.end_control..end).ok_or(Error::INVALID)?;
+        let received = stream.receive(bytes, &mut control[..CONTROL_MAX]);
+        let words = sys::control_length(control);
+        *control.get_mut(words).ok_or(Error::INVALID)? = 0;
+        self.end_control += words;
+        self.descriptors += words.saturating_sub(CONTROL_HEADER);
         self.end += received?;
-        if room { Ok(()) } else { Err(Error::INVALID) }
+        Ok(())
     }
 
-    /// The first `bytes` that were not checked are a valid frame, with that many descriptors.
-    pub fn claim(&mut self, bytes: usize, descriptors: usize) {
-        self.checked += bytes;
-        self.checked_descriptors += descriptors;
+    /// Goes on to the frame behind the next one, which has that many bytes and descriptors.
+    pub fn advance(&mut self, bytes: usize, descriptors: usize) {
+        self.next += bytes;
+        self.next_control += CONTROL_HEADER + descriptors;
     }
 
-    /// The next checked frame, as a frame of a set dump, with its descriptors and how many
-    /// entries it has.
-    pub fn next(&mut self) -> Option<(&[u8], &Control, usize)> {
-        let place = &mut self.bytes[self.sent..1 + self.checked];
-        let [_, a, b, c, d, e, f] = *place.first_chunk()?;
-        let length = u32::from_be_bytes([a, b, c, d]) + 1;
-        let descriptors = usize::from(u16::from_be_bytes([e, f]));
-        *place.first_chunk_mut()? = length.to_be_bytes();
-        place[4..HEADER + 1].copy_from_slice(&[e, f, b'.']);
-        let length = length as usize;
-        self.control.set(self.descriptors.numbers(self.sent_descriptors, descriptors));
-        self.sent_descriptors += descriptors;
-        self.sent += HEADER + length - 1;
-        Some((&place[..HEADER + length], &self.control, descriptors))
+    /// The next frame, as a frame of a set dump, with its control message and how many entries it
+    /// has.
+    pub fn take(&mut self) -> Option<(&[u8], &[i32], usize)> {
+        let Header { length, descriptors } = Header::parse(self.rest())?;
+        let (at, control) = (self.next, self.next_control);
+        self.advance(HEADER + length, descriptors);
+        let control = self.control.get(control..self.next_control)?;
+        let frame = self.bytes.get_mut(at - 1..self.next)?;
+        let (place, rest) = frame.split_first_chunk_mut()?;
+        *place = (length as u32 + 1).to_be_bytes();
+        let (place, rest) = rest.split_first_chunk_mut()?;
+        *place = (descriptors as u16).to_be_bytes();
+        *rest.first_mut()? = b'.';
+        Some((frame, control, descriptors))
+    }
+}
+
+/// A frame of a set dump in the making.
+pub struct Composer {
+    bytes: [u8; FRAME_MAX + 1],
+    length: usize,
+    control: [i32; CONTROL_MAX],
+    entries: usize,
+}
+
+static COMPOSER: HandOut<Composer> = HandOut::new(Composer {
+    bytes: [0; FRAME_MAX + 1],
+    length: 0,
+    control: [0; CONTROL_MAX],
+    entries: 0,
+});
+
+/// The composer, for the first who asks.
+pub fn composer() -> Option<&'static mut Composer> {
+    COMPOSER.take()
+}
+
+impl Composer {
+    /// Begins a frame.
+    pub fn begin(&mut self) {
+        self.length = HEADER;
+        self.push(*b".");
+        self.entries = 0;
+    }
+
+    fn push(&mut self, bytes: impl IntoIterator<Item = u8>) {
+        for byte in bytes {
+            self.bytes[self.length] = byte;
+            self.length += 1;
+        }
+    }
+
+    /// Adds an entry, of which no frame takes more than [`ENTRIES_MAX`]. The identifier must be
+    /// valid.
+    pub fn add(&mut self, fd: i32, expiry: Label, identifier: Text) {
+        self.push(expiry);
+        let at = self.length;
+        self.push([0]);
+        self.push(identifier);
+        self.bytes[at] = (self.length - at - 1) as u8;
+        self.push([0]);
+        self.control[CONTROL_HEADER + self.entries] = fd;
+        self.entries += 1;
+    }
+
+    /// How many entries it has.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// The frame and its control message.
+    pub fn frame(&mut self) -> (&[u8], &[i32]) {
+        let header = Header { length: self.length - HEADER, descriptors: self.entries };
+        self.bytes[..HEADER].copy_from_slice(&header.bytes());
+        let control = &mut self.control[..CONTROL_HEADER + self.entries];
+        sys::set_control_header(control);
+        (&self.bytes[..self.length], control)
     }
 }

@@ -3,7 +3,9 @@
 use crate::deadline::Deadline;
 use crate::exit::{Exit, Output};
 use crate::fd::{self, Fd};
-use crate::sys::{self, Control, Errno, Message, Poll};
+use crate::sys::text::Text;
+use crate::sys::{self, Errno, Message, Poll};
+use crate::text::text;
 use core::num::NonZeroUsize;
 
 /// Why talking to a daemon failed: an error number, and whose. In one word, so that a result that
@@ -21,11 +23,9 @@ impl Error {
 
     /// The daemon did not follow the protocol.
     pub const INVALID: Error = Error::failed(Errno::PROTO);
-    /// The daemon hung up before it said anything: it has no rule that allows this user to
+    /// The daemon hung up. If it has said nothing before, it has no rule that allows this user to
     /// connect, or other reasons.
-    pub const REFUSED: Error = Error::new(Error::FAILED + Error::HUNG_UP);
-    /// The daemon hung up later.
-    pub const CLOSED: Error = Error::new(Error::FAILED + Error::HUNG_UP + 1);
+    pub const CLOSED: Error = Error::new(Error::FAILED + Error::HUNG_UP);
     /// Descriptors were lost: there was no room for them.
     pub const CROWDED: Error = Error::local(Errno::MFILE);
 
@@ -57,126 +57,124 @@ impl Error {
         self.0.get() & Error::UNREACHABLE != 0
     }
 
-    /// Adds the reason to a message. To a denial for lack of permission belongs the `right`, an
-    /// environment variable in the daemon's rules, that this user lacks. The result is the exit
-    /// code, `blame` if it is the daemon that failed.
-    pub fn explain(self, line: &mut Output, right: &str, blame: Exit) -> Exit {
-        match self {
-            Error::REFUSED => {
-                line.text(": connection closed without an answer: is this user allowed to connect?")
-            }
-            Error::CLOSED => line.text(": connection closed"),
-            _ => line.reason(Errno::new(self.0.get() & 255)),
-        };
-        if self == Error::failed(Errno::PERM) {
-            line.text(" (the right ").text(right).text(" is missing)");
+    /// Adds the reason to a message.
+    pub fn explain(self, line: &Output) {
+        if self == Error::CLOSED {
+            line.text(text!(": connection closed"));
+        } else {
+            line.reason(self.0.get() & 255);
         }
-        if self.0.get() & Error::FAILED == 0 { Exit::SYSTEM } else { blame }
     }
-}
 
-/// A socket that is not standard input, output or error. The lowest free number is always the
-/// one taken: where one of those is closed, an unconnected socket stays there for good, so that
-/// no message is written into a connection or into a descriptor received later.
-fn socket(wait: bool) -> Result<Fd, Errno> {
-    loop {
-        match sys::socket(wait) {
-            Ok(0..=2) => {}
-            Err(Errno::MFILE) if fd::raise_limit() => {}
-            number => return number.and_then(|number| Fd::own(number as i32).ok_or(Errno::BADF)),
-        }
+    /// The exit code: `blame` if it is the daemon that failed.
+    pub fn exit(self, blame: Exit) -> Exit {
+        if self.0.get() & Error::FAILED == 0 { Exit::SYSTEM } else { blame }
     }
 }
 
 /// A connection to a daemon, to be made or made.
 pub struct Stream {
     fd: Option<Fd>,
-    deadline: Deadline,
-    connected: bool,
-    /// Whether the daemon has said anything.
     heard: bool,
+    deadline: Deadline,
 }
 
 impl Stream {
     /// Not connected yet.
     pub fn new(deadline: Deadline) -> Stream {
-        Stream { fd: None, deadline, connected: false, heard: false }
+        Stream { fd: None, heard: false, deadline }
     }
 
-    /// Connects to the daemon at `path`, if that has not been tried and can be had without
-    /// waiting. What comes of it counts only when [`Stream::connect`] is called; how many
-    /// descriptors that will need is the result.
-    pub fn try_connect(&mut self, path: &[u8]) -> usize {
-        if self.fd.is_none() {
-            self.fd = socket(false).ok();
-            self.connected = sys::connect(self.number(), path).is_ok();
+    /// Connects to the daemon at `path`, unless that is done already; `EAGAIN` if it would have to
+    /// wait.
+    pub fn try_connect(&mut self, path: Text) -> Result<(), Errno> {
+        if self.fd.is_some() {
+            return Ok(());
         }
-        self.fd.is_none().into()
-    }
-
-    /// Connects to the daemon at `path`, waiting for a place in its backlog.
-    pub fn connect(&mut self, path: &[u8]) -> Result<(), Error> {
-        self.connect_socket(path).map_err(Error::unreachable)
-    }
-
-    fn connect_socket(&mut self, path: &[u8]) -> Result<(), Errno> {
-        let wait = self.deadline.is_never();
-        if self.fd.is_none() {
-            self.fd = Some(socket(wait)?);
-        } else if wait {
-            sys::set_blocking(self.number())?;
-        }
-        while !self.connected {
-            match sys::connect(self.number(), path) {
-                // Nothing tells when there is a place in the backlog, only trying again does.
-                Err(Errno::AGAIN) => self.deadline.pause()?,
+        // The lowest free number is always the one taken: where standard input, output or error
+        // is closed, an unconnected socket stays there for good, so that no message is written
+        // into a connection or into a descriptor received later.
+        let fd = loop {
+            match sys::socket().map(Fd::own) {
+                Ok(Some(fd)) => break fd,
+                Ok(None) => {}
+                Err(Errno::MFILE) if fd::raise_limit() => {}
                 Err(errno) => return Err(errno),
-                Ok(()) => self.connected = true,
             }
+        };
+        sys::connect(fd.number(), path)?;
+        self.fd = Some(fd);
+        Ok(())
+    }
+
+    /// Connects to the daemon at `path`, waiting for a place in its backlog. Nothing tells when
+    /// there is one, only trying again does.
+    pub fn connect(&mut self, path: Text) -> Result<(), Errno> {
+        while let Err(errno) = self.try_connect(path) {
+            if errno != Errno::AGAIN {
+                return Err(errno);
+            }
+            self.deadline.pause()?;
+        }
+        if self.deadline.is_never() {
+            sys::set_blocking(self.number());
         }
         Ok(())
+    }
+
+    /// Whether it is connected: that needs no further descriptor.
+    pub fn is_connected(&self) -> bool {
+        self.fd.is_some()
+    }
+
+    /// Whether the daemon has said anything.
+    pub fn has_heard(&self) -> bool {
+        self.heard
     }
 
     /// Hangs up. The deadline keeps what is left of it.
     pub fn hang_up(&mut self) {
-        *self = Stream::new(self.deadline);
+        (self.fd, self.heard) = (None, false);
     }
 
-    fn number(&self) -> i32 {
-        self.fd.as_ref().map_or(-1, Fd::number)
+    /// The number of its descriptor.
+    pub fn number(&self) -> i32 {
+        self.fd.as_ref().map_or(0, Fd::number)
     }
 
-    /// Sends all of `bytes`, and with the first of them the descriptors in `control`.
-    pub fn send(&mut self, bytes: &[u8], control: Option<&Control>) -> Result<(), Error> {
+    /// Sends all of `bytes`, and with the first of them the control message, if there is one. That
+    /// the daemon has hung up is no error here: it may have said why, so it is for
+    /// [`Stream::receive`] to tell.
+    pub fn send(&mut self, bytes: &[u8], control: &[i32]) -> Result<(), Error> {
         let mut message = Message::outgoing(bytes, control);
         while message.remaining() > 0 {
-            self.exchange(&mut message, Poll::OUT)?;
+            match self.exchange(&mut message, Poll::OUT) {
+                Err(Error::CLOSED) => break,
+                sent => sent?,
+            };
         }
         Ok(())
     }
 
-    /// Receives one or more bytes, at most as many as `bytes` holds, and says how many.
-    /// Descriptors that come with them are in `control` afterwards, even if the result is an
-    /// error.
-    pub fn receive(
-        &mut self,
-        bytes: &mut [u8],
-        control: Option<&mut Control>,
-    ) -> Result<usize, Error> {
-        let received = self.exchange(&mut Message::incoming(bytes, control), Poll::IN)?;
-        self.heard = true;
-        Ok(received)
+    /// Receives one or more bytes, at most as many as `bytes` holds, and says how many. The control
+    /// message that comes with them is in `control` afterwards, even if the result is an error;
+    /// without one it is not touched.
+    pub fn receive(&mut self, bytes: &mut [u8], control: &mut [i32]) -> Result<usize, Error> {
+        let received = self.exchange(&mut Message::incoming(bytes, control), Poll::IN);
+        self.heard |= received.is_ok();
+        received
     }
 
     /// Sends or receives some bytes, one at the least.
     fn exchange(&mut self, message: &mut Message, events: i16) -> Result<usize, Error> {
-        let hung_up = if self.heard { Error::CLOSED } else { Error::REFUSED };
         loop {
-            match message.exchange(self.number(), self.deadline.is_never()) {
-                Ok(0) | Err(Errno::PIPE | Errno::CONNRESET) => return Err(hung_up),
+            match message.exchange(self.number()) {
+                Ok(0) | Err(Errno::PIPE | Errno::CONNRESET) => return Err(Error::CLOSED),
                 Err(Errno::AGAIN) => {
                     self.deadline.wait(self.number(), events).map_err(Error::failed)?;
                 }
+                // The kernel bounds the descriptors that a user has in flight by the soft limit.
+                Err(Errno::TOOMANYREFS) if fd::raise_limit() => {}
                 done => return done.map_err(Error::local),
             }
         }

@@ -48,6 +48,12 @@ static LEAP_SECONDS: [u32; 27] = [
     1_483_228_800, // 2017-01-01
 ];
 
+/// Whether it is a label at all: nanoseconds below 10^9, and seconds below 2^63.
+pub fn is_valid(label: &Label) -> bool {
+    let [first, .., a, b, c, d] = *label;
+    first < 0x80 && u32::from_be_bytes([a, b, c, d]) < 1_000_000_000
+}
+
 /// The label of a moment in Unix time. Nanoseconds must be below 10^9.
 pub fn label(time: Time) -> Label {
     let leaps = LEAP_SECONDS.iter().filter(|leap| time.seconds >= i64::from(**leap)).count();
@@ -62,6 +68,23 @@ pub fn label(time: Time) -> Label {
 /// The label that says "never": 2^61 seconds from now.
 pub fn never(now: Time) -> Label {
     label(Time { seconds: now.seconds.wrapping_add(NEVER), ..now })
+}
+
+/// The label of a moment that many milliseconds from now; 0 is never.
+pub fn after(milliseconds: u32, now: Time) -> Label {
+    if milliseconds == 0 {
+        return never(now);
+    }
+    let span = Time::from_milliseconds(milliseconds);
+    let mut then = Time {
+        seconds: now.seconds.wrapping_add(span.seconds),
+        nanoseconds: now.nanoseconds + span.nanoseconds,
+    };
+    if then.nanoseconds >= 1_000_000_000 {
+        then.nanoseconds -= 1_000_000_000;
+        then.seconds = then.seconds.wrapping_add(1);
+    }
+    label(then)
 }
 
 /// Whether a label says "never": whatever is more than 2^60 seconds off does.

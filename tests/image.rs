@@ -37,7 +37,7 @@ fn the_program_with_transferdump_alone_is_complete_and_small() {
     assert_eq!(help.code, 0);
     assert!(help.out.starts_with(b"usage: s6-fdholder-transferdump "), "{help:?}");
     if cfg!(target_arch = "x86_64") {
-        assert!(size <= 12288, "{size} bytes");
+        assert!(size <= 8192, "{size} bytes");
     }
 }
 

@@ -1,13 +1,12 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Copies everything that one fd-holding daemon holds, descriptors, identifiers and expiry
-/// dates, into another. The first keeps all of it; what the second held under the same
-/// identifiers is replaced.
+/// Copies all descriptors that one fd-holding daemon holds, with identifiers and expiry dates,
+/// into another. The source keeps them; the destination replaces those of the same identifiers.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,
     name = "s6-fdholder-transferdump",
-    example = "s6-fdholder-transferdump -t 5000:5000 /run/fdholder/s /run/fdholder-new/s",
+    example = "s6-fdholder-transferdump -t 5000:5000 /run/fdholder/s /run/new/s",
     error_code(0, "done"),
     error_code(1, "the source denied it, broke the protocol or took too long"),
     error_code(2, "the destination did"),
@@ -15,16 +14,16 @@ use argh::{ArgsInfo, FromArgs};
     error_code(111, "unable to connect, or a system call failed")
 )]
 pub struct Cli {
-    /// how many milliseconds may be spent waiting for the source and for the destination; 0 or
-    /// none is no limit, one number alone is the source's
+    /// milliseconds to wait for the source and for the destination; 0 or none is no limit, one
+    /// number is the source's
     #[argh(option, short = 't', arg_name = "timeoutfrom:timeoutto")]
     pub timeout: Option<String>,
 
-    /// socket of the daemon to copy from
+    /// socket of the source
     #[argh(positional)]
     pub socketfrom: String,
 
-    /// socket of the daemon to copy to
+    /// socket of the destination
     #[argh(positional)]
     pub socketto: String,
 }

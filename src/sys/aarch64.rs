@@ -37,4 +37,19 @@ pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e:
     result
 }
 
+/// A system call of six arguments.
+///
+/// # Safety
+/// The arguments must be what the call numbered `number` expects.
+#[inline(always)]
+pub unsafe fn syscall6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    unsafe {
+        asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b,
+            in("x2") c, in("x3") d, in("x4") e, in("x5") f, options(nostack));
+    }
+    result
+}
+
 pub use super::bytewise::{copy_up, fill};

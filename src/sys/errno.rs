@@ -15,7 +15,7 @@ macro_rules! errnos {
         }
 
         /// Number and text of each.
-        const LIST: &[(u8, &str)] = &[$((libc::$number as u8, $text),)*];
+        pub const LIST: &[(u8, &str)] = &[$((libc::$number as u8, $text),)*];
     };
 }
 
@@ -56,36 +56,6 @@ errnos! {
     CONNREFUSED = ECONNREFUSED, "Connection refused";
 }
 
-/// [`LIST`] in one piece: the number, the text, a NUL, for each. A table of pointers and lengths
-/// would be larger than the texts.
-static TEXTS: [u8; PACKED] = pack();
-const PACKED: usize = {
-    let (mut size, mut i) = (0, 0);
-    while i < LIST.len() {
-        size += LIST[i].1.len() + 2;
-        i += 1;
-    }
-    size
-};
-
-const fn pack() -> [u8; PACKED] {
-    let mut packed = [0; PACKED];
-    let (mut at, mut i) = (0, 0);
-    while i < LIST.len() {
-        let (number, text) = LIST[i];
-        packed[at] = number;
-        at += 1;
-        let mut j = 0;
-        while j < text.len() {
-            packed[at + j] = text.as_bytes()[j];
-            j += 1;
-        }
-        at += j + 1;
-        i += 1;
-    }
-    packed
-}
-
 impl Errno {
     /// The error of that number. There is none numbered 0, and a bad number is no reason to
     /// stop: it counts as `EINVAL`.
@@ -99,20 +69,5 @@ impl Errno {
     /// The number.
     pub const fn number(self) -> usize {
         self.0.get()
-    }
-
-    /// Hands out, byte by byte, the text that the C library has for it; nothing for an error that
-    /// these tools cannot meet.
-    pub fn text(self, mut put: impl FnMut(u8)) {
-        let mut at_number = true;
-        let mut found = false;
-        for &byte in &TEXTS {
-            if at_number {
-                found = usize::from(byte) == self.number();
-            } else if found && byte != 0 {
-                put(byte);
-            }
-            at_number = byte == 0;
-        }
     }
 }

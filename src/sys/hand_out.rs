@@ -19,11 +19,11 @@ impl<T> HandOut<T> {
         HandOut { taken: OnceBool::new(), value: UnsafeCell::new(value) }
     }
 
-    /// The value, for the first who asks. Whoever asks again has made a mistake: that panics.
+    /// The value, for the first who asks.
     #[allow(clippy::mut_from_ref, reason = "there is never a second reference")]
-    pub fn take(&'static self) -> &'static mut T {
-        assert!(self.taken.set(true).is_ok(), "taken twice");
+    pub fn take(&'static self) -> Option<&'static mut T> {
+        self.taken.set(true).ok()?;
         // SAFETY: only one caller ever gets past the line above.
-        unsafe { &mut *self.value.get() }
+        Some(unsafe { &mut *self.value.get() })
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod errno;
 pub mod hand_out;
+pub mod text;
 pub mod vector;
 
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
@@ -14,13 +15,13 @@ pub mod arch;
 #[cfg(not(target_arch = "x86_64"))]
 mod bytewise;
 
-use crate::fd::Fd;
-use arch::syscall5;
-use core::ffi::CStr;
+use arch::{syscall5, syscall6};
 use core::marker::PhantomData;
-use core::mem::{offset_of, size_of_val};
 use core::ptr;
+use core::sync::atomic::AtomicU8;
 pub use errno::Errno;
+use text::Text;
+use vector::Vector;
 
 /// The kernel's `SCM_MAX_FD`: descriptors that one message can carry.
 pub const DESCRIPTORS_PER_MESSAGE: usize = 253;
@@ -80,16 +81,22 @@ pub fn close(fd: i32) {
     unsafe { syscall5(libc::SYS_close as usize, fd as usize, 0, 0, 0, 0) };
 }
 
-/// Writes, perhaps only a part; how much is the result.
-pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, Errno> {
-    // SAFETY: the kernel reads `bytes` within its length.
-    unsafe { call3(fd as usize, bytes.as_ptr() as usize, bytes.len(), libc::SYS_write) }
+/// Writes all of `bytes`.
+pub fn write_all(fd: i32, mut bytes: &[AtomicU8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let (place, length) = (bytes.as_ptr() as usize, bytes.len());
+        // SAFETY: the kernel reads `bytes` within its length.
+        let written = unsafe { call3(fd as usize, place, length, libc::SYS_write)? };
+        // SAFETY: the kernel takes no more bytes than it was offered.
+        bytes = unsafe { bytes.get_unchecked(written..) };
+    }
+    Ok(())
 }
 
-/// Makes an unconnected Unix stream socket, closed on exec; with `wait` false, a non-blocking one.
-pub fn socket(wait: bool) -> Result<usize, Errno> {
-    let flags = if wait { 0 } else { libc::SOCK_NONBLOCK };
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | flags;
+/// Makes an unconnected Unix stream socket, non-blocking and closed on exec.
+#[inline(never)]
+pub fn socket() -> Result<usize, Errno> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: touches no memory.
     unsafe { call3(libc::AF_UNIX as usize, kind as usize, 0, libc::SYS_socket) }
 }
@@ -97,61 +104,47 @@ pub fn socket(wait: bool) -> Result<usize, Errno> {
 /// Connects a socket to the one that is bound to `path`. An empty path would be an abstract
 /// address: it is no file, so `ENOENT`; one longer than [`SOCKET_PATH_MAX`] is `ENAMETOOLONG`.
 ///
-/// While the listener's backlog is full a blocking socket waits, a non-blocking one gets `EAGAIN`.
-pub fn connect(fd: i32, path: &[u8]) -> Result<(), Errno> {
-    // `struct sockaddr_un`: the family in two bytes, and the path, ended by NUL.
-    let mut address = [0; 2 + SOCKET_PATH_MAX + 1];
-    let [a, b, room @ .., _] = &mut address;
-    [*a, *b] = (libc::AF_UNIX as u16).to_ne_bytes();
-    room.get_mut(..path.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(path);
-    let length = 2 + path.len() + 1;
-    if path.is_empty() {
+/// While the listener's backlog is full a non-blocking socket gets `EAGAIN`.
+pub fn connect(fd: i32, path: Text) -> Result<(), Errno> {
+    // `struct sockaddr_un`: the family in two bytes, and the path, ended by NUL. It is larger than
+    // it has to be: that takes less code to fill.
+    let mut address = [0; 256];
+    address[0] = libc::AF_UNIX as u8;
+    let mut length = 2;
+    for byte in path {
+        if length == 2 + SOCKET_PATH_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+        address[length] = byte;
+        length += 1;
+    }
+    if length == 2 {
         return Err(Errno::NOENT);
     }
-    // SAFETY: the kernel reads `length` bytes of the address, no more than it has.
-    unsafe { call3(fd as usize, address.as_ptr() as usize, length, libc::SYS_connect).map(drop) }
+    // SAFETY: the kernel reads `length` bytes of the address and the NUL behind them.
+    unsafe {
+        call3(fd as usize, address.as_ptr() as usize, length + 1, libc::SYS_connect).map(drop)
+    }
 }
 
-/// Makes a socket that was made non-blocking a blocking one.
-pub fn set_blocking(fd: i32) -> Result<(), Errno> {
+/// Makes a socket a blocking one.
+pub fn set_blocking(fd: i32) {
     // SAFETY: touches no memory.
-    unsafe { call3(fd as usize, libc::F_SETFL as usize, 0, libc::SYS_fcntl).map(drop) }
+    let _ = unsafe { call3(fd as usize, libc::F_SETFL as usize, 0, libc::SYS_fcntl) };
 }
 
-/// A control message with descriptors, as `sendmsg` takes and `recvmsg` fills it.
-#[repr(C)]
-pub struct Control {
-    length: usize,
-    level: i32,
-    kind: i32,
-    /// One more than a message can carry, to be a multiple of the alignment.
-    descriptors: [i32; DESCRIPTORS_PER_MESSAGE + 1],
-}
+/// Words of a control message in front of its descriptors: its length in bytes, as 64 bits, level
+/// and kind. Nothing but descriptors is ever received, since no other kind was asked for with a
+/// socket option; so what was received can be sent on as it is.
+pub const CONTROL_HEADER: usize = 4;
 
-/// Bytes of [`Control`] in front of the descriptors: `CMSG_LEN(0)`.
-const CONTROL_HEADER: usize = offset_of!(Control, descriptors);
+/// The most words of a control message.
+pub const CONTROL_MAX: usize = CONTROL_HEADER + DESCRIPTORS_PER_MESSAGE;
 
-impl Control {
-    /// A control message without descriptors.
-    pub const EMPTY: Control =
-        Control { length: 0, level: 0, kind: 0, descriptors: [0; DESCRIPTORS_PER_MESSAGE + 1] };
-
-    /// Takes the numbers of the descriptors to send, at most [`DESCRIPTORS_PER_MESSAGE`].
-    pub fn set(&mut self, numbers: &[i32]) {
-        let Some(place) = self.descriptors.get_mut(..numbers.len()) else { return };
-        place.copy_from_slice(numbers);
-        self.length = CONTROL_HEADER + size_of_val(numbers);
-        self.level = libc::SOL_SOCKET;
-        self.kind = libc::SCM_RIGHTS;
-    }
-
-    /// The numbers that were received. Whoever asks owns them, and asks once.
-    pub fn take(&mut self) -> &[i32] {
-        // Nothing but descriptors is ever received: no other kind of control message was asked
-        // for with a socket option.
-        let bytes = core::mem::take(&mut self.length).saturating_sub(CONTROL_HEADER);
-        &self.descriptors[..bytes / size_of::<i32>()]
-    }
+/// How many words the control message has that lies at the start of `words`, header included; 0
+/// if there is none.
+pub fn control_length(words: &[i32]) -> usize {
+    words.first().map_or(0, |bytes| *bytes as u32 as usize / size_of::<i32>())
 }
 
 /// A message to be sent or received: the kernel's `struct user_msghdr`, and the one buffer that it
@@ -162,23 +155,26 @@ pub struct Message<'a> {
     name_length: usize,
     buffers: usize,
     buffer_count: usize,
-    control: usize,
+    control: *const i32,
     control_length: usize,
-    flags: i32,
+    flags: usize,
     bytes: *const u8,
     length: usize,
-    borrowed: PhantomData<&'a mut [u8]>,
     call: libc::c_long,
+    borrowed: PhantomData<&'a mut [u8]>,
 }
 
 impl<'a> Message<'a> {
+    #[inline(never)]
     fn new(
+        bytes: *const u8,
+        length: usize,
+        control: *const i32,
+        words: usize,
         call: libc::c_long,
-        (bytes, length): (*const u8, usize),
-        (control, control_length): (*const Control, usize),
     ) -> Message<'a> {
-        let control = control as usize;
         let (name, name_length, buffers, buffer_count, flags) = (0, 0, 0, 1, 0);
+        let control_length = words * size_of::<i32>();
         let borrowed = PhantomData;
         Message {
             name,
@@ -190,26 +186,22 @@ impl<'a> Message<'a> {
             flags,
             bytes,
             length,
-            borrowed,
             call,
+            borrowed,
         }
     }
 
-    /// Bytes to be sent, and with the first of them the descriptors in `control`.
-    pub fn outgoing(bytes: &'a [u8], control: Option<&'a Control>) -> Message<'a> {
-        let rights = control.map_or((ptr::null(), 0), |c| (ptr::from_ref(c), c.length));
-        Message::new(libc::SYS_sendmsg, (bytes.as_ptr(), bytes.len()), rights)
+    /// Bytes to be sent, and the control message that goes with the first of them.
+    pub fn outgoing(bytes: &'a [u8], control: &'a [i32]) -> Message<'a> {
+        let (words, call) = (control.len(), libc::SYS_sendmsg);
+        Message::new(bytes.as_ptr(), bytes.len(), control.as_ptr(), words, call)
     }
 
-    /// A place for bytes that are received, and for descriptors that come with them; without a
-    /// `control` the kernel closes those.
-    pub fn incoming(bytes: &'a mut [u8], control: Option<&'a mut Control>) -> Message<'a> {
-        let rights = control.map_or((ptr::null(), 0), |control| {
-            // Without descriptors the kernel leaves the memory alone.
-            control.length = 0;
-            (ptr::from_ref(control), size_of::<Control>())
-        });
-        Message::new(libc::SYS_recvmsg, (bytes.as_ptr(), bytes.len()), rights)
+    /// A place for bytes that are received, and for the control message that comes with them,
+    /// which is not touched if they bring no descriptors; these are closed on exec.
+    pub fn incoming(bytes: &'a mut [u8], control: &'a mut [i32]) -> Message<'a> {
+        let (words, call) = (control.len(), libc::SYS_recvmsg);
+        Message::new(bytes.as_mut_ptr(), bytes.len(), control.as_mut_ptr(), words, call)
     }
 
     /// How many bytes have not been sent or received yet.
@@ -218,15 +210,14 @@ impl<'a> Message<'a> {
     }
 
     /// Sends or receives bytes, perhaps only a part of them, and says how many; 0 is the end of
-    /// the stream. Descriptors, received ones closed on exec, are with the first of them.
+    /// the stream.
     ///
-    /// With `wait` false a full or empty socket buffer is `EAGAIN`. A peer that is gone is
-    /// `EPIPE`, not a signal. `EMFILE`, which the calls themselves never give, says that received
-    /// descriptors are lost: there was no room for them, in the message or in the process.
-    pub fn exchange(&mut self, fd: i32, wait: bool) -> Result<usize, Errno> {
+    /// A peer that is gone is `EPIPE`, not a signal. `EMFILE`, which the calls themselves never
+    /// give, says that received descriptors are lost: there was no room for them, in the message
+    /// or in the process.
+    pub fn exchange(&mut self, fd: i32) -> Result<usize, Errno> {
         self.buffers = ptr::from_ref(&self.bytes) as usize;
-        let wait = if wait { 0 } else { libc::MSG_DONTWAIT };
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC | wait;
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
         let message = ptr::from_mut(self) as usize;
         // SAFETY: what the message points to is borrowed, for writing where it is written to.
         let n = unsafe { call3(fd as usize, message, flags as usize, self.call)? };
@@ -234,7 +225,7 @@ impl<'a> Message<'a> {
         self.bytes = unsafe { self.bytes.add(n) };
         self.length -= n;
         self.control_length = 0;
-        if self.flags & libc::MSG_CTRUNC == 0 { Ok(n) } else { Err(Errno::MFILE) }
+        if self.flags & libc::MSG_CTRUNC as usize == 0 { Ok(n) } else { Err(Errno::MFILE) }
     }
 }
 
@@ -284,12 +275,6 @@ pub fn poll(fds: &mut [Poll], left: Option<&mut Time>) -> Result<usize, Errno> {
     unsafe { call5(place, length, left, 0, 0, libc::SYS_ppoll) }
 }
 
-/// Whether a number is an open descriptor's.
-pub fn is_open(number: usize) -> bool {
-    // SAFETY: touches no memory.
-    unsafe { call3(number, libc::F_GETFD as usize, 0, libc::SYS_fcntl).is_ok() }
-}
-
 /// The limits on the numbers of descriptors: the one in force and how far it can be raised.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -318,37 +303,148 @@ fn prlimit(new: usize, old: usize) {
     let _ = unsafe { call5(0, libc::RLIMIT_NOFILE as usize, new, old, 0, libc::SYS_prlimit64) };
 }
 
-/// The number for "below the working directory" in calls that take a directory.
-fn at(directory: Option<&Fd>) -> usize {
-    directory.map_or(libc::AT_FDCWD, Fd::number) as usize
-}
-
-/// Opens a directory, to reach what is in it.
-pub fn open_directory(path: &CStr) -> Result<usize, Errno> {
-    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+/// Makes a directory the working directory.
+pub fn change_directory(path: Text) -> Result<(), Errno> {
     // SAFETY: the kernel reads a C string.
-    unsafe { call3(at(None), path.as_ptr() as usize, flags as usize, libc::SYS_openat) }
+    unsafe { call3(path.as_ptr() as usize, 0, 0, libc::SYS_chdir).map(drop) }
 }
 
-/// Makes a symbolic link to `target`, called `name`, in a directory.
-pub fn symlink(target: &CStr, directory: Option<&Fd>, name: &CStr) -> Result<(), Errno> {
-    let (target, name) = (target.as_ptr() as usize, name.as_ptr() as usize);
-    // SAFETY: the kernel reads two C strings.
-    unsafe { call3(target, at(directory), name, libc::SYS_symlinkat).map(drop) }
+/// The number for "below the working directory" in calls that take a directory.
+const AT: usize = libc::AT_FDCWD as usize;
+
+/// A path, as where a symbolic link points to, and zeros behind it, one at the least.
+pub struct PathBuffer([u8; 2032]);
+
+impl PartialEq for PathBuffer {
+    fn eq(&self, other: &PathBuffer) -> bool {
+        self.0.iter().eq(&other.0)
+    }
 }
 
-/// Reads where the symbolic link called `name` in a directory points to; `ENAMETOOLONG` if that,
-/// and a NUL behind it, is more than `buffer` has room for.
-pub fn read_link<'a>(
-    directory: Option<&Fd>,
-    name: &CStr,
-    buffer: &'a mut [u8],
-) -> Result<&'a CStr, Errno> {
-    let (place, room) = (buffer.as_mut_ptr() as usize, buffer.len());
-    let name = name.as_ptr() as usize;
-    // SAFETY: the kernel reads a C string and writes into the buffer within its length.
-    let length = unsafe { call5(at(directory), name, place, room, 0, libc::SYS_readlinkat)? };
-    *buffer.get_mut(length).ok_or(Errno::NAMETOOLONG)? = 0;
-    // SAFETY: a NUL has been put behind what the kernel wrote, within the buffer.
-    Ok(unsafe { CStr::from_ptr(buffer.as_ptr().cast()) })
+impl PathBuffer {
+    /// Nowhere.
+    pub const EMPTY: PathBuffer = PathBuffer([0; 2032]);
+
+    /// Makes it `path`; `ENAMETOOLONG` if there is no room for that.
+    pub fn set(&mut self, path: Text) -> Result<(), Errno> {
+        let [room @ .., _] = &mut self.0;
+        let mut places = room.iter_mut();
+        for byte in path {
+            *places.next().ok_or(Errno::NAMETOOLONG)? = byte;
+        }
+        Ok(())
+    }
+
+    /// Reads the link at `name`; errors as in [`PathBuffer::set`].
+    pub fn read(&mut self, name: Text) -> Result<(), Errno> {
+        let [room @ .., _] = &mut self.0;
+        let (place, length, name) = (room.as_mut_ptr(), room.len(), name.as_ptr() as usize);
+        // SAFETY: the kernel reads a C string and writes into the room within its length.
+        let read = unsafe { call5(AT, name, place as usize, length, 0, libc::SYS_readlinkat)? };
+        if read < length { Ok(()) } else { Err(Errno::NAMETOOLONG) }
+    }
+
+    /// Makes a symbolic link to it at `name`.
+    pub fn link(&self, name: Text) -> Result<(), Errno> {
+        let (target, name) = (self.0.as_ptr() as usize, name.as_ptr() as usize);
+        // SAFETY: the kernel reads two C strings: the last byte of the target is always NUL.
+        unsafe { call3(target, AT, name, libc::SYS_symlinkat).map(drop) }
+    }
+
+    /// Adds bytes; `ENAMETOOLONG` if there is no room for them.
+    pub fn push(&mut self, bytes: impl Iterator<Item = u8>) -> Result<(), Errno> {
+        let [room @ .., _] = &mut self.0;
+        let length = room.iter().take_while(|byte| **byte != 0).count();
+        let mut places = room.iter_mut().skip(length);
+        for byte in bytes {
+            *places.next().ok_or(Errno::NAMETOOLONG)? = byte;
+        }
+        Ok(())
+    }
+
+    /// Replaces the process by the program there. If that comes back it has failed.
+    pub fn execute(&self, arguments: Vector, environment: Vector) -> Errno {
+        execute(self.0.as_ptr(), arguments, environment)
+    }
+}
+
+/// Replaces the process by the program at `path`. If that comes back it has failed.
+pub fn execute_at(path: Text, arguments: Vector, environment: Vector) -> Errno {
+    execute(path.as_ptr(), arguments, environment)
+}
+
+/// Both callers have a C string at `path`.
+fn execute(path: *const u8, arguments: Vector, environment: Vector) -> Errno {
+    let (arguments, environment) = (arguments.as_ptr() as usize, environment.as_ptr() as usize);
+    // SAFETY: the kernel reads a C string and two vectors of them.
+    let done = unsafe { call3(path as usize, arguments, environment, libc::SYS_execve) };
+    done.err().unwrap_or(Errno::NOEXEC)
+}
+
+/// Makes a descriptor standard input as well, in place of what that was, for a program that is
+/// executed.
+pub fn become_stdin(fd: i32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call3(fd as usize, 0, 0, libc::SYS_dup3).map(drop) }
+}
+
+/// Makes another number for an open file, closed on exec.
+pub fn duplicate(fd: i32) -> Result<usize, Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call3(fd as usize, libc::F_DUPFD_CLOEXEC as usize, 0, libc::SYS_fcntl) }
+}
+
+/// Leaves a descriptor to a program that is executed.
+pub fn keep_on_exec(fd: i32) {
+    // SAFETY: touches no memory.
+    let _ = unsafe { call3(fd as usize, libc::F_SETFD as usize, 0, libc::SYS_fcntl) };
+}
+
+/// Whether there is an open descriptor of that number; `EBADF` if not.
+pub fn is_open(fd: u32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call3(fd as usize, libc::F_GETFD as usize, 0, libc::SYS_fcntl).map(drop) }
+}
+
+/// Writes the header of a control message in front of the descriptors that lie in `words` behind
+/// it.
+pub fn set_control_header(words: &mut [i32]) {
+    let length = size_of_val(words) as u64;
+    if let Some((header, _)) = words.split_first_chunk_mut::<CONTROL_HEADER>() {
+        let [a, b, c, d, e, f, g, h] = length.to_ne_bytes();
+        let (first, second) = ([a, b, c, d], [e, f, g, h]);
+        let kind = [libc::SOL_SOCKET, libc::SCM_RIGHTS];
+        *header = [i32::from_ne_bytes(first), i32::from_ne_bytes(second), kind[0], kind[1]];
+    }
+}
+
+/// What the clock says that people read.
+pub fn now() -> Time {
+    let mut time = Time { seconds: 0, nanoseconds: 0 };
+    let (clock, place) = (libc::CLOCK_REALTIME as usize, ptr::from_mut(&mut time) as usize);
+    // SAFETY: the kernel writes one 64-bit timespec; it cannot fail for this clock.
+    let _ = unsafe { call3(clock, place, 0, libc::SYS_clock_gettime) };
+    time
+}
+
+/// Asks for memory that is all zeros and stays until the process ends; `ENOMEM` if it cannot be
+/// had.
+fn map(bytes: usize) -> Result<*mut u8, Errno> {
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
+    let arguments = [0, bytes, protection, flags, usize::MAX, 0];
+    // SAFETY: takes no memory that is in use already.
+    let place = unsafe { syscall6(libc::SYS_mmap as usize, arguments) };
+    if place as usize > -4096isize as usize { Err(Errno::NOMEM) } else { Ok(place as *mut u8) }
+}
+
+/// A place for `count` rows of texts, none there yet; `ENOMEM` if it cannot be had.
+pub fn map_texts<const N: usize>(count: usize) -> Result<&'static mut [[Option<Text>; N]], Errno> {
+    let bytes = count.checked_mul(size_of::<[Option<Text>; N]>()).ok_or(Errno::NOMEM)?;
+    if bytes == 0 {
+        return Ok(&mut []);
+    }
+    let place = map(bytes)?;
+    // SAFETY: nobody else has the memory, it is aligned to a page, and zeros mean no text.
+    Ok(unsafe { core::slice::from_raw_parts_mut(place.cast(), count) })
 }

@@ -1,11 +1,12 @@
 //! Vectors of C strings as the kernel hands them to a program and takes them from it: `argv`,
 //! `envp`.
 
-use core::ffi::{CStr, c_char};
+use super::Errno;
+use super::text::Text;
 
 /// A NULL-terminated vector of C strings that live as long as the process.
 #[derive(Clone, Copy)]
-pub struct Vector(*const *const c_char);
+pub struct Vector(*const *const u8);
 
 impl Vector {
     /// The arguments and the environment on the initial stack.
@@ -21,56 +22,98 @@ impl Vector {
         }
     }
 
-    /// A vector out of memory that the caller has built.
-    ///
-    /// # Safety
-    /// The slice must end with NULL, hold pointers to C strings before it, and live, with them,
-    /// as long as the process.
-    pub unsafe fn from_slice(pointers: &'static [*const c_char]) -> Vector {
-        Vector(pointers.as_ptr())
-    }
-
     /// The first string, if there is one.
-    pub fn first_c(self) -> Option<&'static CStr> {
+    pub fn first(self) -> Option<Text> {
         // SAFETY: there always is a first element, NULL or a string that lives for ever.
-        unsafe {
-            let string = *self.0;
-            if string.is_null() { None } else { Some(CStr::from_ptr(string)) }
-        }
-    }
-
-    /// The bytes of the first string, if there is one.
-    pub fn first(self) -> Option<&'static [u8]> {
-        self.first_c().map(CStr::to_bytes)
-    }
-
-    /// Leaves the first string out, if there is one.
-    pub fn advance(&mut self) {
-        // SAFETY: there always is a first element; unless it is NULL there is another one.
-        unsafe {
-            if !(*self.0).is_null() {
-                self.0 = self.0.add(1);
-            }
-        }
-    }
-
-    /// How many strings it holds.
-    pub fn count(self) -> usize {
-        self.fold(0, |n, _| n + 1)
+        unsafe { Text::from_ptr(*self.0) }
     }
 
     /// For the system calls that take such a vector.
-    pub fn as_ptr(self) -> *const *const c_char {
+    pub fn as_ptr(self) -> *const *const u8 {
         self.0
     }
 }
 
 impl Iterator for Vector {
-    type Item = &'static [u8];
+    type Item = Text;
 
-    fn next(&mut self) -> Option<&'static [u8]> {
+    /// Takes the first string off.
+    fn next(&mut self) -> Option<Text> {
         let first = self.first();
-        self.advance();
+        if first.is_some() {
+            // SAFETY: behind an element that is not NULL there is another one.
+            self.0 = unsafe { self.0.add(1) };
+        }
         first
+    }
+}
+
+/// A vector in the making, in memory of its own.
+pub struct Builder {
+    pointers: &'static mut [*const u8],
+    count: usize,
+    bytes: &'static mut [u8],
+    /// Where the string begins that is being made, and where it ends so far.
+    start: usize,
+    end: usize,
+}
+
+impl Builder {
+    /// Room for so many strings, of which those that are made here have so many bytes in all, NULs
+    /// included; `ENOMEM` if that cannot be had.
+    pub fn new(strings: usize, bytes: usize) -> Result<Builder, Errno> {
+        let words = strings.checked_add(1).ok_or(Errno::NOMEM)?;
+        let size = words.checked_mul(size_of::<*const u8>()).and_then(|n| n.checked_add(bytes));
+        let place = super::map(size.ok_or(Errno::NOMEM)?)?;
+        // SAFETY: nobody else has the memory, which is large enough for both, aligned to a page,
+        // and all zeros: NULL.
+        let (pointers, bytes) = unsafe {
+            let behind = place.add(words * size_of::<*const u8>());
+            let pointers = core::slice::from_raw_parts_mut(place.cast(), words);
+            (pointers, core::slice::from_raw_parts_mut(behind, bytes))
+        };
+        Ok(Builder { pointers, count: 0, bytes, start: 0, end: 0 })
+    }
+
+    /// Adds a string that is there already.
+    pub fn add(&mut self, string: Text) {
+        self.set(string.as_ptr());
+    }
+
+    /// Makes the next pointer. NULL stays behind it.
+    fn set(&mut self, pointer: *const u8) {
+        let [room @ .., _] = &mut *self.pointers else { return };
+        room[self.count] = pointer;
+        self.count += 1;
+    }
+
+    /// Adds bytes to the string that is being made.
+    pub fn push(&mut self, bytes: impl IntoIterator<Item = u8>) -> &mut Builder {
+        for byte in bytes {
+            self.bytes[self.end] = byte;
+            self.end += 1;
+        }
+        self
+    }
+
+    /// Adds a number in decimal to it.
+    pub fn number(&mut self, number: usize) -> &mut Builder {
+        if number >= 10 {
+            self.number(number / 10);
+        }
+        self.push([b'0' + (number % 10) as u8])
+    }
+
+    /// The string is complete.
+    pub fn end(&mut self) {
+        self.push([0]);
+        let string = self.bytes[self.start..].as_ptr();
+        self.set(string);
+        self.start = self.end;
+    }
+
+    /// The vector.
+    pub fn finish(self) -> Vector {
+        Vector(self.pointers.as_ptr())
     }
 }

@@ -40,6 +40,22 @@ pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e:
     result
 }
 
+/// A system call of six arguments.
+///
+/// # Safety
+/// The arguments must be what the call numbered `number` expects.
+#[inline(always)]
+pub unsafe fn syscall6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    unsafe {
+        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b,
+            in("rdx") c, in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _,
+            lateout("r11") _, options(nostack));
+    }
+    result
+}
+
 /// Copies `length` bytes upwards; the processor has one instruction for it.
 ///
 /// # Safety

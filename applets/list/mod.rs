@@ -1,0 +1,17 @@
+//! `s6-fdholder-list`: the identifiers of what a daemon holds.
+
+use crate::client::{Peer, Side};
+use crate::exit::{self, Exit};
+use crate::getopt::Arguments;
+use crate::sys::text::Text;
+use crate::text::text;
+
+static LIST: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("get fd list"));
+
+pub fn run(arguments: &mut Arguments) -> Exit {
+    let timeout = arguments.timeout();
+    let mut daemon = Peer::about(&LIST, arguments.operand(), timeout, Text::EMPTY);
+    let out = exit::answer();
+    daemon.list(|byte| if byte == 0 { out.byte(b'\n') } else { out.quoted_byte(byte) });
+    out.close(Exit::SUCCESS)
+}

@@ -1,0 +1,30 @@
+//! `s6-fdholder-retrieve`: a program with a descriptor that a daemon holds as standard input.
+
+use crate::applets::options::retrieve as option;
+use crate::client::{Peer, Side};
+use crate::exec;
+use crate::exit::Exit;
+use crate::getopt::Arguments;
+use crate::socket::Error;
+use crate::sys;
+use crate::text::text;
+
+static RETRIEVE: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("retrieve fd for id "));
+
+pub fn run(arguments: &mut Arguments) -> Exit {
+    let (mut delete, mut timeout) = (0, 0);
+    while let Some(letter) = arguments.option() {
+        match letter {
+            option::DELETE => delete = 1,
+            _ => timeout = arguments.number(),
+        }
+    }
+    let (path, identifier) = (arguments.operand(), arguments.operand());
+    let program = arguments.program();
+    let limit = sys::open_file_limit();
+    let mut daemon = Peer::about(&RETRIEVE, path, timeout, identifier);
+    let fd = daemon.retrieve(&[b'R', delete]);
+    sys::become_stdin(fd.number()).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
+    sys::set_open_file_limit(limit);
+    exec::execute(program, arguments.environment)
+}

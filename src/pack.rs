@@ -1,0 +1,38 @@
+//! Packing of texts by byte pairs, for `build.rs` and for constants.
+//!
+//! Texts are ASCII. A byte from 128 on is a code: it stands for the pair of bytes of that number,
+//! each of which may be a code again. `build.rs` chooses the pairs, those that occur most often in
+//! all texts; [`crate::exit::Output`] unpacks while it prints.
+
+/// The first code.
+pub const FIRST: u8 = 128;
+/// How many pairs there are.
+pub const COUNT: usize = 128;
+/// The pairs that the codes stand for, in the order in which they are put in.
+pub type Pairs = [[u8; 2]; COUNT];
+
+/// Packs the first `length` bytes of `text` in place and says how many are left.
+pub const fn pack(text: &mut [u8], mut length: usize, pairs: &Pairs) -> usize {
+    let mut number = 0;
+    while number < COUNT {
+        length = replace(text, length, pairs[number], FIRST + number as u8);
+        number += 1;
+    }
+    length
+}
+
+/// Puts a code wherever a pair occurs in the first `length` bytes, and says how many are left.
+pub const fn replace(text: &mut [u8], length: usize, pair: [u8; 2], code: u8) -> usize {
+    let (mut from, mut to) = (0, 0);
+    while from < length {
+        if from + 1 < length && text[from] == pair[0] && text[from + 1] == pair[1] {
+            text[to] = code;
+            from += 2;
+        } else {
+            text[to] = text[from];
+            from += 1;
+        }
+        to += 1;
+    }
+    to
+}
