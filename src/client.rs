@@ -114,33 +114,31 @@ impl Peer {
         }
     }
 
-    /// A request about the identifier, `head` in front of it, and its length.
-    fn request(&self, head: &[u8], descriptors: usize) -> ([u8; REQUEST_MAX], usize) {
+    /// A request about an identifier, `head` in front of it, and its length.
+    fn request(&self, head: &[u8], id: Text, descriptors: usize) -> ([u8; REQUEST_MAX], usize) {
         let mut frame = [0; REQUEST_MAX];
-        let length = message::request(&mut frame, head, self.object, descriptors);
+        let length = message::request(&mut frame, head, id, descriptors);
         (frame, length.unwrap_or_else(|errno| self.fail(Error::failed(errno))))
     }
 
-    /// Connects and sends a request about the identifier.
-    pub fn ask(&mut self, head: &[u8], control: &[i32]) {
-        let (frame, length) = self.request(head, control.len().saturating_sub(CONTROL_HEADER));
+    /// Connects and sends a request about an identifier.
+    pub fn ask(&mut self, head: &[u8], id: Text, control: &[i32]) {
+        let (frame, length) = self.request(head, id, control.len().saturating_sub(CONTROL_HEADER));
         self.connect();
         self.send(&frame[..length], control);
     }
 
     /// The same, and receives the descriptor that is the answer. The daemon is not asked before it
     /// is certain that there is room for it.
-    pub fn retrieve(&mut self, head: &[u8]) -> Fd {
-        let (frame, length) = self.request(head, 0);
+    pub fn retrieve(&mut self, head: &[u8], id: Text) -> Fd {
+        let (frame, length) = self.request(head, id, 0);
         self.connect();
         fd::reserve(self.stream.number()).unwrap_or_else(|errno| self.fail(Error::local(errno)));
         self.send(&frame[..length], &[]);
         let mut control = [0; CONTROL_HEADER + 1];
         let expected = Expected { extra: 0, more: false, descriptors: 1 };
         self.reply_as(expected, 0, &mut [0; STATUS + EXTRA_MAX], &mut control);
-        let received = sys::control_length(&control) == control.len();
-        let fd = Fd::own(control[CONTROL_HEADER] as usize).filter(|_| received);
-        fd.unwrap_or_else(|| self.fail(Error::INVALID))
+        Fd::own(control[CONTROL_HEADER] as usize).unwrap_or_else(|| self.fail(Error::INVALID))
     }
 
     /// Reads a reply that has to have this status, and behind a favourable one `extra` bytes, of
@@ -176,6 +174,11 @@ impl Peer {
             }
         }
         let answer = usize::from(bytes[HEADER]);
+        // What the header says of descriptors must be true.
+        let has_control = sys::control_length(control) == control.len();
+        if !control.is_empty() && has_control != (answer == status) {
+            self.fail(Error::INVALID);
+        }
         if answer != status {
             if answer == 0 || expected.extra == 0 && answer == Errno::AGAIN.number() {
                 self.fail(Error::INVALID);
@@ -195,6 +198,11 @@ impl Peer {
         let number = message::number(&reply, STATUS);
         // The status and the number belong to the payload.
         let mut missing = message::number(&reply, 0) - 5;
+        // No waiting for what cannot be right.
+        let longest = number.saturating_mul(IDENTIFIER_MAX + 1);
+        if missing > longest || missing < number.saturating_mul(2) {
+            self.fail(Error::INVALID);
+        }
         let mut complete = 0;
         let mut length = 0;
         let mut buffer = [0; 1024];

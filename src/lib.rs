@@ -4,7 +4,7 @@
 //! by [`getopt`]; it talks to a daemon through [`client`], which knows the protocol from
 //! [`message`] and moves bytes and descriptors with [`socket`]. Below lie owned descriptors
 //! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), dates ([`tai`]), programs to go
-//! on with ([`exec`]), and the system calls ([`sys`]), the only unsafe code. Nobody calls upwards.
+//! on with ([`exec`]) and what they are told ([`variables`]), and the system calls ([`sys`]), the only unsafe code. Nobody calls upwards.
 //! What is said to the user goes through [`exit`], out of the texts that [`text`] has, packed as
 //! [`pack`] explains.
 #![no_std]
@@ -23,6 +23,7 @@ pub mod socket;
 pub mod sys;
 pub mod tai;
 pub mod text;
+pub mod variables;
 
 /// The applets that were built in: the modules, the numbers of their options, and the table.
 pub mod applets {

@@ -275,7 +275,7 @@ fn the_c_clients_see_what_was_transferred() {
 }
 
 /// An identifier as `s6-fdholder-list` prints it.
-fn quoted(id: &[u8]) -> String {
+pub fn quoted(id: &[u8]) -> String {
     let mut text = String::new();
     for byte in id {
         match byte {

@@ -142,7 +142,7 @@ fn nineteen_thousand_descriptors_go_through_a_limit_of_1024() {
 }
 
 /// The numbers of the descriptors that a program started here has from the start.
-fn inherited() -> Vec<usize> {
+pub fn inherited() -> Vec<usize> {
     // The one that the shell has open while it reads the folder is gone when it looks again.
     let look = "cd /proc/$$/fd && for fd in *; do if [ -h $fd ]; then echo $fd; fi; done";
     let ended = run(Command::new("sh").arg("-c").arg(look));
@@ -212,7 +212,7 @@ fn a_limit_that_leaves_no_room_for_both_connections_is_named_as_well() {
 }
 
 /// Each of the ways to close some of the descriptors 0, 1 and 2, and whether 2 is among them.
-fn closed() -> impl Iterator<Item = (String, bool)> {
+pub fn closed() -> impl Iterator<Item = (String, bool)> {
     (1..8).map(|set| {
         let each = ["<&-", ">&-", "2>&-"].into_iter().zip([1, 2, 4]);
         let text: Vec<_> = each.filter(|(_, bit)| set & bit != 0).map(|(text, _)| text).collect();

@@ -1,10 +1,45 @@
 //! Everything that exercises the product, in one test program.
 
+/// Makes tests out of functions: each is run for every implementation.
+macro_rules! for_each_implementation {
+    ($($name:ident)*) => { $(
+        mod $name {
+            use crate::kit::clients::Implementation::{C, Ours};
+            use crate::kit::daemon::Generation::{S6_2_11, S6_2_13, S6_2_15};
+
+            #[test]
+            fn ours() {
+                super::$name(Ours);
+            }
+
+            #[test]
+            fn c_2_11() {
+                super::$name(C(S6_2_11));
+            }
+
+            #[test]
+            fn c_2_13() {
+                super::$name(C(S6_2_13));
+            }
+
+            #[test]
+            fn c_2_15() {
+                super::$name(C(S6_2_15));
+            }
+        }
+    )* };
+}
+
 mod cases;
+mod clients;
 mod codec;
 mod deadlines;
+mod exec;
 mod hostile;
 mod image;
 mod interop;
 mod kit;
 mod limits;
+mod replies;
+mod setdump;
+mod store;

@@ -11,7 +11,7 @@ pub fn run(arguments: &mut Arguments) -> Exit {
     let timeout = arguments.timeout();
     let (path, identifier) = (arguments.operand(), arguments.operand());
     let mut daemon = Peer::about(&DELETE, path, timeout, identifier);
-    daemon.ask(b"D", &[]);
+    daemon.ask(b"D", identifier, &[]);
     daemon.reply(0, 0);
     Exit::SUCCESS
 }

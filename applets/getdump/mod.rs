@@ -13,14 +13,10 @@ use crate::sys::vector::{Builder, Vector};
 use crate::sys::{self, CONTROL_HEADER, Errno};
 use crate::tai;
 use crate::text::text;
+use crate::variables::{COUNT, NAMES, numbered, value};
 
 static GET: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("get dump"));
 
-/// How many there are, and what stands in front of the number of each in its variables.
-const COUNT: Text = Text::new(c"S6_FD#=");
-const FD: Text = Text::new(c"S6_FD_");
-const ID: Text = Text::new(c"S6_FDID_");
-const LIMIT: Text = Text::new(c"S6_FDLIMIT_");
 /// The most bytes of the three variables of one, with four numbers of up to ten digits.
 const BYTES: usize = 6 + 8 + 11 + 4 * 10 + 3 * "=.".len() + IDENTIFIER_MAX + "@".len() + 24;
 
@@ -57,14 +53,16 @@ pub fn run(arguments: &mut Arguments) -> Exit {
     exec::execute(program, environment.finish())
 }
 
-/// The environment without variables from another dump, with room for those of this one.
+/// The environment without the variables that this dump is described in, and room for those.
 fn others(environment: Vector, total: usize) -> Result<Builder, Errno> {
     let strings = total.checked_mul(3).ok_or(Errno::NOMEM)?;
     let bytes = total.checked_mul(BYTES).ok_or(Errno::NOMEM)?;
     let mut builder = Builder::new(environment.count() + 1 + strings, 32 + bytes)?;
-    builder.push(COUNT).number(total).end();
+    builder.push(COUNT).push([b'=']).number(total).end();
     for variable in environment {
-        if [COUNT, FD, ID, LIMIT].into_iter().all(|name| variable.behind(name).is_none()) {
+        let is_in_the_way =
+            |name| numbered(variable, name).is_some_and(|(index, _)| index < total);
+        if value(variable, COUNT).is_none() && !NAMES.into_iter().any(is_in_the_way) {
             builder.add(variable);
         }
     }
@@ -73,12 +71,13 @@ fn others(environment: Vector, total: usize) -> Result<Builder, Errno> {
 
 /// Adds the variables of an entry, and leaves its descriptor to the program.
 fn describe(environment: &mut Builder, index: usize, fd: i32, entry: Entry) {
+    let [number, id, limit] = NAMES;
     sys::keep_on_exec(fd);
-    environment.push(FD).number(index).push([b'=']).number(fd as usize).end();
+    environment.push(number).number(index).push([b'=']).number(fd as usize).end();
     let identifier = entry.identifier.iter().copied();
-    environment.push(ID).number(index).push([b'=']).push(identifier).end();
+    environment.push(id).number(index).push([b'=']).push(identifier).end();
     if !tai::is_never(entry.expiry, sys::now()) {
         let digits = entry.expiry.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        environment.push(LIMIT).number(index).push(*b"=@").push(digits.map(hexadecimal)).end();
+        environment.push(limit).number(index).push(*b"=@").push(digits.map(hexadecimal)).end();
     }
 }

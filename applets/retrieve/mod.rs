@@ -23,7 +23,7 @@ pub fn run(arguments: &mut Arguments) -> Exit {
     let program = arguments.program();
     let limit = sys::open_file_limit();
     let mut daemon = Peer::about(&RETRIEVE, path, timeout, identifier);
-    let fd = daemon.retrieve(&[b'R', delete]);
+    let fd = daemon.retrieve(&[b'R', delete], identifier);
     sys::become_stdin(fd.number()).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
     sys::set_open_file_limit(limit);
     exec::execute(program, arguments.environment)

@@ -2,7 +2,7 @@
 
 use crate::client::{Delivery, Peer, Side};
 use crate::exit::{self, Exit};
-use crate::getopt::{Arguments, decimal, number};
+use crate::getopt::{Arguments, number};
 use crate::message::{ENTRIES_MAX, IDENTIFIER_MAX};
 use crate::pool;
 use crate::socket::Error;
@@ -11,17 +11,14 @@ use crate::sys::vector::Vector;
 use crate::sys::{self, Time};
 use crate::tai::{self, Label};
 use crate::text::{Message, text};
+use crate::variables::{COUNT, NAMES, numbered, value};
 
 static SET: Side = Side {
     progress: text!(" descriptors reached the daemon"),
     ..Side::only(text!("connect to a fd-holder daemon at "), text!("set dump"))
 };
 
-/// What stands in front of the number in the three variables of an entry.
-const NAMES: [Text; 3] =
-    [Text::new(c"S6_FD_"), Text::new(c"S6_FDID_"), Text::new(c"S6_FDLIMIT_")];
-
-/// The values of those, as far as they are set.
+/// The values of the variables of an entry, as far as they are set.
 type Row = [Option<Text>; 3];
 
 pub fn run(arguments: &mut Arguments) -> Exit {
@@ -61,21 +58,21 @@ fn wrong(before: Message, name: Text, index: Option<usize>, behind: Message) -> 
 
 /// Finds the variables of as many entries as `S6_FD#` says.
 fn rows(mut environment: Vector, daemon: &Peer) -> &'static [Row] {
-    let (all, count) = (environment, Text::new(c"S6_FD#"));
-    let value = environment.find_map(|variable| variable.behind(Text::new(c"S6_FD#=")));
-    let value = value.unwrap_or_else(|| wrong(text!(""), count, None, text!(" not set")));
-    let wanted = number(value).unwrap_or_else(|| wrong(text!("invalid $"), count, None, text!("")));
+    let all = environment;
+    let Some(count) = environment.find_map(|variable| value(variable, COUNT)) else {
+        wrong(text!(""), COUNT, None, text!(" not set"))
+    };
+    let Some(wanted) = number(count) else { wrong(text!("invalid $"), COUNT, None, text!("")) };
     // Each has variables of its own; if there are too few of them, one will be found missing.
     let known = all.count().min(wanted as usize);
     let rows = sys::map_texts(known).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
     for variable in all {
         for (column, name) in NAMES.iter().enumerate() {
-            let Some(behind) = variable.behind(*name) else { continue };
-            let (index, mut rest) = decimal(behind);
-            let row: Option<&mut Row> = rows.get_mut(index as usize);
-            if let (Some(row), b'=') = (row, rest.pop()) {
-                // Of equal ones the first counts, as for getenv.
-                row[column].get_or_insert(rest);
+            let Some((index, value)) = numbered(variable, *name) else { continue };
+            let row: Option<&mut Row> = rows.get_mut(index);
+            // Of equal ones the first counts, as for getenv.
+            if let Some(row) = row {
+                row[column].get_or_insert(value);
             }
         }
     }

@@ -5,6 +5,7 @@ use crate::client::{Peer, Side};
 use crate::exit::Exit;
 use crate::getopt::Arguments;
 use crate::socket::Error;
+use crate::sys::text::Text;
 use crate::sys::{self, CONTROL_HEADER};
 use crate::tai;
 use crate::text::text;
@@ -22,7 +23,7 @@ pub fn run(arguments: &mut Arguments) -> Exit {
         *place = arguments.number();
     }
     let (path, identifier) = (arguments.operand(), arguments.operand());
-    let mut daemon = Peer::about(&STORE, path, timeout, identifier);
+    let mut daemon = Peer::about(&STORE, path, timeout, Text::EMPTY);
     // A number that is not open now might be that of the connection.
     sys::is_open(fd).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
 
@@ -32,7 +33,7 @@ pub fn run(arguments: &mut Arguments) -> Exit {
     let mut control = [0; CONTROL_HEADER + 1];
     control[CONTROL_HEADER] = fd as i32;
     sys::set_control_header(&mut control);
-    daemon.ask(&head, &control);
+    daemon.ask(&head, identifier, &control);
     daemon.reply(0, 0);
     Exit::SUCCESS
 }
