@@ -6,6 +6,7 @@ use crate::kit::tool::{Ended, PATIENCE, Running, run};
 use crate::kit::wire::{self, Held};
 use crate::kit::{make_room, memfd, program};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::geteuid;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -235,7 +236,8 @@ fn a_transfer_works_with_closed_standard_descriptors() {
 fn accept(listener: &UnixListener) -> UnixStream {
     let timeout = Timespec { tv_sec: SOON.as_secs() as i64, tv_nsec: 0 };
     let mut polled = [PollFd::new(listener, PollFlags::IN)];
-    assert_eq!(poll(&mut polled, Some(&timeout)).unwrap(), 1, "nobody connects");
+    let ready = retry_on_intr(|| poll(&mut polled, Some(&timeout))).unwrap();
+    assert_eq!(ready, 1, "nobody connects");
     let (stream, _) = listener.accept().unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream

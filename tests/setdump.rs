@@ -270,7 +270,7 @@ fn what_is_held_already_is_replaced(of: Implementation) {
         let found = identities(&wire::get_dump(&daemon.path).unwrap());
         assert_eq!(found, identities(&held));
         writer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        assert_eq!(writer.read(&mut [0]).unwrap(), 0, "the old one is open");
+        assert_eq!(writer.read_to_end(&mut Vec::new()).unwrap(), 0, "the old one is open");
     }
 }
 

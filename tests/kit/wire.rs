@@ -1,6 +1,7 @@
 //! The protocol once more, written for the tests and independent of the product: what a daemon
 //! holds, put there and read back.
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -96,7 +97,8 @@ pub fn send(to: &UnixStream, mut bytes: &[u8], fds: &[BorrowedFd]) -> Result<()>
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds)));
     while !bytes.is_empty() {
-        let n = sendmsg(to, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+        let slices = [IoSlice::new(bytes)];
+        let n = retry_on_intr(|| sendmsg(to, &slices, &mut control, SendFlags::NOSIGNAL))?;
         bytes = &bytes[n..];
         control.clear();
     }
@@ -113,7 +115,8 @@ pub fn receive(from: &UnixStream, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedF
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_ENTRIES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let slices = &mut [IoSliceMut::new(bytes)];
-    let message = recvmsg(from, slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let message =
+        retry_on_intr(|| recvmsg(from, &mut *slices, &mut control, RecvFlags::CMSG_CLOEXEC))?;
     let mut fds = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = message {
