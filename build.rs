@@ -9,8 +9,9 @@ use pack::{COUNT, FIRST, Pairs};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     env, fs,
 };
 
@@ -49,11 +50,15 @@ fn main() {
     let messages = all_messages(&applets, &root);
     let pairs = choose_pairs(&applets, &messages);
     fs::write(out.join("texts.rs"), texts(&messages, &pairs)).unwrap();
-    fs::write(out.join("applets.rs"), table(&applets, &root, &pairs)).unwrap();
+    fs::write(out.join("applets.rs"), table(&applets, &root, &messages, &pairs)).unwrap();
     if let Some(docs) = env::var_os("FDHOLDER_DOCS") {
         write_docs(&applets, Path::new(&docs));
     }
     link(&root, &out);
+    // The tests ask which compiler made the program: its size depends on that.
+    let version = Command::new(env::var_os("RUSTC").unwrap()).arg("--version").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    println!("cargo:rustc-env=FDHOLDER_RUSTC={}", version.trim());
     println!("cargo:rerun-if-env-changed=FDHOLDER_DOCS");
     println!("cargo:rerun-if-changed=applets");
     println!("cargo:rerun-if-changed=build.rs");
@@ -96,13 +101,13 @@ fn is_on(module: &str) -> bool {
     env::var_os(format!("CARGO_FEATURE_{}", module.to_uppercase())).is_some()
 }
 
-/// What the program can say besides help texts: all that stands in `text!`, each text once, and
-/// the texts of errors.
+/// What the program can say besides help texts: all that stands in `text!`, each text once, the
+/// texts of errors, and the lines that help texts share.
 fn all_messages(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Messages {
     let mut folders = vec![root.join("src"), root.join("src/sys")];
     let on = applets.iter().filter(|(module, _)| is_on(module));
     folders.extend(on.map(|(module, _)| root.join("applets").join(module)));
-    let mut messages = Messages::default();
+    let mut messages = Messages { lines: shared_lines(applets), ..Messages::default() };
     for folder in folders {
         for file in fs::read_dir(folder).unwrap() {
             let source = fs::read_to_string(file.unwrap().path()).unwrap_or_default();
@@ -121,32 +126,62 @@ fn all_messages(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Messag
 /// Texts in the source files.
 #[derive(Default)]
 struct Messages {
+    lines: Vec<String>,
     said: BTreeSet<String>,
     errors: Vec<String>,
 }
 
+/// The lines that several help texts have; each is worth a number if it is longer than that.
+fn shared_lines(applets: &[(&str, &CommandInfoWithArgs)]) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    for (_, info) in applets.iter().filter(|(module, _)| is_on(module)) {
+        for line in help(info).split_inclusive('\n').filter(|line| line.len() > 5) {
+            *counts.entry(line.to_string()).or_insert(0) += 1;
+        }
+    }
+    let lines: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 1).collect();
+    assert!(lines.len() < 31, "too many lines that help texts share");
+    lines.into_iter().map(|(line, _)| line).collect()
+}
+
+/// The byte that stands for a shared line: one that is not printable, nor the end of a line.
+fn line_code(index: usize) -> u8 {
+    (1..).filter(|code| *code != b'\n').nth(index).unwrap()
+}
+
+/// What `--help` prints below the usage line, with codes for the lines that it shares.
+fn short_help(info: &CommandInfoWithArgs, lines: &[String]) -> String {
+    let coded = |line: &str| match lines.iter().position(|shared| shared == line) {
+        Some(index) => char::from(line_code(index)).to_string(),
+        None => line.to_string(),
+    };
+    help(info).split_inclusive('\n').map(coded).collect()
+}
+
 /// The pairs of bytes that are worth a code, by how often they occur in what the program can say.
-fn choose_pairs(applets: &[(&str, &CommandInfoWithArgs)], messages: &Messages) -> Pairs {
-    let said = messages.said.iter().chain(&messages.errors);
+fn choose_pairs(applets: &[(&str, &CommandInfoWithArgs)], messages: &Messages) -> Vec<[u8; 2]> {
+    let said = messages.lines.iter().chain(&messages.said).chain(&messages.errors);
     let mut texts: Vec<Vec<u8>> = said.map(|text| text.clone().into()).collect();
     for (_, info) in applets.iter().filter(|(module, _)| is_on(module)) {
         texts.push(usage(info).into());
-        texts.push(help(info).into());
+        texts.push(short_help(info, &messages.lines).into());
     }
-    let mut pairs = [[0; 2]; COUNT];
-    for (number, place) in pairs.iter_mut().enumerate() {
+    assert!(texts.iter().flatten().all(|byte| *byte < FIRST), "a byte of a text is a code");
+    let mut pairs = Vec::new();
+    while pairs.len() < COUNT {
         let mut counts = HashMap::new();
         for pair in texts.iter().flat_map(|text| text.windows(2)) {
             *counts.entry([pair[0], pair[1]]).or_insert(0) += 1;
         }
         // Of equally frequent ones always the same, whatever the order of the map.
-        let Some((pair, _)) = counts.into_iter().max_by_key(|(pair, count)| (*count, *pair)) else {
-            break;
-        };
-        *place = pair;
+        let frequent = counts.into_iter().max_by_key(|(pair, count)| (*count, *pair));
+        // A pair takes two bytes itself.
+        let Some((pair, 3..)) = frequent else { break };
+        let code = FIRST + pairs.len() as u8;
+        pairs.push(pair);
         for text in &mut texts {
             let length = text.len();
-            let length = pack::replace(text, length, pair, FIRST + number as u8);
+            let length = pack::replace(text, length, pair, code);
             text.truncate(length);
         }
     }
@@ -156,12 +191,18 @@ fn choose_pairs(applets: &[(&str, &CommandInfoWithArgs)], messages: &Messages) -
 /// The Rust source of the pairs and the messages.
 fn texts(messages: &Messages, pairs: &Pairs) -> String {
     let mut source = format!(
-        "/// What the codes stand for.\npub static PAIRS: Pairs = {pairs:?};\n\n\
-         /// All that stands in `text!`, as it is and packed.\n\
-         pub const MESSAGES: &[(&str, &[u8])] = &[\n"
+        "/// What the codes stand for.\npub static PAIRS: [[u8; 2]; {}] = {pairs:?};\n\n\
+         /// The codes of lines that help texts share are below.\n\
+         pub const LINES: u8 = {};\n\n\
+         /// Those, and all that stands in `text!`: number, text, packed text.\n\
+         pub const MESSAGES: &[(u8, &str, &[u8])] = &[\n",
+        pairs.len(),
+        if messages.lines.is_empty() { 0 } else { line_code(messages.lines.len()) }
     );
-    for text in &messages.said {
-        writeln!(source, "    ({text:?}, b\"{}\"),", packed(text, pairs)).unwrap();
+    let lines = messages.lines.iter().enumerate().map(|(index, line)| (line_code(index), line));
+    for (number, text) in lines.chain((b' '..).zip(&messages.said)) {
+        assert!(number < pack::FIRST, "too many messages");
+        writeln!(source, "    ({number}, {text:?}, b\"{}\"),", packed(text, pairs)).unwrap();
     }
     source + "];\n"
 }
@@ -185,7 +226,12 @@ fn unpacked(bytes: &[u8], pairs: &Pairs) -> Vec<u8> {
 }
 
 /// The Rust source of the table of all applets whose feature is on.
-fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path, pairs: &Pairs) -> String {
+fn table(
+    applets: &[(&str, &CommandInfoWithArgs)],
+    root: &Path,
+    messages: &Messages,
+    pairs: &Pairs,
+) -> String {
     let (mut modules, mut letters, mut rows) = (String::new(), String::new(), String::new());
     for (module, info) in applets {
         if !is_on(module) {
@@ -211,7 +257,8 @@ fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path, pairs: &Pairs) -
         }
         writeln!(letters, "    }}").unwrap();
         let name = info.name;
-        let (usage, help) = (packed(&usage(info), pairs), packed(&help(info), pairs));
+        let (usage, help) = (usage(info), short_help(info, &messages.lines));
+        let (usage, help) = (packed(&usage, pairs), packed(&help, pairs));
         writeln!(
             rows,
             "    Applet {{ name: Text::new(c{name:?}), options: &[{list}], usage: Text::new(c\"{usage}\"), \

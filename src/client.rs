@@ -5,9 +5,9 @@ use crate::deadline::Deadline;
 use crate::exit::{self, Exit, Output};
 use crate::fd::{self, Fd};
 use crate::message::{
-    self, ENTRIES_MAX, EXTRA_MAX, Expected, HEADER, Header, IDENTIFIER_MAX, REQUEST_MAX, STATUS,
+    self, ENTRIES_MAX, EXTRA_MAX, Expected, HEADER, Header, IDENTIFIER_MAX, STATUS,
 };
-use crate::pool::{DESCRIPTORS, Window};
+use crate::pool::{Composer, DESCRIPTORS, Window};
 use crate::socket::{Error, Stream};
 use crate::sys::text::Text;
 use crate::sys::{self, CONTROL_HEADER, Errno};
@@ -58,16 +58,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The daemon at `path`, to be talked to within that many milliseconds.
+    /// The daemon at `path`, to be talked to within that many milliseconds, about an identifier,
+    /// or about nothing in particular.
     #[inline(never)]
-    pub fn new(side: &'static Side, path: Text, milliseconds: u32) -> Peer {
+    pub fn new(side: &'static Side, path: Text, milliseconds: u32, object: Text) -> Peer {
         let stream = Stream::new(Deadline::from_milliseconds(milliseconds));
-        Peer { stream, path, object: path, side }
-    }
-
-    /// The same, to be talked to about an identifier, or about nothing in particular.
-    pub fn about(side: &'static Side, path: Text, milliseconds: u32, object: Text) -> Peer {
-        Peer { object, ..Peer::new(side, path, milliseconds) }
+        Peer { stream, path, object, side }
     }
 
     /// Begins a message that says what failed and why; with it comes the exit code.
@@ -114,31 +110,49 @@ impl Peer {
         }
     }
 
-    /// A request about an identifier, `head` in front of it, and its length.
-    fn request(&self, head: &[u8], id: Text, descriptors: usize) -> ([u8; REQUEST_MAX], usize) {
-        let mut frame = [0; REQUEST_MAX];
-        let length = message::request(&mut frame, head, id, descriptors);
-        (frame, length.unwrap_or_else(|errno| self.fail(Error::failed(errno))))
+    /// Completes a request with the identifier that it is about, and connects.
+    fn connect_for(&mut self, request: &mut Composer, id: Text) {
+        if let Err(errno) = request.identifier(id) {
+            self.fail(Error::failed(errno));
+        }
+        self.connect();
     }
 
-    /// Connects and sends a request about an identifier.
-    pub fn ask(&mut self, head: &[u8], id: Text, control: &[i32]) {
-        let (frame, length) = self.request(head, id, control.len().saturating_sub(CONTROL_HEADER));
-        self.connect();
-        self.send(&frame[..length], control);
+    /// Completes and sends a request that is answered with yes or no, and ends the process.
+    #[inline(never)]
+    pub fn settle(&mut self, request: &mut Composer, id: Text) -> ! {
+        self.connect_for(request, id);
+        self.ask(request);
+        self.reply(0, 0);
+        exit::success()
     }
 
-    /// The same, and receives the descriptor that is the answer. The daemon is not asked before it
-    /// is certain that there is room for it.
-    pub fn retrieve(&mut self, head: &[u8], id: Text) -> Fd {
-        let (frame, length) = self.request(head, id, 0);
-        self.connect();
+    /// Sends a frame.
+    fn ask(&mut self, request: &mut Composer) {
+        let (frame, control) = request.frame();
+        self.send(frame, control);
+    }
+
+    /// Completes and sends a request, and receives the descriptor that is the answer. The daemon is
+    /// not asked before it is certain that there is room for it.
+    pub fn retrieve(&mut self, request: &mut Composer, id: Text) -> Fd {
+        self.connect_for(request, id);
         fd::reserve(self.stream.number()).unwrap_or_else(|errno| self.fail(Error::local(errno)));
-        self.send(&frame[..length], &[]);
+        self.ask(request);
         let mut control = [0; CONTROL_HEADER + 1];
         let expected = Expected { extra: 0, more: false, descriptors: 1 };
         self.reply_as(expected, 0, &mut [0; STATUS + EXTRA_MAX], &mut control);
         Fd::own(control[CONTROL_HEADER] as usize).unwrap_or_else(|| self.fail(Error::INVALID))
+    }
+
+    /// Receives some bytes of a reply, and descriptors if there is a place for them; that there are
+    /// more is a mistake of the daemon's.
+    fn receive(&mut self, bytes: &mut [u8], control: &mut [i32]) -> usize {
+        match self.stream.receive(bytes, control) {
+            Ok(received) => received,
+            Err(Error::CROWDED) => self.fail(Error::INVALID),
+            Err(error) => self.fail(error),
+        }
     }
 
     /// Reads a reply that has to have this status, and behind a favourable one `extra` bytes, of
@@ -167,11 +181,7 @@ impl Peer {
             let Some(rest @ [_, ..]) = bytes.get_mut(have..whole) else { break };
             // Where descriptors are not due there is no place for them, and the kernel closes them.
             let place = if have == 0 { &mut control[..] } else { &mut [] };
-            match self.stream.receive(rest, place) {
-                Ok(received) => have += received,
-                Err(Error::CROWDED) => self.fail(Error::INVALID),
-                Err(error) => self.fail(error),
-            }
+            have += self.receive(rest, place);
         }
         let answer = usize::from(bytes[HEADER]);
         // What the header says of descriptors must be true.
@@ -208,13 +218,9 @@ impl Peer {
         let mut buffer = [0; 1024];
         while missing > 0 {
             let room = buffer.len().min(missing);
-            let received = match self.stream.receive(&mut buffer[..room], &mut []) {
-                Ok(received) => received,
-                Err(Error::CROWDED) => self.fail(Error::INVALID),
-                Err(error) => self.fail(error),
-            };
+            let received = self.receive(&mut buffer[..room], &mut []);
             missing -= received;
-            for byte in &buffer[..received] {
+            for byte in buffer.iter().take(received) {
                 if *byte != 0 {
                     length += 1;
                 } else if length == 0 || length > IDENTIFIER_MAX {
@@ -250,13 +256,13 @@ impl<'a> Dump<'a> {
     /// Asks the daemon for its dump and receives as much of it as there is room for: all of it,
     /// unless it is very large. The result is how many entries were announced.
     ///
-    /// After asking, and before it reads the answer, it does something else, the result of which
-    /// is how many descriptors that will need later.
-    pub fn get(&mut self, window: &mut Window, mut meanwhile: impl FnMut() -> usize) -> usize {
+    /// After asking, and before it reads the answer, it connects to where the dump is to be
+    /// delivered, if that can be had without waiting.
+    pub fn get(&mut self, window: &mut Window, mut delivery: Option<&mut Delivery>) -> usize {
         loop {
             self.source.connect();
             self.source.send(&message::GET_DUMP, &[]);
-            let reserve = meanwhile();
+            let reserve = delivery.as_mut().map_or(0, |delivery| delivery.connect_early());
             // In front of it stands the number of frames, which says nothing: s6 2.11 counts
             // frames of 255, which it cannot send.
             let total = self.source.reply(8, 0);
@@ -373,7 +379,7 @@ impl<'a> Delivery<'a> {
 
     /// Connects to the daemon if that can be had without waiting. What comes of it counts only
     /// when [`Delivery::begin`] is called; how many descriptors that will need is the result.
-    pub fn connect_early(&mut self) -> usize {
+    fn connect_early(&mut self) -> usize {
         let Peer { stream, path, .. } = self.destination;
         let _ = stream.try_connect(*path);
         usize::from(!stream.is_connected())
@@ -394,16 +400,21 @@ impl<'a> Delivery<'a> {
     /// Sends the frames of a window on.
     pub fn send(&mut self, window: &mut Window) {
         while let Some((frame, control, entries)) = window.take() {
-            self.send_frame(frame, control, entries);
+            self.destination.send(frame, control);
+            self.confirm(entries);
         }
     }
 
-    /// Sends a frame and waits for the answer: `EAGAIN` while more is due, 0 when the dump is
-    /// complete.
-    pub fn send_frame(&mut self, frame: &[u8], control: &[i32], entries: usize) {
+    /// Sends a frame that was made here.
+    pub fn send_composed(&mut self, frame: &mut Composer) {
+        self.destination.ask(frame);
+        self.confirm(frame.descriptors());
+    }
+
+    /// Waits for the answer to a frame: `EAGAIN` while more is due, 0 when the dump is complete.
+    fn confirm(&mut self, entries: usize) {
         let acknowledged = PROGRESS.acknowledged.load(Relaxed) + entries;
         let is_complete = acknowledged == PROGRESS.total.load(Relaxed);
-        self.destination.send(frame, control);
         self.destination.reply(0, if is_complete { 0 } else { Errno::AGAIN.number() });
         PROGRESS.acknowledged.store(acknowledged, Relaxed);
     }

@@ -26,6 +26,11 @@ impl Exit {
     pub const ABSENT: Exit = Exit(127);
 }
 
+/// Ends the process: all is done. The kernel closes what it holds.
+pub fn success() -> ! {
+    sys::exit(Exit::SUCCESS.0)
+}
+
 /// Text on its way to a descriptor, in few writes: one for a message of ordinary length. A process
 /// has one of it, which needs no locks: it has one thread.
 pub struct Output {
@@ -95,7 +100,10 @@ impl Output {
             self.symbol(first);
             symbol = second;
         }
-        self.byte(symbol);
+        match text::line(symbol) {
+            Some(line) => drop(self.name(line)),
+            None => self.byte(symbol),
+        }
     }
 
     /// Adds a name or a help text: ASCII, or packed.
@@ -121,9 +129,9 @@ impl Output {
         self
     }
 
-    /// Adds bytes from outside, quoted.
-    pub fn quoted(&self, bytes: impl Iterator<Item = u8>) -> &Output {
-        for byte in bytes {
+    /// Adds a text from outside, quoted.
+    pub fn quoted(&self, text: Text) -> &Output {
+        for byte in text {
             self.quoted_byte(byte);
         }
         self

@@ -2,6 +2,7 @@
 
 use crate::sys::{self, Errno, OpenFileLimit};
 use core::num::NonZeroI32;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// An open descriptor that closes when it is dropped; none of the first three, which belong to
 /// whoever started the process. So `Option<Fd>` is as small as the number.
@@ -28,13 +29,25 @@ impl Drop for Fd {
     }
 }
 
+/// The soft limit on open files before it was raised; 0 if it was not.
+static LIMIT: AtomicUsize = AtomicUsize::new(0);
+
 /// Raises the soft limit on open files to the hard one; false if it is there already.
 pub fn raise_limit() -> bool {
     let OpenFileLimit { soft, hard } = sys::open_file_limit();
     if soft < hard {
         sys::set_open_file_limit(OpenFileLimit { soft: hard, hard });
+        LIMIT.store(soft as usize, Relaxed);
     }
     soft < hard
+}
+
+/// Takes that back, if it was done, for a program that is executed.
+pub fn restore_limit() {
+    let soft = LIMIT.load(Relaxed) as u64;
+    if soft > 0 {
+        sys::set_open_file_limit(OpenFileLimit { soft, ..sys::open_file_limit() });
+    }
 }
 
 /// Makes sure that one more descriptor can be opened, raising the limit if need be.

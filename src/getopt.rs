@@ -20,8 +20,8 @@ pub struct Applet {
     pub usage: Text,
     /// What `--help` prints below that, packed.
     pub help: Text,
-    /// What it does.
-    pub run: fn(&mut Arguments) -> Exit,
+    /// What it does, up to the end of the process.
+    pub run: fn(&mut Arguments) -> !,
 }
 
 /// An option.

@@ -4,9 +4,9 @@
 //! by [`getopt`]; it talks to a daemon through [`client`], which knows the protocol from
 //! [`message`] and moves bytes and descriptors with [`socket`]. Below lie owned descriptors
 //! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), dates ([`tai`]), programs to go
-//! on with ([`exec`]) and what they are told ([`variables`]), and the system calls ([`sys`]), the only unsafe code. Nobody calls upwards.
-//! What is said to the user goes through [`exit`], out of the texts that [`text`] has, packed as
-//! [`pack`] explains.
+//! on with ([`exec`]) and what they are told ([`variables`]), and the system calls ([`sys`]), the
+//! only unsafe code. Nobody calls upwards. What is said to the user goes through [`exit`], out of
+//! the texts that [`text`] has, packed as [`pack`] explains.
 #![no_std]
 
 pub mod client;

@@ -17,7 +17,7 @@
 //! | set dump | `!` u32 entries | 0 | errno alone, or 0, u32 frames | 0 |
 //! | its frames | `.` entries | one per entry | `EAGAIN` = more to come, 0 = complete, else errno | 0 |
 
-use crate::sys::{DESCRIPTORS_PER_MESSAGE, Errno};
+use crate::sys::DESCRIPTORS_PER_MESSAGE;
 
 /// Bytes of a frame before its payload.
 pub const HEADER: usize = 6;
@@ -122,38 +122,6 @@ pub const LIST: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'L'];
 pub fn set_dump(entries: u32) -> [u8; HEADER + 5] {
     let [a, b, c, d] = entries.to_be_bytes();
     [0, 0, 0, 5, 0, 0, b'!', a, b, c, d]
-}
-
-/// The largest request about one identifier: to store something under it.
-pub const REQUEST_MAX: usize = HEADER + 1 + ENTRY_MAX;
-
-/// Writes a request about an identifier into `frame`, and says how long it is: `head`, which is a
-/// letter and what belongs to it, then `idlen id NUL`. An empty identifier is `EINVAL`, one longer
-/// than [`IDENTIFIER_MAX`] is `ENAMETOOLONG`.
-pub fn request(
-    frame: &mut [u8; REQUEST_MAX],
-    head: &[u8],
-    identifier: impl Iterator<Item = u8>,
-    descriptors: usize,
-) -> Result<usize, Errno> {
-    let start = HEADER + head.len() + 1;
-    let mut end = start;
-    for byte in identifier {
-        if end == start + IDENTIFIER_MAX {
-            return Err(Errno::NAMETOOLONG);
-        }
-        frame[end] = byte;
-        end += 1;
-    }
-    if end == start {
-        return Err(Errno::INVAL);
-    }
-    frame[end] = 0;
-    frame[start - 1] = (end - start) as u8;
-    frame[HEADER..start - 1].copy_from_slice(head);
-    let header = Header { length: end + 1 - HEADER, descriptors };
-    frame[..HEADER].copy_from_slice(&header.bytes());
-    Ok(end + 1)
 }
 
 /// The most bytes that follow a favourable status and are read along with it.

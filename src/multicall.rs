@@ -23,7 +23,7 @@ Runs the tool called name, or the one whose name it is called by:
 );
 const MORE: Message = text!(
     "
-'name --help' explains a tool. --install makes a link in dir for each.
+'name --help' explains each. --install makes links in dir.
 "
 );
 
@@ -66,7 +66,7 @@ pub fn run(mut arguments: Vector, environment: Vector) -> ! {
     for applet in APPLETS {
         if answers_to(applet, name, by_argument) {
             exit::speak_as(applet.name);
-            sys::exit((applet.run)(&mut Arguments::new(applet, arguments, environment)).0);
+            (applet.run)(&mut Arguments::new(applet, arguments, environment));
         }
     }
     exit::fatal().text(text!("there is no tool of this name: ")).quoted(name).end(Exit::USAGE)
@@ -110,12 +110,15 @@ fn install(path: Text, called: Text) -> ! {
         line.name(what).reason(errno.number()).end(Exit::SYSTEM)
     };
     let mut target = PathBuffer::EMPTY;
-    match target.read(SELF_LINK) {
+    let read = match target.read(SELF_LINK) {
         // Without /proc an absolute name of the program is as good.
-        Err(Errno::NOENT) if called.first() == b'/' => target.set(called),
+        Err(Errno::NOENT) if called.first() == b'/' => {
+            target.text(called);
+            Ok(())
+        }
         result => result,
-    }
-    .unwrap_or_else(|errno| fail(SELF_LINK, errno));
+    };
+    read.and(target.check()).unwrap_or_else(|errno| fail(SELF_LINK, errno));
     sys::change_directory(path).unwrap_or_else(|errno| fail(Text::new(c"the directory"), errno));
     for applet in APPLETS {
         let mut found = PathBuffer::EMPTY;
@@ -132,5 +135,5 @@ fn install(path: Text, called: Text) -> ! {
             Err(errno) => fail(applet.name, errno),
         }
     }
-    sys::exit(Exit::SUCCESS.0)
+    exit::success()
 }

@@ -5,10 +5,10 @@
 //! its entries than one of a get dump, and its header moves down onto the last byte of the frame
 //! before it, which has been sent by then.
 
-use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header};
+use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header, IDENTIFIER_MAX};
 use crate::socket::{Error, Stream};
 use crate::sys::text::Text;
-use crate::sys::{self, CONTROL_HEADER, CONTROL_MAX, hand_out::HandOut};
+use crate::sys::{self, CONTROL_HEADER, CONTROL_MAX, Errno, hand_out::HandOut};
 use crate::tai::Label;
 
 /// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
@@ -51,9 +51,9 @@ static POOL: HandOut<Window> = HandOut::new(Window {
 });
 
 /// The window, for the first who asks: a process makes one transfer.
-pub fn take() -> Option<&'static mut Window> {
+pub fn take() -> &'static mut Window {
     // Through a register its parts are reached with shorter instructions.
-    POOL.take().map(core::hint::black_box)
+    core::hint::black_box(POOL.take())
 }
 
 impl Window {
@@ -142,65 +142,90 @@ impl Window {
     }
 }
 
-/// A frame of a set dump in the making.
+/// A frame in the making, a request about an identifier or one of a set dump. What is large stands
+/// last: the rest is reached with shorter instructions.
+#[repr(C)]
 pub struct Composer {
-    bytes: [u8; FRAME_MAX + 1],
     length: usize,
+    control_length: usize,
     control: [i32; CONTROL_MAX],
-    entries: usize,
+    bytes: [u8; FRAME_MAX + 1],
 }
 
 static COMPOSER: HandOut<Composer> = HandOut::new(Composer {
-    bytes: [0; FRAME_MAX + 1],
     length: 0,
+    control_length: 0,
     control: [0; CONTROL_MAX],
-    entries: 0,
+    bytes: [0; FRAME_MAX + 1],
 });
 
 /// The composer, for the first who asks.
-pub fn composer() -> Option<&'static mut Composer> {
-    COMPOSER.take()
+pub fn composer() -> &'static mut Composer {
+    core::hint::black_box(COMPOSER.take())
 }
 
 impl Composer {
-    /// Begins a frame.
-    pub fn begin(&mut self) {
-        self.length = HEADER;
-        self.push(*b".");
-        self.entries = 0;
+    /// Begins a frame, with the letter that says what it is for.
+    pub fn begin(&mut self, letter: u8) {
+        (self.length, self.control_length) = (HEADER, CONTROL_HEADER);
+        self.byte(letter);
     }
 
-    fn push(&mut self, bytes: impl IntoIterator<Item = u8>) {
-        for byte in bytes {
-            self.bytes[self.length] = byte;
+    /// Adds a byte. No frame that these tools send is larger than the largest of a set dump.
+    #[inline(never)]
+    pub fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
             self.length += 1;
         }
     }
 
-    /// Adds an entry, of which no frame takes more than [`ENTRIES_MAX`]. The identifier must be
-    /// valid.
-    pub fn add(&mut self, fd: i32, expiry: Label, identifier: Text) {
-        self.push(expiry);
-        let at = self.length;
-        self.push([0]);
-        self.push(identifier);
-        self.bytes[at] = (self.length - at - 1) as u8;
-        self.push([0]);
-        self.control[CONTROL_HEADER + self.entries] = fd;
-        self.entries += 1;
+    /// Adds an expiry.
+    pub fn expiry(&mut self, expiry: &Label) {
+        for byte in expiry {
+            self.byte(*byte);
+        }
     }
 
-    /// How many entries it has.
-    pub fn entries(&self) -> usize {
-        self.entries
+    /// Adds an identifier, its length in front and NUL behind it. An empty one is `EINVAL`, one
+    /// longer than [`IDENTIFIER_MAX`] is `ENAMETOOLONG`.
+    pub fn identifier(&mut self, identifier: Text) -> Result<(), Errno> {
+        let length = identifier.count();
+        if length == 0 {
+            return Err(Errno::INVAL);
+        }
+        if length > IDENTIFIER_MAX {
+            return Err(Errno::NAMETOOLONG);
+        }
+        self.byte(length as u8);
+        for byte in identifier {
+            self.byte(byte);
+        }
+        self.byte(0);
+        Ok(())
     }
 
-    /// The frame and its control message.
+    /// Adds a descriptor, of which no frame takes more than [`ENTRIES_MAX`].
+    pub fn descriptor(&mut self, fd: u32) {
+        if let Some(place) = self.control.get_mut(self.control_length) {
+            *place = fd as i32;
+            self.control_length += 1;
+        }
+    }
+
+    /// How many descriptors it has.
+    pub fn descriptors(&self) -> usize {
+        self.control_length - CONTROL_HEADER
+    }
+
+    /// The frame and its control message, which is empty if there are no descriptors.
     pub fn frame(&mut self) -> (&[u8], &[i32]) {
-        let header = Header { length: self.length - HEADER, descriptors: self.entries };
-        self.bytes[..HEADER].copy_from_slice(&header.bytes());
-        let control = &mut self.control[..CONTROL_HEADER + self.entries];
-        sys::set_control_header(control);
-        (&self.bytes[..self.length], control)
+        let descriptors = self.descriptors();
+        self.bytes[..4].copy_from_slice(&((self.length - HEADER) as u32).to_be_bytes());
+        self.bytes[4..HEADER].copy_from_slice(&(descriptors as u16).to_be_bytes());
+        self.control[..CONTROL_HEADER].copy_from_slice(&sys::control_header(descriptors));
+        let words = if descriptors == 0 { 0 } else { self.control_length };
+        let control = self.control.get(..words).unwrap_or_default();
+        (self.bytes.get(..self.length).unwrap_or_default(), control)
     }
 }

@@ -15,37 +15,37 @@ pub type Label = [u8; 12];
 const EPOCH: u64 = (1 << 62) + 10;
 
 /// How far off "never" is, in seconds.
-const NEVER: i64 = 1 << 61;
+const NEVER: u64 = 1 << 61;
 
-/// The Unix times at which a leap second had just gone by.
-static LEAP_SECONDS: [u32; 27] = [
-    78_796_800,    // 1972-07-01
-    94_694_400,    // 1973-01-01
-    126_230_400,   // 1974-01-01
-    157_766_400,   // 1975-01-01
-    189_302_400,   // 1976-01-01
-    220_924_800,   // 1977-01-01
-    252_460_800,   // 1978-01-01
-    283_996_800,   // 1979-01-01
-    315_532_800,   // 1980-01-01
-    362_793_600,   // 1981-07-01
-    394_329_600,   // 1982-07-01
-    425_865_600,   // 1983-07-01
-    489_024_000,   // 1985-07-01
-    567_993_600,   // 1988-01-01
-    631_152_000,   // 1990-01-01
-    662_688_000,   // 1991-01-01
-    709_948_800,   // 1992-07-01
-    741_484_800,   // 1993-07-01
-    773_020_800,   // 1994-07-01
-    820_454_400,   // 1996-01-01
-    867_715_200,   // 1997-07-01
-    915_148_800,   // 1999-01-01
-    1_136_073_600, // 2006-01-01
-    1_230_768_000, // 2009-01-01
-    1_341_100_800, // 2012-07-01
-    1_435_708_800, // 2015-07-01
-    1_483_228_800, // 2017-01-01
+/// The days, counted from 1970 on, that began when a leap second had just gone by.
+static LEAP_DAYS: [u16; 27] = [
+    912,    // 1972-07-01
+    1_096,  // 1973-01-01
+    1_461,  // 1974-01-01
+    1_826,  // 1975-01-01
+    2_191,  // 1976-01-01
+    2_557,  // 1977-01-01
+    2_922,  // 1978-01-01
+    3_287,  // 1979-01-01
+    3_652,  // 1980-01-01
+    4_199,  // 1981-07-01
+    4_564,  // 1982-07-01
+    4_929,  // 1983-07-01
+    5_660,  // 1985-07-01
+    6_574,  // 1988-01-01
+    7_305,  // 1990-01-01
+    7_670,  // 1991-01-01
+    8_217,  // 1992-07-01
+    8_582,  // 1993-07-01
+    8_947,  // 1994-07-01
+    9_496,  // 1996-01-01
+    10_043, // 1997-07-01
+    10_592, // 1999-01-01
+    13_149, // 2006-01-01
+    14_245, // 2009-01-01
+    15_522, // 2012-07-01
+    16_617, // 2015-07-01
+    17_167, // 2017-01-01
 ];
 
 /// Whether it is a label at all: nanoseconds below 10^9, and seconds below 2^63.
@@ -56,7 +56,7 @@ pub fn is_valid(label: &Label) -> bool {
 
 /// The label of a moment in Unix time. Nanoseconds must be below 10^9.
 pub fn label(time: Time) -> Label {
-    let leaps = LEAP_SECONDS.iter().filter(|leap| time.seconds >= i64::from(**leap)).count();
+    let leaps = LEAP_DAYS.iter().filter(|day| time.seconds >= i64::from(**day) * 86400).count();
     let seconds = EPOCH.wrapping_add_signed(time.seconds).wrapping_add(leaps as u64);
     let mut label = [0; 12];
     let (head, tail) = label.split_at_mut(8);
@@ -67,7 +67,7 @@ pub fn label(time: Time) -> Label {
 
 /// The label that says "never": 2^61 seconds from now.
 pub fn never(now: Time) -> Label {
-    label(Time { seconds: now.seconds.wrapping_add(NEVER), ..now })
+    label(Time { seconds: now.seconds.wrapping_add_unsigned(NEVER), ..now })
 }
 
 /// The label of a moment that many milliseconds from now; 0 is never.
@@ -89,5 +89,6 @@ pub fn after(milliseconds: u32, now: Time) -> Label {
 
 /// Whether a label says "never": whatever is more than 2^60 seconds off does.
 pub fn is_never(label: &Label, now: Time) -> bool {
-    *label > self::label(Time { seconds: now.seconds.wrapping_add(NEVER / 2), ..now })
+    let seconds = label.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    seconds > (EPOCH + NEVER / 2).wrapping_add_signed(now.seconds)
 }

@@ -3,16 +3,21 @@
 //! A message goes by its number, which takes less code than its address: [`crate::text!`] makes one
 //! out of the text, and `build.rs` has collected all of them.
 
-use crate::pack::{self, FIRST, Pairs};
+use crate::pack::{self, FIRST};
 use crate::sys::errno;
 use crate::sys::text::{Text, Texts};
 
-// The pairs and the messages.
+// The pairs, the messages, and the lines that help texts share.
 include!(concat!(env!("OUT_DIR"), "/texts.rs"));
 
 /// The pair that a byte of a text stands for, if it is a code.
 pub fn pair(code: u8) -> Option<[u8; 2]> {
     PAIRS.get(usize::from(code.wrapping_sub(FIRST))).copied()
+}
+
+/// The line of several help texts that a byte of a text stands for, packed, if it does.
+pub fn line(code: u8) -> Option<Text> {
+    if code < LINES { find(code) } else { None }
 }
 
 /// One of the messages.
@@ -25,12 +30,11 @@ const ERROR: u8 = 128;
 impl Message {
     /// The message of that text.
     pub const fn new(text: &str) -> Message {
-        let mut number = 0;
-        while !is_same(MESSAGES[number].0.as_bytes(), text.as_bytes()) {
-            number += 1;
+        let mut i = 0;
+        while MESSAGES[i].0 < LINES || !is_same(MESSAGES[i].1.as_bytes(), text.as_bytes()) {
+            i += 1;
         }
-        assert!(number + 1 < ERROR as usize, "too many messages");
-        Message(number as u8 + 1)
+        Message(MESSAGES[i].0)
     }
 
     /// The text, packed.
@@ -82,7 +86,7 @@ impl<const N: usize> Table<N> {
         let mut table = Table([0; N], 0);
         let mut i = 0;
         while i < MESSAGES.len() {
-            table.add(i as u8 + 1, MESSAGES[i].1, MESSAGES[i].1.len());
+            table.add(MESSAGES[i].0, MESSAGES[i].2, MESSAGES[i].2.len());
             i += 1;
         }
         i = 0;

@@ -6,26 +6,43 @@
 use crate::getopt::decimal;
 use crate::sys::text::Text;
 
-/// How many there are.
-pub const COUNT: Text = Text::new(c"S6_FD#");
-/// What stands in front of the number in the variables of each.
-pub const NAMES: [Text; 3] =
-    [Text::new(c"S6_FD_"), Text::new(c"S6_FDID_"), Text::new(c"S6_FDLIMIT_")];
+/// The names of the variables of each, up to its number, and the name of the one that says how many
+/// there are.
+static NAMES: [Text; 4] =
+    [Text::new(c"S6_FD_"), Text::new(c"S6_FDID_"), Text::new(c"S6_FDLIMIT_"), Text::new(c"S6_FD#")];
+/// The places of those.
+pub const FD: usize = 0;
+pub const ID: usize = 1;
+pub const LIMIT: usize = 2;
+pub const COUNT: usize = 3;
 
-/// The value of a variable of that name.
-pub fn value(variable: Text, name: Text) -> Option<Text> {
-    let mut behind = variable.behind(name)?;
-    if behind.pop() == b'=' { Some(behind) } else { None }
+/// The name at that place.
+pub fn name(kind: usize) -> Text {
+    NAMES[kind % NAMES.len()]
 }
 
-/// Which descriptor a variable belongs to, if it has that name with a number behind it, and its
-/// value. A number is written without zeros in front.
-pub fn numbered(variable: Text, name: Text) -> Option<(usize, Text)> {
-    let digits = variable.behind(name)?;
-    let (index, mut behind) = decimal(digits);
-    let is_plain = match digits.first() {
-        b'0' => digits.clone().nth(1) == Some(b'='),
-        first => first.is_ascii_digit(),
-    };
-    if is_plain && behind.pop() == b'=' { Some((index as usize, behind)) } else { None }
+/// One of them.
+pub struct Variable {
+    /// The place of its name.
+    pub kind: usize,
+    /// The number behind that; of `S6_FD#`, which has none, 0.
+    pub index: usize,
+    /// What it is set to.
+    pub value: Text,
+}
+
+/// What a string of the environment is, if it is one of them. A number is written without zeros in
+/// front.
+pub fn parse(string: Text) -> Option<Variable> {
+    for (kind, name) in NAMES.iter().enumerate() {
+        if let Some(mut digits) = string.behind(*name) {
+            let (index, mut value) = decimal(digits);
+            let (end, first) = (value.pop(), digits.pop());
+            let is_plain = first != b'0' || digits.first() == b'=';
+            if end == b'=' && is_plain && (first == b'=') == (kind == COUNT) {
+                return Some(Variable { kind, index: index as usize, value });
+            }
+        }
+    }
+    None
 }

@@ -8,6 +8,7 @@ use elf::ElfBytes;
 use elf::abi::{ET_EXEC, PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD};
 use elf::endian::NativeEndian;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use temp_dir::TempDir;
 
@@ -26,19 +27,30 @@ fn the_program_needs_nobody_to_load_it_and_no_memory_is_writable_and_executable(
     assert!(segments.iter().any(|segment| segment.p_type == PT_LOAD));
 }
 
+/// Checks the size of a program, where it has been measured: on x86_64. Compilers differ by a few
+/// hundred bytes; the budget is that of Rust 1.95, any other may need a twentieth more.
+fn is_within(budget: u64, program: &Path) {
+    let size = fs::metadata(program).unwrap().len();
+    let is_measured = env!("FDHOLDER_RUSTC").starts_with("rustc 1.95.");
+    let room = if is_measured { 0 } else { budget / 20 };
+    assert!(cfg!(not(target_arch = "x86_64")) || size <= budget + room, "{size} bytes");
+}
+
+#[test]
+fn the_program_with_all_tools_is_small() {
+    is_within(16_384, program());
+}
+
 #[test]
 fn the_program_with_transferdump_alone_is_complete_and_small() {
     let features = ["--no-default-features", "--features", "transferdump"];
     let alone = build(&features, "transferdump");
-    let size = fs::metadata(&alone).unwrap().len();
+    is_within(8192, &alone);
     let list = run(Command::new(&alone).arg("--list"));
     assert_eq!(String::from_utf8(list.out).unwrap(), "s6-fdholder-transferdump\n");
     let help = run(Command::new(&alone).args(["transferdump", "--help"]));
     assert_eq!(help.code, 0);
     assert!(help.out.starts_with(b"usage: s6-fdholder-transferdump "), "{help:?}");
-    if cfg!(target_arch = "x86_64") {
-        assert!(size <= 8192, "{size} bytes");
-    }
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! `s6-fdholder-delete`: a daemon forgets a descriptor.
 
 use crate::client::{Peer, Side};
-use crate::exit::Exit;
 use crate::getopt::Arguments;
+use crate::pool;
 use crate::text::text;
 
-static DELETE: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("delete fd for id "));
+static DELETE: Side =
+    Side::only(text!("connect to a fd-holder daemon at "), text!("delete fd for id "));
 
-pub fn run(arguments: &mut Arguments) -> Exit {
+pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();
     let (path, identifier) = (arguments.operand(), arguments.operand());
-    let mut daemon = Peer::about(&DELETE, path, timeout, identifier);
-    daemon.ask(b"D", identifier, &[]);
-    daemon.reply(0, 0);
-    Exit::SUCCESS
+    let mut daemon = Peer::new(&DELETE, path, timeout, identifier);
+    let request = pool::composer();
+    request.begin(b'D');
+    daemon.settle(request, identifier)
 }

@@ -8,9 +8,9 @@ use crate::text::text;
 
 static LIST: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("get fd list"));
 
-pub fn run(arguments: &mut Arguments) -> Exit {
+pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();
-    let mut daemon = Peer::about(&LIST, arguments.operand(), timeout, Text::EMPTY);
+    let mut daemon = Peer::new(&LIST, arguments.operand(), timeout, Text::EMPTY);
     let out = exit::answer();
     daemon.list(|byte| if byte == 0 { out.byte(b'\n') } else { out.quoted_byte(byte) });
     out.close(Exit::SUCCESS)

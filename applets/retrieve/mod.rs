@@ -3,15 +3,16 @@
 use crate::applets::options::retrieve as option;
 use crate::client::{Peer, Side};
 use crate::exec;
-use crate::exit::Exit;
 use crate::getopt::Arguments;
+use crate::pool;
 use crate::socket::Error;
 use crate::sys;
 use crate::text::text;
 
-static RETRIEVE: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("retrieve fd for id "));
+static RETRIEVE: Side =
+    Side::only(text!("connect to a fd-holder daemon at "), text!("retrieve fd for id "));
 
-pub fn run(arguments: &mut Arguments) -> Exit {
+pub fn run(arguments: &mut Arguments) -> ! {
     let (mut delete, mut timeout) = (0, 0);
     while let Some(letter) = arguments.option() {
         match letter {
@@ -21,10 +22,11 @@ pub fn run(arguments: &mut Arguments) -> Exit {
     }
     let (path, identifier) = (arguments.operand(), arguments.operand());
     let program = arguments.program();
-    let limit = sys::open_file_limit();
-    let mut daemon = Peer::about(&RETRIEVE, path, timeout, identifier);
-    let fd = daemon.retrieve(&[b'R', delete], identifier);
+    let mut daemon = Peer::new(&RETRIEVE, path, timeout, identifier);
+    let request = pool::composer();
+    request.begin(b'R');
+    request.byte(delete);
+    let fd = daemon.retrieve(request, identifier);
     sys::become_stdin(fd.number()).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
-    sys::set_open_file_limit(limit);
     exec::execute(program, arguments.environment)
 }

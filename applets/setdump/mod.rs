@@ -3,104 +3,98 @@
 use crate::client::{Delivery, Peer, Side};
 use crate::exit::{self, Exit};
 use crate::getopt::{Arguments, number};
-use crate::message::{ENTRIES_MAX, IDENTIFIER_MAX};
-use crate::pool;
+use crate::message::ENTRIES_MAX;
+use crate::pool::{self, Composer};
 use crate::socket::Error;
 use crate::sys::text::Text;
 use crate::sys::vector::Vector;
-use crate::sys::{self, Time};
+use crate::sys::{self, Errno, Time};
 use crate::tai::{self, Label};
-use crate::text::{Message, text};
-use crate::variables::{COUNT, NAMES, numbered, value};
+use crate::text::text;
+use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
 
 static SET: Side = Side {
     progress: text!(" descriptors reached the daemon"),
     ..Side::only(text!("connect to a fd-holder daemon at "), text!("set dump"))
 };
 
-/// The values of the variables of an entry, as far as they are set.
-type Row = [Option<Text>; 3];
+/// The values of the variables with the same number, as far as they are set.
+type Row = [Option<Text>; 4];
 
-pub fn run(arguments: &mut Arguments) -> Exit {
+/// More rows than an environment can fill, which the kernel bounds by 6 MB.
+type Rows = [Row; 1 << 18];
+
+pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();
-    let mut daemon = Peer::about(&SET, arguments.operand(), timeout, Text::EMPTY);
-    let rows = rows(arguments.environment, &daemon);
-    let now = sys::now();
-    for (index, row) in rows.iter().enumerate() {
-        let (fd, ..) = entry(row, index, now);
+    let mut daemon = Peer::new(&SET, arguments.operand(), timeout, Text::EMPTY);
+    let rows = sys::map_texts().unwrap_or_else(|| daemon.fail(Error::local(Errno::NOMEM)));
+    sort(arguments.environment, rows);
+    let count = rows[0][COUNT];
+    let Some(total) = count.and_then(number) else { wrong(count, COUNT, 0) };
+    let (total, now, composer) = (total as usize, sys::now(), pool::composer());
+    // The daemon hears nothing before all is known to be right.
+    for index in 0..total {
+        composer.begin(b'.');
+        let fd = compose(composer, rows, index, now);
         sys::is_open(fd).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
     }
     let mut delivery = Delivery::new(&mut daemon);
-    delivery.begin(rows.len());
-    let Some(composer) = pool::composer() else { return Exit::SYSTEM };
+    delivery.begin(total);
     let mut index = 0;
-    for rows in rows.chunks(ENTRIES_MAX) {
-        composer.begin();
-        for row in rows {
-            let (fd, identifier, expiry) = entry(row, index, now);
-            composer.add(fd as i32, expiry, identifier);
+    while index < total {
+        composer.begin(b'.');
+        while index < total && composer.descriptors() < ENTRIES_MAX {
+            compose(composer, rows, index, now);
             index += 1;
         }
-        let (frame, control) = composer.frame();
-        delivery.send_frame(frame, control, rows.len());
+        delivery.send_composed(composer);
     }
-    Exit::SUCCESS
+    exit::success()
 }
 
-/// Says what is wrong with a variable, and ends the process.
-fn wrong(before: Message, name: Text, index: Option<usize>, behind: Message) -> ! {
-    let line = exit::fatal().text(before).name(name);
-    if let Some(index) = index {
+/// Says that a variable has a value that is not valid, or none, and ends the process.
+#[inline(never)]
+fn wrong(value: Option<Text>, kind: usize, index: usize) -> ! {
+    let line = exit::fatal();
+    if value.is_some() {
+        line.text(text!("invalid $"));
+    }
+    line.name(variables::name(kind));
+    if kind != COUNT {
         line.number(index as u32);
     }
-    line.text(behind).end(Exit::USAGE)
+    if value.is_none() {
+        line.text(text!(" not set"));
+    }
+    line.end(Exit::USAGE)
 }
 
-/// Finds the variables of as many entries as `S6_FD#` says.
-fn rows(mut environment: Vector, daemon: &Peer) -> &'static [Row] {
-    let all = environment;
-    let Some(count) = environment.find_map(|variable| value(variable, COUNT)) else {
-        wrong(text!(""), COUNT, None, text!(" not set"))
-    };
-    let Some(wanted) = number(count) else { wrong(text!("invalid $"), COUNT, None, text!("")) };
-    // Each has variables of its own; if there are too few of them, one will be found missing.
-    let known = all.count().min(wanted as usize);
-    let rows = sys::map_texts(known).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
-    for variable in all {
-        for (column, name) in NAMES.iter().enumerate() {
-            let Some((index, value)) = numbered(variable, *name) else { continue };
-            let row: Option<&mut Row> = rows.get_mut(index);
+/// Puts the values of all variables of entries where they belong.
+fn sort(environment: Vector, rows: &mut Rows) {
+    for string in environment {
+        let Some(Variable { kind, index, value }) = variables::parse(string) else { continue };
+        if let Some(place) = rows.get_mut(index).and_then(|row| row.get_mut(kind)) {
             // Of equal ones the first counts, as for getenv.
-            if let Some(row) = row {
-                row[column].get_or_insert(value);
-            }
+            place.get_or_insert(value);
         }
     }
-    if known < wanted as usize {
-        let missing = rows.iter().position(|row| row[0].is_none()).unwrap_or(known);
-        wrong(text!(""), NAMES[0], Some(missing), text!(" not set"));
-    }
-    rows
 }
 
-/// What a row says: the descriptor, the identifier and the expiry.
-fn entry([fd, identifier, limit]: &Row, index: usize, now: Time) -> (u32, Text, Label) {
-    let missing = |name| -> Text { wrong(text!(""), name, Some(index), text!(" not set")) };
-    let invalid = |name| wrong(text!("invalid $"), name, Some(index), text!(""));
-    let Some(fd) = number(fd.unwrap_or_else(|| missing(NAMES[0]))) else { invalid(NAMES[0]) };
-    let identifier = identifier.unwrap_or_else(|| missing(NAMES[1]));
-    if !(1..=IDENTIFIER_MAX).contains(&identifier.count()) {
-        invalid(NAMES[1]);
-    }
+/// Adds what a row says to a frame. The result is the descriptor.
+fn compose(composer: &mut Composer, rows: &Rows, index: usize, now: Time) -> u32 {
+    let Some([fd, identifier, limit, _]) = rows.get(index).copied() else { wrong(None, FD, index) };
+    let Some(number) = fd.and_then(number) else { wrong(fd, FD, index) };
     let expiry = match limit {
-        Some(limit) => match label(*limit) {
-            Some(expiry) => expiry,
-            None => invalid(NAMES[2]),
-        },
+        Some(value) => label(value).unwrap_or_else(|| wrong(limit, LIMIT, index)),
         // Each has another one: the C daemons do not bear equal dates.
         None => tai::never(Time { seconds: now.seconds.wrapping_add(index as i64), ..now }),
     };
-    (fd, identifier, expiry)
+    composer.expiry(&expiry);
+    if identifier.and_then(|value| composer.identifier(value).ok()).is_none() {
+        wrong(identifier, ID, index);
+    }
+    composer.descriptor(number);
+    number
 }
 
 /// `@` and 24 hexadecimal digits that are a valid date.

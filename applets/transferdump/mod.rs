@@ -2,7 +2,7 @@
 
 use crate::applets::options::transferdump as option;
 use crate::client::{Delivery, Dump, Peer, Side};
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::getopt::{Arguments, decimal};
 use crate::pool;
 use crate::sys::text::Text;
@@ -28,18 +28,20 @@ static DESTINATION: Side = Side {
 ///
 /// The destination can be connected to while the source answers. It is not asked anything before
 /// all that there is room for has been received and checked.
-pub fn run(arguments: &mut Arguments) -> Exit {
+pub fn run(arguments: &mut Arguments) -> ! {
     let (mut from, mut to) = (0, 0);
     while let Some(letter) = arguments.option() {
         if letter == option::TIMEOUT {
-            (from, to) = timeouts(arguments.value).unwrap_or_else(|| arguments.applet.wrong_usage());
+            (from, to) =
+                timeouts(arguments.value).unwrap_or_else(|| arguments.applet.wrong_usage());
         }
     }
-    let Some(window) = pool::take() else { return Exit::SYSTEM };
-    let mut source = Peer::new(&SOURCE, arguments.operand(), from);
-    let mut destination = Peer::new(&DESTINATION, arguments.operand(), to);
+    let window = pool::take();
+    let (source, destination) = (arguments.operand(), arguments.operand());
+    let mut source = Peer::new(&SOURCE, source, from, source);
+    let mut destination = Peer::new(&DESTINATION, destination, to, destination);
     let (mut dump, mut delivery) = (Dump::new(&mut source), Delivery::new(&mut destination));
-    let total = dump.get(window, || delivery.connect_early());
+    let total = dump.get(window, Some(&mut delivery));
     delivery.begin(total);
     loop {
         delivery.send(window);
@@ -48,9 +50,7 @@ pub fn run(arguments: &mut Arguments) -> Exit {
         }
         dump.fill(window);
     }
-    // The process ends, and the kernel closes everything at once.
-    core::mem::forget((source, destination));
-    Exit::SUCCESS
+    exit::success()
 }
 
 /// The milliseconds for both sides, out of `timeoutfrom:timeoutto`. Either number may be missing,

@@ -19,11 +19,13 @@ impl<T> HandOut<T> {
         HandOut { taken: OnceBool::new(), value: UnsafeCell::new(value) }
     }
 
-    /// The value, for the first who asks.
+    /// The value, for the first who asks. A second one would be a mistake in the program: it ends.
     #[allow(clippy::mut_from_ref, reason = "there is never a second reference")]
-    pub fn take(&'static self) -> Option<&'static mut T> {
-        self.taken.set(true).ok()?;
-        // SAFETY: only one caller ever gets past the line above.
-        Some(unsafe { &mut *self.value.get() })
+    pub fn take(&'static self) -> &'static mut T {
+        if self.taken.set(true).is_err() {
+            super::exit(111);
+        }
+        // SAFETY: only one caller ever gets past the lines above.
+        unsafe { &mut *self.value.get() }
     }
 }

@@ -40,6 +40,16 @@ unsafe fn call3(a: usize, b: usize, c: usize, number: libc::c_long) -> Result<us
     unsafe { call5(a, b, c, 0, 0, number) }
 }
 
+/// The same where no more than success is to be known: a result of one word takes less code.
+///
+/// # Safety
+/// As for [`call3`].
+#[inline(never)]
+unsafe fn act3(a: usize, b: usize, c: usize, number: libc::c_long) -> Result<(), Errno> {
+    // SAFETY: the caller vouches for the arguments.
+    unsafe { call3(a, b, c, number).map(drop) }
+}
+
 /// The same of up to five arguments.
 ///
 /// # Safety
@@ -122,9 +132,7 @@ pub fn connect(fd: i32, path: Text) -> Result<(), Errno> {
         return Err(Errno::NOENT);
     }
     // SAFETY: the kernel reads `length` bytes of the address and the NUL behind them.
-    unsafe {
-        call3(fd as usize, address.as_ptr() as usize, length + 1, libc::SYS_connect).map(drop)
-    }
+    unsafe { act3(fd as usize, address.as_ptr() as usize, length + 1, libc::SYS_connect) }
 }
 
 /// Makes a socket a blocking one.
@@ -306,65 +314,79 @@ fn prlimit(new: usize, old: usize) {
 /// Makes a directory the working directory.
 pub fn change_directory(path: Text) -> Result<(), Errno> {
     // SAFETY: the kernel reads a C string.
-    unsafe { call3(path.as_ptr() as usize, 0, 0, libc::SYS_chdir).map(drop) }
+    unsafe { act3(path.as_ptr() as usize, 0, 0, libc::SYS_chdir) }
 }
 
 /// The number for "below the working directory" in calls that take a directory.
 const AT: usize = libc::AT_FDCWD as usize;
 
-/// A path, as where a symbolic link points to, and zeros behind it, one at the least.
-pub struct PathBuffer([u8; 2032]);
+/// A path in the making, and zeros behind it, one at the least. A full one may lack bytes at its
+/// end.
+pub struct PathBuffer {
+    bytes: [u8; PathBuffer::SIZE],
+    length: usize,
+}
 
 impl PartialEq for PathBuffer {
     fn eq(&self, other: &PathBuffer) -> bool {
-        self.0.iter().eq(&other.0)
+        self.bytes.iter().eq(&other.bytes)
     }
 }
 
 impl PathBuffer {
-    /// Nowhere.
-    pub const EMPTY: PathBuffer = PathBuffer([0; 2032]);
+    const SIZE: usize = 2032;
+    const FULL: usize = PathBuffer::SIZE - 1;
 
-    /// Makes it `path`; `ENAMETOOLONG` if there is no room for that.
-    pub fn set(&mut self, path: Text) -> Result<(), Errno> {
-        let [room @ .., _] = &mut self.0;
-        let mut places = room.iter_mut();
-        for byte in path {
-            *places.next().ok_or(Errno::NAMETOOLONG)? = byte;
+    /// Nowhere.
+    pub const EMPTY: PathBuffer = PathBuffer { bytes: [0; PathBuffer::SIZE], length: 0 };
+
+    /// Adds a byte.
+    pub fn byte(&mut self, byte: u8) {
+        if self.length < PathBuffer::FULL {
+            self.bytes[self.length] = byte;
+            self.length += 1;
         }
-        Ok(())
     }
 
-    /// Reads the link at `name`; errors as in [`PathBuffer::set`].
+    /// Adds all of a text.
+    pub fn text(&mut self, text: Text) {
+        for byte in text {
+            self.byte(byte);
+        }
+    }
+
+    /// Whether nothing has been added.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// `ENAMETOOLONG` for a full one.
+    pub fn check(&self) -> Result<(), Errno> {
+        if self.length < PathBuffer::FULL { Ok(()) } else { Err(Errno::NAMETOOLONG) }
+    }
+
+    /// Adds, to nothing, what the link at `name` points to.
     pub fn read(&mut self, name: Text) -> Result<(), Errno> {
-        let [room @ .., _] = &mut self.0;
-        let (place, length, name) = (room.as_mut_ptr(), room.len(), name.as_ptr() as usize);
-        // SAFETY: the kernel reads a C string and writes into the room within its length.
-        let read = unsafe { call5(AT, name, place as usize, length, 0, libc::SYS_readlinkat)? };
-        if read < length { Ok(()) } else { Err(Errno::NAMETOOLONG) }
+        let (place, name) = (self.bytes.as_mut_ptr() as usize, name.as_ptr() as usize);
+        // SAFETY: the kernel reads a C string and writes no more bytes than there is room for.
+        let read = unsafe { call5(AT, name, place, PathBuffer::FULL, 0, libc::SYS_readlinkat) };
+        self.length = read?;
+        Ok(())
     }
 
     /// Makes a symbolic link to it at `name`.
     pub fn link(&self, name: Text) -> Result<(), Errno> {
-        let (target, name) = (self.0.as_ptr() as usize, name.as_ptr() as usize);
+        let (target, name) = (self.bytes.as_ptr() as usize, name.as_ptr() as usize);
         // SAFETY: the kernel reads two C strings: the last byte of the target is always NUL.
-        unsafe { call3(target, AT, name, libc::SYS_symlinkat).map(drop) }
-    }
-
-    /// Adds bytes; `ENAMETOOLONG` if there is no room for them.
-    pub fn push(&mut self, bytes: impl Iterator<Item = u8>) -> Result<(), Errno> {
-        let [room @ .., _] = &mut self.0;
-        let length = room.iter().take_while(|byte| **byte != 0).count();
-        let mut places = room.iter_mut().skip(length);
-        for byte in bytes {
-            *places.next().ok_or(Errno::NAMETOOLONG)? = byte;
-        }
-        Ok(())
+        unsafe { act3(target, AT, name, libc::SYS_symlinkat) }
     }
 
     /// Replaces the process by the program there. If that comes back it has failed.
     pub fn execute(&self, arguments: Vector, environment: Vector) -> Errno {
-        execute(self.0.as_ptr(), arguments, environment)
+        match self.check() {
+            Ok(()) => execute(self.bytes.as_ptr(), arguments, environment),
+            Err(errno) => errno,
+        }
     }
 }
 
@@ -377,7 +399,7 @@ pub fn execute_at(path: Text, arguments: Vector, environment: Vector) -> Errno {
 fn execute(path: *const u8, arguments: Vector, environment: Vector) -> Errno {
     let (arguments, environment) = (arguments.as_ptr() as usize, environment.as_ptr() as usize);
     // SAFETY: the kernel reads a C string and two vectors of them.
-    let done = unsafe { call3(path as usize, arguments, environment, libc::SYS_execve) };
+    let done = unsafe { act3(path as usize, arguments, environment, libc::SYS_execve) };
     done.err().unwrap_or(Errno::NOEXEC)
 }
 
@@ -385,7 +407,7 @@ fn execute(path: *const u8, arguments: Vector, environment: Vector) -> Errno {
 /// executed.
 pub fn become_stdin(fd: i32) -> Result<(), Errno> {
     // SAFETY: touches no memory.
-    unsafe { call3(fd as usize, 0, 0, libc::SYS_dup3).map(drop) }
+    unsafe { act3(fd as usize, 0, 0, libc::SYS_dup3) }
 }
 
 /// Makes another number for an open file, closed on exec.
@@ -403,19 +425,16 @@ pub fn keep_on_exec(fd: i32) {
 /// Whether there is an open descriptor of that number; `EBADF` if not.
 pub fn is_open(fd: u32) -> Result<(), Errno> {
     // SAFETY: touches no memory.
-    unsafe { call3(fd as usize, libc::F_GETFD as usize, 0, libc::SYS_fcntl).map(drop) }
+    unsafe { act3(fd as usize, libc::F_GETFD as usize, 0, libc::SYS_fcntl) }
 }
 
-/// Writes the header of a control message in front of the descriptors that lie in `words` behind
-/// it.
-pub fn set_control_header(words: &mut [i32]) {
-    let length = size_of_val(words) as u64;
-    if let Some((header, _)) = words.split_first_chunk_mut::<CONTROL_HEADER>() {
-        let [a, b, c, d, e, f, g, h] = length.to_ne_bytes();
-        let (first, second) = ([a, b, c, d], [e, f, g, h]);
-        let kind = [libc::SOL_SOCKET, libc::SCM_RIGHTS];
-        *header = [i32::from_ne_bytes(first), i32::from_ne_bytes(second), kind[0], kind[1]];
-    }
+/// What stands in front of that many descriptors in a control message.
+pub fn control_header(descriptors: usize) -> [i32; CONTROL_HEADER] {
+    let length = (CONTROL_HEADER + descriptors) * size_of::<i32>();
+    let [a, b, c, d, e, f, g, h] = (length as u64).to_ne_bytes();
+    let (first, second) = ([a, b, c, d], [e, f, g, h]);
+    let (first, second) = (i32::from_ne_bytes(first), i32::from_ne_bytes(second));
+    [first, second, libc::SOL_SOCKET, libc::SCM_RIGHTS]
 }
 
 /// What the clock says that people read.
@@ -427,24 +446,23 @@ pub fn now() -> Time {
     time
 }
 
-/// Asks for memory that is all zeros and stays until the process ends; `ENOMEM` if it cannot be
-/// had.
-fn map(bytes: usize) -> Result<*mut u8, Errno> {
+/// Asks for memory that is all zeros, costs nothing until it is used and stays until the process
+/// ends; nothing if it cannot be had.
+///
+/// # Safety
+/// Zeros must be a valid `T`, which must not need to lie on more than a page's boundary.
+unsafe fn map<T>() -> Option<&'static mut T> {
     let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
-    let arguments = [0, bytes, protection, flags, usize::MAX, 0];
+    let arguments = [0, size_of::<T>(), protection, flags, usize::MAX, 0];
     // SAFETY: takes no memory that is in use already.
     let place = unsafe { syscall6(libc::SYS_mmap as usize, arguments) };
-    if place as usize > -4096isize as usize { Err(Errno::NOMEM) } else { Ok(place as *mut u8) }
+    // SAFETY: nobody else has the memory; the caller vouches for what is in it.
+    if place < 0 { None } else { Some(unsafe { &mut *(place as *mut T) }) }
 }
 
-/// A place for `count` rows of texts, none there yet; `ENOMEM` if it cannot be had.
-pub fn map_texts<const N: usize>(count: usize) -> Result<&'static mut [[Option<Text>; N]], Errno> {
-    let bytes = count.checked_mul(size_of::<[Option<Text>; N]>()).ok_or(Errno::NOMEM)?;
-    if bytes == 0 {
-        return Ok(&mut []);
-    }
-    let place = map(bytes)?;
-    // SAFETY: nobody else has the memory, it is aligned to a page, and zeros mean no text.
-    Ok(unsafe { core::slice::from_raw_parts_mut(place.cast(), count) })
+/// A place for rows of texts, none there yet; nothing if there is no memory for it.
+pub fn map_texts<const N: usize, const M: usize>() -> Option<&'static mut [[Option<Text>; N]; M]> {
+    // SAFETY: zeros mean no text.
+    unsafe { map() }
 }

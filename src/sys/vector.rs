@@ -48,31 +48,25 @@ impl Iterator for Vector {
     }
 }
 
-/// A vector in the making, in memory of its own.
+/// The most bytes that the kernel takes for the arguments and the environment of a program,
+/// pointers included: three quarters of 8 MB.
+const SIZE_MAX: usize = 6 << 20;
+
+/// A vector in the making. What it has no room for the kernel would not take either.
+#[repr(C)]
 pub struct Builder {
-    pointers: &'static mut [*const u8],
+    /// How many strings there are, and how many bytes of those that were made here.
     count: usize,
-    bytes: &'static mut [u8],
-    /// Where the string begins that is being made, and where it ends so far.
-    start: usize,
-    end: usize,
+    length: usize,
+    pointers: [*const u8; SIZE_MAX / size_of::<*const u8>()],
+    bytes: [u8; SIZE_MAX],
 }
 
 impl Builder {
-    /// Room for so many strings, of which those that are made here have so many bytes in all, NULs
-    /// included; `ENOMEM` if that cannot be had.
-    pub fn new(strings: usize, bytes: usize) -> Result<Builder, Errno> {
-        let words = strings.checked_add(1).ok_or(Errno::NOMEM)?;
-        let size = words.checked_mul(size_of::<*const u8>()).and_then(|n| n.checked_add(bytes));
-        let place = super::map(size.ok_or(Errno::NOMEM)?)?;
-        // SAFETY: nobody else has the memory, which is large enough for both, aligned to a page,
-        // and all zeros: NULL.
-        let (pointers, bytes) = unsafe {
-            let behind = place.add(words * size_of::<*const u8>());
-            let pointers = core::slice::from_raw_parts_mut(place.cast(), words);
-            (pointers, core::slice::from_raw_parts_mut(behind, bytes))
-        };
-        Ok(Builder { pointers, count: 0, bytes, start: 0, end: 0 })
+    /// No strings yet; nothing if there is no memory for them.
+    pub fn new() -> Option<&'static mut Builder> {
+        // SAFETY: zeros are numbers, bytes, and NULL.
+        unsafe { super::map() }
     }
 
     /// Adds a string that is there already.
@@ -81,17 +75,31 @@ impl Builder {
     }
 
     /// Makes the next pointer. NULL stays behind it.
+    #[inline(never)]
     fn set(&mut self, pointer: *const u8) {
-        let [room @ .., _] = &mut *self.pointers else { return };
-        room[self.count] = pointer;
-        self.count += 1;
+        if let Some(place) = self.pointers.get_mut(self.count) {
+            *place = pointer;
+            self.count += 1;
+        }
     }
 
-    /// Adds bytes to the string that is being made.
-    pub fn push(&mut self, bytes: impl IntoIterator<Item = u8>) -> &mut Builder {
-        for byte in bytes {
-            self.bytes[self.end] = byte;
-            self.end += 1;
+    /// Begins to make a string that starts with `name`.
+    pub fn begin(&mut self, name: Text) -> &mut Builder {
+        // The zero at the end of the string before.
+        self.length += 1;
+        self.set(self.bytes.as_ptr().wrapping_add(self.length));
+        for byte in name {
+            self.byte(byte);
+        }
+        self
+    }
+
+    /// Adds a byte to the string that is being made. A zero stays behind it.
+    #[inline(never)]
+    pub fn byte(&mut self, byte: u8) -> &mut Builder {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
         }
         self
     }
@@ -101,19 +109,15 @@ impl Builder {
         if number >= 10 {
             self.number(number / 10);
         }
-        self.push([b'0' + (number % 10) as u8])
+        self.byte(b'0' + (number % 10) as u8)
     }
 
-    /// The string is complete.
-    pub fn end(&mut self) {
-        self.push([0]);
-        let string = self.bytes[self.start..].as_ptr();
-        self.set(string);
-        self.start = self.end;
-    }
-
-    /// The vector.
-    pub fn finish(self) -> Vector {
-        Vector(self.pointers.as_ptr())
+    /// The vector; `E2BIG` if there was no room for it.
+    pub fn finish(&self) -> Result<Vector, Errno> {
+        if self.length < SIZE_MAX && self.count + 1 < self.pointers.len() {
+            Ok(Vector(self.pointers.as_ptr()))
+        } else {
+            Err(Errno::TOOBIG)
+        }
     }
 }
