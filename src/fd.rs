@@ -32,14 +32,16 @@ impl Drop for Fd {
 /// The soft limit on open files before it was raised; 0 if it was not.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 
-/// Raises the soft limit on open files to the hard one; false if it is there already.
+/// Raises the soft limit on open files to the hard one; false if it is there already, or has been
+/// raised before: where a sandbox forbids it, there is no second try.
 pub fn raise_limit() -> bool {
     let OpenFileLimit { soft, hard } = sys::open_file_limit();
-    if soft < hard {
+    let can_be_raised = soft < hard && LIMIT.load(Relaxed) == 0;
+    if can_be_raised {
         sys::set_open_file_limit(OpenFileLimit { soft: hard, hard });
         LIMIT.store(soft as usize, Relaxed);
     }
-    soft < hard
+    can_be_raised
 }
 
 /// Takes that back, if it was done, for a program that is executed.

@@ -17,7 +17,7 @@ const USAGE: Message =
 const HELP: Message = text!(
     "
 
-Runs the tool called name, or the one whose name it is called by:
+Runs the tool called name, or the one that it is called as:
 
 "
 );
@@ -69,7 +69,7 @@ pub fn run(mut arguments: Vector, environment: Vector) -> ! {
             (applet.run)(&mut Arguments::new(applet, arguments, environment));
         }
     }
-    exit::fatal().text(text!("there is no tool of this name: ")).quoted(name).end(Exit::USAGE)
+    exit::fatal().text(text!("no tool is called ")).quoted(name).end(Exit::USAGE)
 }
 
 /// Says how the program is to be called.

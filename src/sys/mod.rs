@@ -97,6 +97,9 @@ pub fn write_all(fd: i32, mut bytes: &[AtomicU8]) -> Result<(), Errno> {
         let (place, length) = (bytes.as_ptr() as usize, bytes.len());
         // SAFETY: the kernel reads `bytes` within its length.
         let written = unsafe { call3(fd as usize, place, length, libc::SYS_write)? };
+        if written == 0 {
+            return Err(Errno::IO);
+        }
         // SAFETY: the kernel takes no more bytes than it was offered.
         bytes = unsafe { bytes.get_unchecked(written..) };
     }
