@@ -6,10 +6,12 @@
 //! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), dates ([`tai`]), programs to go
 //! on with ([`exec`]) and what they are told ([`variables`]), and the system calls ([`sys`]), the
 //! only unsafe code. Nobody calls upwards. What is said to the user goes through [`exit`], out of
-//! the texts that [`text`] has, packed as [`pack`] explains.
+//! the texts that [`text`] has, packed as [`pack`] explains. The server side, [`daemon`], is
+//! being written.
 #![no_std]
 
 pub mod client;
+pub mod daemon;
 pub mod deadline;
 pub mod exec;
 pub mod exit;

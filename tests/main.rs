@@ -41,5 +41,6 @@ mod interop;
 mod kit;
 mod limits;
 mod replies;
+mod rules;
 mod setdump;
 mod store;

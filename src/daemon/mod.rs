@@ -1,0 +1,4 @@
+//! The server side: so far, how it knows who may do what.
+
+pub mod cdb;
+pub mod rules;

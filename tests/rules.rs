@@ -1,0 +1,522 @@
+//! Access rules: files as the C tool makes them, broken ones, and who is allowed what by them.
+
+use crate::kit::daemon::Generation;
+use crate::kit::wire;
+use fdholder::daemon::cdb::{Cdb, HEADER, Invalid};
+use fdholder::daemon::rules::{self, Identity, PART_MAX, Rights, Rule, VALUE_MAX};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rustix::process::{getgid, getuid};
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Stdio;
+use std::time::Duration;
+use temp_dir::TempDir;
+
+/// The hash of a key, once more.
+fn hash(key: &[u8]) -> u32 {
+    let step = |hash: u64, byte: &u8| ((hash * 33) & 0xffff_ffff) ^ u64::from(*byte);
+    key.iter().fold(5381, step) as u32
+}
+
+/// A file with these records, its tables as full as `slots` for each record makes them.
+fn cdb<K: AsRef<[u8]>, V: AsRef<[u8]>>(records: &[(K, V)], slots: usize) -> Vec<u8> {
+    let pair = |a: usize, b: usize| [(a as u32).to_le_bytes(), (b as u32).to_le_bytes()].concat();
+    let mut file = vec![0; HEADER];
+    let mut tables = vec![Vec::new(); 256];
+    for (key, value) in records {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        let hash = hash(key) as usize;
+        tables[hash % 256].push((hash, file.len()));
+        file.extend([&pair(key.len(), value.len()), key, value].concat());
+    }
+    for (i, table) in tables.iter().enumerate() {
+        let mut all = vec![(0, 0); table.len() * slots];
+        let head = pair(file.len(), all.len());
+        file[8 * i..][..8].copy_from_slice(&head);
+        for (hash, position) in table {
+            let mut at = hash / 256 % all.len();
+            while all[at].1 != 0 {
+                at = (at + 1) % all.len();
+            }
+            all[at] = (*hash, *position);
+        }
+        file.extend(all.iter().flat_map(|(hash, position)| pair(*hash, *position)));
+    }
+    file
+}
+
+/// A value that allows something.
+fn allow(strings: &[u8], program: &[u8]) -> Vec<u8> {
+    let length = |part: &[u8]| (part.len() as u16).to_be_bytes();
+    [b"A", &length(strings)[..], strings, &length(program), program].concat()
+}
+
+/// What is in a file of the rules directory, and what becomes of it in a value.
+const VARIABLES: [(&str, &str, &str); 13] = [
+    ("S6_FDHOLDER_LIST", "\n", "S6_FDHOLDER_LIST="),
+    ("S6_FDHOLDER_GETDUMP", "no", "S6_FDHOLDER_GETDUMP=no"),
+    ("S6_FDHOLDER_SETDUMP", "", "S6_FDHOLDER_SETDUMP"),
+    ("S6_FDHOLDER_STORE_REGEX", "^a b (c|d)\t \t\nmore", "S6_FDHOLDER_STORE_REGEX=^a b (c|d)"),
+    ("S6_FDHOLDER_RETRIEVE_REGEX", "  \t", "S6_FDHOLDER_RETRIEVE_REGEX="),
+    ("S6_FDHOLDER_LISTS", "x\n", "S6_FDHOLDER_LISTS=x"),
+    ("s6_fdholder_setdump", "x\n", "s6_fdholder_setdump=x"),
+    ("PATH", "  /bin:/a b", "PATH=  /bin:/a b"),
+    ("EQUALS", "a=b=", "EQUALS=a=b="),
+    ("NUL", "a\0b\0\n", "NUL=a\nb\n"),
+    ("UTF", "\u{e4}\u{20ac}\r\n", "UTF=\u{e4}\u{20ac}"),
+    ("EMPTY", "", "EMPTY"),
+    ("NEWLINES", "\n\n", "NEWLINES="),
+];
+
+/// Makes rules in `dir`, each with the variables of that number, and has the C tool make a file.
+fn file_by_c(generation: Generation, rules: &[(&str, Option<Vec<usize>>)], long: &str) -> Vec<u8> {
+    let dir = TempDir::new().unwrap();
+    // There is a folder of each kind, be it empty.
+    fs::create_dir_all(dir.child("rules/uid")).unwrap();
+    for (key, variables) in rules {
+        let folder = dir.child("rules").join(key);
+        fs::create_dir_all(folder.join("env")).unwrap();
+        // With both, it is allowed.
+        fs::write(folder.join("deny"), "").unwrap();
+        for number in variables.iter().flatten() {
+            let (name, contents, _) = VARIABLES[*number];
+            fs::write(folder.join("env").join(name), contents).unwrap();
+        }
+        if variables.is_some() {
+            fs::write(folder.join("allow"), "").unwrap();
+            fs::write(folder.join("exec"), "unused").unwrap();
+        }
+    }
+    if !long.is_empty() {
+        let env = dir.child("rules/uid/4294967294/env");
+        fs::create_dir_all(&env).unwrap();
+        fs::write(env.parent().unwrap().join("allow"), "").unwrap();
+        fs::write(env.join("S6_FDHOLDER_STORE_REGEX"), long).unwrap();
+    }
+    // Neither allowed nor refused, so no rule.
+    fs::create_dir_all(dir.child("rules/uid/nobody/env")).unwrap();
+    let mut tool = generation.command("s6-accessrules-cdb-from-fs");
+    let output = tool.arg(dir.child("out")).arg(dir.child("rules")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    fs::read(dir.child("out")).unwrap()
+}
+
+/// The rights that strings give, by looking for each variable.
+fn rights<'a>(strings: &[&'a [u8]]) -> Rights<'a> {
+    let find = |name: &str| {
+        let name = [name.as_bytes(), b"="].concat();
+        strings.iter().find_map(|string| string.strip_prefix(&name[..]))
+    };
+    Rights {
+        get_dump: find("S6_FDHOLDER_GETDUMP").is_some(),
+        set_dump: find("S6_FDHOLDER_SETDUMP").is_some(),
+        list: find("S6_FDHOLDER_LIST").is_some(),
+        store: find("S6_FDHOLDER_STORE_REGEX"),
+        retrieve: find("S6_FDHOLDER_RETRIEVE_REGEX"),
+    }
+}
+
+#[test]
+fn files_of_the_c_tool_are_read_as_they_were_made() {
+    let all: Vec<usize> = (0..VARIABLES.len()).collect();
+    let mut made = vec![
+        ("uid/self", Some(all.clone())),
+        ("uid/0", Some(vec![])),
+        ("uid/1000", None),
+        ("uid/4294967295", Some(vec![3, 7])),
+        ("uid/default", Some(vec![0, 1, 2, 4])),
+        ("gid/self", None),
+        ("gid/100", Some(vec![2])),
+        ("gid/0", None),
+        ("odd/key with spaces", Some(vec![9])),
+    ];
+    // So many that tables have several.
+    let names: Vec<String> = (2000..3000).map(|n| format!("uid/{n}")).collect();
+    made.extend(
+        names
+            .iter()
+            .enumerate()
+            .map(|(i, name)| (name.as_str(), (i % 3 != 0).then(|| vec![i % VARIABLES.len()]))),
+    );
+    let name = "S6_FDHOLDER_STORE_REGEX=";
+    // With its name and its NUL as long as may be.
+    let long = "x".repeat(PART_MAX - name.len() - 1);
+
+    for generation in Generation::ALL {
+        let file = file_by_c(generation, &made, &long);
+        let file = Cdb::new(&file).unwrap();
+        for (key, variables) in &made {
+            let value = file.find(key.as_bytes()).unwrap().expect(key);
+            let rule = rules::find(&file, key.as_bytes());
+            let Some(variables) = variables else {
+                assert_eq!((value, rule), (&b"D"[..], Rule::Refused), "{key}");
+                continue;
+            };
+            let expected = variables.iter().map(|number| VARIABLES[*number].2.as_bytes());
+            let mut expected: Vec<&[u8]> = expected.collect();
+            assert_eq!(rule, Rule::Allowed(rights(&expected)), "{key} {value:?}");
+            // The tool takes them in the order of the directory.
+            let length = expected.iter().map(|string| string.len() + 1).sum::<usize>();
+            let mut found: Vec<&[u8]> = value[3..3 + length].split(|byte| *byte == 0).collect();
+            assert_eq!(found.pop(), Some(&b""[..]));
+            found.sort();
+            expected.sort();
+            assert_eq!(found, expected);
+            let strings = &value[3..3 + length];
+            assert_eq!(value, allow(strings, b"unused"));
+        }
+        let longest = Rights { store: Some(long.as_bytes()), ..Rights::default() };
+        assert_eq!(rules::find(&file, b"uid/4294967294"), Rule::Allowed(longest));
+        for absent in (3000..6000).map(|n| format!("uid/{n}")) {
+            assert_eq!(file.find(absent.as_bytes()), Ok(None));
+        }
+        for absent in ["", "uid", "uid/", "uid/00", "uid/nobody", "gid/default", "uid/self\0"] {
+            assert_eq!(rules::find(&file, absent.as_bytes()), Rule::Absent);
+        }
+    }
+}
+
+#[test]
+fn a_file_without_rules_has_none() {
+    for generation in Generation::ALL {
+        let file = file_by_c(generation, &[], "");
+        assert_eq!(Cdb::new(&file).unwrap().find(b"uid/0"), Ok(None));
+    }
+}
+
+/// Looks up all keys that a test may have put there. What is found is in the file.
+fn look_up(bytes: &[u8], keys: &[&[u8]]) {
+    let Some(file) = Cdb::new(bytes) else { return };
+    for key in keys {
+        if let Ok(Some(value)) = file.find(key) {
+            let (all, found) = (bytes.as_ptr_range(), value.as_ptr_range());
+            assert!(all.start <= found.start && found.end <= all.end);
+            rules::parse_value(value);
+        }
+    }
+}
+
+/// Keys of the file that the two tests below change.
+const KEYS: [&str; 6] = ["uid/self", "uid/0", "gid/self", "gid/0", "uid/default", "uid/absent"];
+
+#[test]
+fn no_change_of_a_byte_makes_a_file_dangerous() {
+    let made = [(KEYS[0], Some(vec![0, 3])), (KEYS[1], None), (KEYS[4], Some(vec![2, 4, 9]))];
+    let mut file = file_by_c(Generation::S6_2_15, &made, "");
+    let keys = KEYS.map(str::as_bytes);
+    for place in 0..file.len() {
+        let old = file[place];
+        for new in 0..=u8::MAX {
+            file[place] = new;
+            look_up(&file, &keys);
+        }
+        file[place] = old;
+    }
+    // A part of it lacks a table at least.
+    for length in 0..file.len() {
+        assert!(Cdb::new(&file[..length]).is_none());
+    }
+}
+
+#[test]
+fn a_full_table_is_looked_through_once() {
+    // Without a free slot, and all of them with the hash that is looked for.
+    let mut file = cdb(&[("uid/0", "D")], 1);
+    let position = file.len();
+    for _ in 0..100_000 {
+        file.extend([hash(b"uid/1").to_le_bytes(), (HEADER as u32).to_le_bytes()].concat());
+    }
+    let head = 8 * (hash(b"uid/1") as usize % 256);
+    file[head..][..4].copy_from_slice(&(position as u32).to_le_bytes());
+    file[head + 4..][..4].copy_from_slice(&100_000u32.to_le_bytes());
+    assert_eq!(Cdb::new(&file).unwrap().find(b"uid/1"), Ok(None));
+}
+
+#[test]
+fn what_points_outside_the_file_is_invalid() {
+    let file = cdb(&[("uid/0", "D")], 2);
+    let head = 8 * (hash(b"uid/0") as usize % 256);
+    let table = u32::from_le_bytes(file[head..][..4].try_into().unwrap()) as usize;
+    let slots = &file[table..][..16];
+    let slot = table + 8 * usize::from(slots[4..8] == [0; 4]);
+    let end = file.len() as u32;
+    let with = |place: usize, number: u32| {
+        let mut file = file.clone();
+        file[place..][..4].copy_from_slice(&number.to_le_bytes());
+        file
+    };
+    for far in [end - 1, end, end + 1, u32::MAX - 7, u32::MAX] {
+        // The record, its key, its value.
+        for place in [slot + 4, HEADER, HEADER + 4] {
+            let file = with(place, far);
+            let file = Cdb::new(&file).unwrap();
+            assert_eq!(file.find(b"uid/0"), Err(Invalid), "{place} {far}");
+            assert_eq!(rules::find(&file, b"uid/0"), Rule::Refused);
+        }
+        // The table, and its size.
+        assert!(Cdb::new(&with(head, far)).is_none());
+        assert!(Cdb::new(&with(head + 4, far)).is_none());
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_first_record_with_a_key_is_found(
+        records in vec((vec(0..4u8, 0..4), vec(any::<u8>(), 0..20)), 0..60), slots in 1..4usize,
+        other in vec(any::<u8>(), 0..6),
+    ) {
+        let bytes = cdb(&records, slots);
+        let file = Cdb::new(&bytes).unwrap();
+        for key in records.iter().map(|(key, _)| key).chain([&other]) {
+            let first = records.iter().find(|(other, _)| other == key);
+            prop_assert_eq!(file.find(key), Ok(first.map(|(_, value)| &value[..])));
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_a_dangerous_file(
+        mut bytes in vec(any::<u8>(), HEADER..HEADER + 2000), skipped in 0..400usize,
+        key in vec(any::<u8>(), 0..20),
+    ) {
+        look_up(&bytes, &[&key]);
+        // With a header that is valid there is more to go wrong.
+        let length = bytes.len() as u32;
+        for head in bytes[..HEADER].chunks_exact_mut(8) {
+            let number = |at: usize| u32::from_le_bytes(head[at..][..4].try_into().unwrap());
+            let position = number(0) % length;
+            let slots = number(4) % ((length - position) / 8 + 1);
+            head[..4].copy_from_slice(&position.to_le_bytes());
+            head[4..].copy_from_slice(&slots.to_le_bytes());
+        }
+        // And with slots that match.
+        for slot in bytes[HEADER..].chunks_exact_mut(8).skip(skipped) {
+            slot[..4].copy_from_slice(&hash(&key).to_le_bytes());
+            slot[6..].fill(0);
+        }
+        prop_assert!(Cdb::new(&bytes).is_some());
+        look_up(&bytes, &[&key]);
+    }
+
+    #[test]
+    fn no_bytes_make_a_rule_that_they_do_not_hold(
+        first in prop_oneof![Just(b'A'), any::<u8>()], high in prop_oneof![Just(0u8), any::<u8>()],
+        bytes in vec(prop_oneof![Just(0u8), Just(b'='), any::<u8>()], 0..40),
+    ) {
+        let value = [&[first, high], &bytes[..]].concat();
+        match rules::parse_value(&value) {
+            Rule::Absent => prop_assert!(first != b'A' && first != b'D'),
+            Rule::Refused => prop_assert!(first == b'A' || first == b'D'),
+            Rule::Allowed(_) => {
+                let strings = u16::from_be_bytes([value[1], value[2]]).into();
+                prop_assert!(value[3..][..strings].last().is_none_or(|byte| *byte == 0));
+                prop_assert_eq!(&allow(&value[3..][..strings], &value[5 + strings..]), &value);
+            }
+        }
+    }
+
+    #[test]
+    fn rights_are_those_that_the_strings_give(
+        strings in vec((0..VARIABLES.len(), prop_oneof![Just(""), Just("="), Just("x")],
+            vec(1u8.., 0..3)), 0..12),
+    ) {
+        let strings = strings.iter().map(|(number, between, value)| {
+            [VARIABLES[*number].0.as_bytes(), between.as_bytes(), value].concat()
+        });
+        let strings: Vec<Vec<u8>> = strings.collect();
+        let ended = strings.iter().map(|string| [string, &b"\0"[..]].concat());
+        let value = allow(&ended.collect::<Vec<_>>().concat(), b"");
+        let strings: Vec<&[u8]> = strings.iter().map(Vec::as_slice).collect();
+        prop_assert_eq!(rules::parse_value(&value), Rule::Allowed(rights(&strings)));
+    }
+}
+
+/// Values, and what they mean: expressions are empty or "a".
+fn values() -> Vec<(&'static str, Vec<u8>, Rule<Rights<'static>>)> {
+    const NOTHING: Rights =
+        Rights { get_dump: false, set_dump: false, list: false, store: None, retrieve: None };
+    let list = Rule::Allowed(Rights { list: true, ..NOTHING });
+    let nothing = Rule::Allowed(NOTHING);
+    let set: &[u8] = b"S6_FDHOLDER_LIST=\0";
+    let padded = |length: usize| [set, &vec![b'x'; length - set.len() - 1], b"\0"].concat();
+    let store = |strings: &[u8], expression| {
+        (allow(strings, b""), Rule::Allowed(Rights { store: Some(expression), ..NOTHING }))
+    };
+    let stores = [
+        ("an empty expression", store(b"S6_FDHOLDER_STORE_REGEX=\0", b"")),
+        ("two", store(b"S6_FDHOLDER_STORE_REGEX=a\0S6_FDHOLDER_STORE_REGEX=\0", b"a")),
+        ("the other way", store(b"S6_FDHOLDER_STORE_REGEX=\0S6_FDHOLDER_STORE_REGEX=a\0", b"")),
+        ("unset after", store(b"S6_FDHOLDER_STORE_REGEX=a\0S6_FDHOLDER_STORE_REGEX\0", b"a")),
+        ("unset before", store(b"S6_FDHOLDER_STORE_REGEX\0S6_FDHOLDER_STORE_REGEX=a\0", b"a")),
+    ];
+    let all = b"S6_FDHOLDER_GETDUMP=0\0S6_FDHOLDER_SETDUMP=no\0X=\0S6_FDHOLDER_LIST=\0\
+        S6_FDHOLDER_RETRIEVE_REGEX=a\0S6_FDHOLDER_STORE_REGEX=\0";
+    let everything = Rights {
+        get_dump: true,
+        set_dump: true,
+        list: true,
+        store: Some(b""),
+        retrieve: Some(b"a"),
+    };
+    let mut values = vec![
+        ("no byte", vec![], Rule::Refused),
+        ("deny", b"D".to_vec(), Rule::Refused),
+        ("deny and more", b"Dxxxxx".to_vec(), Rule::Refused),
+        ("another letter", b"x".to_vec(), Rule::Absent),
+        ("a small letter", b"dxxxxx".to_vec(), Rule::Absent),
+        ("another letter and much", vec![b'x'; VALUE_MAX], Rule::Absent),
+        ("another letter and too much", vec![b'x'; VALUE_MAX + 1], Rule::Refused),
+        ("deny and too much", vec![b'D'; VALUE_MAX + 1], Rule::Refused),
+        ("only a letter", b"A".to_vec(), Rule::Refused),
+        ("half a length", b"A\0".to_vec(), Rule::Refused),
+        ("one length", b"A\0\0".to_vec(), Rule::Refused),
+        ("a length and a half", b"A\0\0\0".to_vec(), Rule::Refused),
+        ("nothing", allow(b"", b""), nothing),
+        ("a length too long", b"A\0\x05\0\0".to_vec(), Rule::Refused),
+        ("the other length too long", b"A\0\0\0\x01".to_vec(), Rule::Refused),
+        ("the other byte order", b"A\x02\0X\0\0\0".to_vec(), Rule::Refused),
+        ("more behind", [allow(set, b""), b"x".to_vec()].concat(), Rule::Refused),
+        ("everything", allow(all, b""), Rule::Allowed(everything)),
+        ("a program", allow(set, b"program"), list),
+        ("many variables", allow(&padded(PART_MAX), b""), list),
+        ("too many variables", allow(&padded(PART_MAX + 1), b""), Rule::Refused),
+        ("a long program", allow(&padded(PART_MAX), &[b'x'; PART_MAX]), list),
+        ("too long a program", allow(set, &[b'x'; PART_MAX + 1]), Rule::Refused),
+        ("unset", allow(b"S6_FDHOLDER_LIST\0", b""), nothing),
+        ("unset after set", allow(b"S6_FDHOLDER_LIST=\0S6_FDHOLDER_LIST\0", b""), list),
+        ("other names", allow(b"S6_FDHOLDER_LISTS=\0s6_fdholder_list=\0_LIST=\0", b""), nothing),
+        ("empty strings and names", allow(b"\0=x\0\0S6_FDHOLDER_LIST=\0", b""), list),
+    ];
+    values.extend(stores.map(|(what, (value, rule))| (what, value, rule)));
+    values
+}
+
+#[test]
+fn values_mean_what_they_should() {
+    for (what, value, rule) in values() {
+        assert_eq!(rules::parse_value(&value), rule, "{what}");
+    }
+    // The C daemons overlook the end.
+    for strings in [&b"S6_FDHOLDER_LIST="[..], b"X=\0S6_FDHOLDER_LIST=", b"x"] {
+        assert_eq!(rules::parse_value(&allow(strings, b"")), Rule::Refused);
+    }
+}
+
+/// What a daemon lets a client do: list, get a dump, set one; store and retrieve "a" and "b". None
+/// if it refuses the client.
+fn is_allowed(stream: std::io::Result<UnixStream>) -> Option<[bool; 7]> {
+    let stream = stream.unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let requests: [&[u8]; 7] =
+        [b"L", b"?", b"!\0\0\0\0", b"D\x01a\0", b"D\x01b\0", b"R\0\x01a\0", b"R\0\x01b\0"];
+    let mut allowed = [false; 7];
+    for (request, allowed) in requests.into_iter().zip(&mut allowed) {
+        wire::send_frame(&stream, request, &[]).ok()?;
+        let (reply, _) = wire::receive_frame(&stream).ok()?;
+        *allowed = match *reply.first()? {
+            0 | 2 => true,
+            1 => false,
+            other => panic!("{request:?}: {other}"),
+        };
+    }
+    Some(allowed)
+}
+
+/// What it should do.
+fn expected(rights: Rights) -> [bool; 7] {
+    let is_match = |expression: Option<&[u8]>, id| expression.is_some_and(|e| e == b"" || e == id);
+    let [store, other_store] = [b"a", b"b"].map(|id| is_match(rights.store, id));
+    let [retrieve, other_retrieve] = [b"a", b"b"].map(|id| is_match(rights.retrieve, id));
+    let Rights { get_dump, set_dump, list, .. } = rights;
+    [list, get_dump, set_dump, store, other_store, retrieve, other_retrieve]
+}
+
+/// Compares what a C daemon with this file does with what it should do.
+fn compare(generation: Generation, what: &str, file: &[u8]) {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.child("rules"), file).unwrap();
+    let listener = UnixListener::bind(dir.child("s")).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut daemon = generation.command("s6-fdholderd");
+    daemon.args(["-v", "0", "-x"]).arg(dir.child("rules"));
+    let mut daemon = daemon.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).spawn().unwrap();
+    let allowed = is_allowed(UnixStream::connect(dir.child("s")));
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+
+    let file = Cdb::new(file).unwrap();
+    let own = Identity { uid: getuid().as_raw(), gid: getgid().as_raw() };
+    let decided = rules::decide(own, own, |key| rules::find(&file, key));
+    assert_eq!(allowed, decided.map(expected), "{generation:?}, {what}");
+}
+
+#[test]
+fn the_c_daemons_decide_alike() {
+    let all = allow(b"S6_FDHOLDER_SETDUMP=\0S6_FDHOLDER_RETRIEVE_REGEX=\0", b"");
+    let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+    let numbers = [format!("uid/{uid}"), format!("gid/{gid}")];
+    let order = ["uid/self", &numbers[0], "gid/self", &numbers[1], "uid/default"];
+    for generation in Generation::ALL {
+        for (what, value, _) in values() {
+            let file = cdb(&[("uid/self", &value), ("uid/default", &all)], 2);
+            compare(generation, what, &file);
+        }
+        // One is refused, and all that come later allowed, or the other way round.
+        for first in 0..=order.len() {
+            let later: Vec<_> = order[first..].iter().skip(1).map(|key| (*key, &all[..])).collect();
+            let first = order.get(first).map(|key| (*key, &b"D"[..]));
+            let records: Vec<_> = later.iter().copied().chain(first).collect();
+            compare(generation, "refused", &cdb(&records, 2));
+            let turn = |value: &[u8]| if value == b"D" { all.clone() } else { b"D".to_vec() };
+            let records: Vec<_> = records.iter().map(|(key, value)| (*key, turn(value))).collect();
+            compare(generation, "allowed", &cdb(&records, 2));
+        }
+        compare(generation, "other keys", &cdb(&[("gid/default", &all), ("self", &all)], 2));
+        let deny = b"D".to_vec();
+        compare(generation, "two records", &cdb(&[(order[4], &all), (order[4], &deny)], 2));
+        compare(generation, "two records", &cdb(&[(order[4], &deny), (order[4], &all)], 2));
+    }
+}
+
+#[test]
+fn keys_come_in_their_order() {
+    let keys = |client: (u32, u32), own: (u32, u32)| {
+        let [client, own] = [client, own].map(|(uid, gid)| Identity { uid, gid });
+        let keys = rules::keys(client, own);
+        let keys = keys.map(|key| String::from_utf8(key.bytes().to_vec()).unwrap());
+        let keys: Vec<String> = keys.collect();
+        // Nobody has a rule, so all of them are asked for.
+        let mut asked = Vec::new();
+        let decided: Option<()> = rules::decide(client, own, |key| {
+            asked.push(String::from_utf8(key.to_vec()).unwrap());
+            Rule::Absent
+        });
+        assert_eq!((&asked, decided), (&keys, None));
+        keys
+    };
+    assert_eq!(keys((1, 2), (3, 4)), ["uid/1", "gid/2", "uid/default"]);
+    assert_eq!(keys((10, 20), (10, 4)), ["uid/self", "uid/10", "gid/20", "uid/default"]);
+    assert_eq!(keys((7, 123), (5, 123)), ["uid/7", "gid/self", "gid/123", "uid/default"]);
+    // A user is no group.
+    assert_eq!(keys((1, 2), (2, 1)), ["uid/1", "gid/2", "uid/default"]);
+    let most = (u32::MAX, u32::MAX - 1);
+    let all = ["uid/self", "uid/4294967295", "gid/self", "gid/4294967294", "uid/default"];
+    assert_eq!(keys(most, most), all);
+    assert_eq!(keys((0, 0), (0, 0)), ["uid/self", "uid/0", "gid/self", "gid/0", "uid/default"]);
+}
+
+#[test]
+fn the_first_rule_decides_and_is_the_last_to_be_looked_at() {
+    let own = Identity { uid: 0, gid: 0 };
+    for place in 0..5 {
+        for (rule, decided) in [(Rule::Allowed(place), Some(place)), (Rule::Refused, None)] {
+            let mut asked = 0;
+            let result = rules::decide(own, own, |_| {
+                asked += 1;
+                if asked > place { rule } else { Rule::Absent }
+            });
+            assert_eq!((result, asked), (decided, place + 1));
+        }
+    }
+}
