@@ -11,6 +11,7 @@
 #![no_std]
 
 pub mod client;
+#[cfg(feature = "daemon")]
 pub mod daemon;
 pub mod deadline;
 pub mod exec;

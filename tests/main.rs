@@ -40,6 +40,7 @@ mod image;
 mod interop;
 mod kit;
 mod limits;
+mod regex;
 mod replies;
 mod rules;
 mod setdump;

@@ -1,4 +1,5 @@
 //! The server side: so far, how it knows who may do what.
 
 pub mod cdb;
+pub mod regex;
 pub mod rules;

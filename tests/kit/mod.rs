@@ -3,6 +3,7 @@
 pub mod clients;
 pub mod daemon;
 pub mod fake;
+pub mod regex_oracle;
 pub mod tool;
 pub mod wire;
 
