@@ -6,7 +6,7 @@
 //! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), dates ([`tai`]), programs to go
 //! on with ([`exec`]) and what they are told ([`variables`]), and the system calls ([`sys`]), the
 //! only unsafe code. Nobody calls upwards. What is said to the user goes through [`exit`], out of
-//! the texts that [`text`] has, packed as [`pack`] explains. The server side, [`daemon`], is
+//! the texts that [`mod@text`] has, packed as [`pack`] explains. The server side, `daemon`, is
 //! being written.
 #![no_std]
 
