@@ -1,5 +1,5 @@
 //! Frames and entries of the fd-holding protocol: bytes in, messages out, both directions. Never
-//! touches a socket. What the protocol does not allow is `EPROTO`.
+//! touches a socket. What the protocol does not allow is `None`, or no entries.
 //!
 //! The protocol is that of the s6 supervision suite (`s6-fdholderd`, versions 2.11 to 2.15), found
 //! by reading and by running it. Every number is in network byte order.
@@ -62,9 +62,9 @@ impl Header {
         [a, b, c, d, e, f]
     }
 
-    /// Whether this can be the head of a frame of entries in a dump, of which `most` can
-    /// come, [`ENTRIES_MAX`] if not fewer: as
-    /// many entries as descriptors, one at the least, and no more bytes than they can have.
+    /// Whether this can be the head of a frame of entries in a dump, of which `most` are still to
+    /// come, [`ENTRIES_MAX`] if not fewer: as many entries as descriptors, one at the least, and no
+    /// more bytes than they can have.
     pub fn is_entries(self, most: usize) -> bool {
         (1..=self.descriptors * ENTRY_MAX).contains(&self.length) && self.descriptors <= most
     }

@@ -28,7 +28,14 @@ fn parse_all(mut payload: &[u8]) -> Option<Vec<(Vec<u8>, [u8; 12])>> {
     Some(all)
 }
 
+/// A failure is in the output of the test; nothing is written into the source tree.
+fn kept_nowhere() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..Default::default() }
+}
+
 proptest! {
+    #![proptest_config(kept_nowhere())]
+
     #[test]
     fn entries_are_read_as_they_were_written(
         entries in vec((identifier(), expiry()), 0..=ENTRIES_MAX),
@@ -144,6 +151,8 @@ fn reply_length(bytes: &[u8], have: usize, extra: usize) -> Option<usize> {
 }
 
 proptest! {
+    #![proptest_config(kept_nowhere())]
+
     #[test]
     fn a_reply_is_taken_or_refused_alike_in_every_split(
         length in prop_oneof![0..20u32, any::<u32>()], descriptors in prop_oneof![Just(0), 0..3u16],

@@ -262,6 +262,8 @@ fn what_points_outside_the_file_is_invalid() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
     #[test]
     fn the_first_record_with_a_key_is_found(
         records in vec((vec(0..4u8, 0..4), vec(any::<u8>(), 0..20)), 0..60), slots in 1..4usize,

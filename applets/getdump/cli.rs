@@ -1,8 +1,8 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Runs a program with everything that a daemon holds. S6_FD# says how many descriptors there are;
-/// S6_FD_0 is the number of the first, S6_FDID_0 its identifier and S6_FDLIMIT_0, unless it never
-/// expires, its expiry.
+/// Executes a program with everything that a daemon holds. S6_FD# says how many descriptors there
+/// are; S6_FD_0 is the number of the first, S6_FDID_0 its identifier and S6_FDLIMIT_0, unless it
+/// never expires, its expiry.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,

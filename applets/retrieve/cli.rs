@@ -1,6 +1,6 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Runs a program with a descriptor that a daemon holds as its standard input.
+/// Executes a program with a descriptor that a daemon holds as its standard input.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,
