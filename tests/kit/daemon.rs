@@ -1,6 +1,7 @@
-//! The C daemons and clients of three generations of s6, as `tests/peers.sh` unpacks them.
+//! Daemons: ours, and those of three generations of s6, whose programs `tests/peers.sh` unpacks.
 
-use super::target;
+use super::tool::tool;
+use super::{program, target};
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -19,7 +20,7 @@ pub const STORE: &str = "S6_FDHOLDER_STORE_REGEX";
 /// The right to retrieve.
 pub const RETRIEVE: &str = "S6_FDHOLDER_RETRIEVE_REGEX";
 
-/// A version of s6 that distributions ship.
+/// Whose daemon: that of a version of s6 that distributions ship, or ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Generation {
     /// Of Debian 12. It announces frames of 255 and cannot send more than 253 descriptors.
@@ -28,21 +29,27 @@ pub enum Generation {
     S6_2_13,
     /// The newest.
     S6_2_15,
+    /// The program under test.
+    Ours,
 }
 
 impl Generation {
-    /// All of them.
+    /// Those of s6.
     pub const ALL: [Generation; 3] =
         [Generation::S6_2_11, Generation::S6_2_13, Generation::S6_2_15];
 
-    /// Where it lies.
+    /// All of them.
+    pub const DAEMONS: [Generation; 4] =
+        [Generation::S6_2_11, Generation::S6_2_13, Generation::S6_2_15, Generation::Ours];
+
+    /// Where its C programs lie; with our daemon go those of the newest.
     fn folder(self) -> PathBuf {
         let peers = std::env::var_os("FDHOLDER_PEERS").map(PathBuf::from);
         let peers = peers.unwrap_or_else(|| target().join("peers"));
         peers.join(match self {
             Generation::S6_2_11 => "2.11",
             Generation::S6_2_13 => "2.13",
-            Generation::S6_2_15 => "2.15",
+            Generation::S6_2_15 | Generation::Ours => "2.15",
         })
     }
 
@@ -53,6 +60,9 @@ impl Generation {
 
     /// A command that runs one of its programs.
     pub fn command(self, program: &str) -> Command {
+        if self == Generation::Ours {
+            return tool(program);
+        }
         let mut command = Command::new(self.program(program));
         command.env("LD_LIBRARY_PATH", self.libraries());
         command
@@ -78,12 +88,14 @@ pub struct Setup {
     pub rights: Option<&'static [&'static str]>,
     /// Its limit on open files, if it is to have one of its own.
     pub open_files: Option<usize>,
+    /// More options.
+    pub options: &'static [&'static str],
 }
 
 impl Default for Setup {
     fn default() -> Setup {
         let rights = Some(&[GETDUMP, SETDUMP, LIST, STORE, RETRIEVE][..]);
-        Setup { maxfds: 1000, maxconn: 16, rights, open_files: None }
+        Setup { maxfds: 1000, maxconn: 16, rights, open_files: None, options: &[] }
     }
 }
 
@@ -128,20 +140,42 @@ impl Daemon {
             Some(limit) => format!("ulimit -s unlimited && ulimit -n {limit} && "),
             None => String::new(),
         };
-        command
-            .arg("-c")
-            .arg(limits + "exec \"$0\" \"$@\"")
-            .arg(generation.program("s6-fdholderd"));
-        command.env("LD_LIBRARY_PATH", generation.libraries());
+        command.arg("-c").arg(limits + "exec \"$0\" \"$@\"");
+        if generation == Generation::Ours {
+            command.arg(program()).arg("s6-fdholderd");
+        } else {
+            command.arg(generation.program("s6-fdholderd"));
+            command.env("LD_LIBRARY_PATH", generation.libraries());
+        }
         command.args(["-n", &setup.maxfds.to_string(), "-c", &setup.maxconn.to_string()]);
-        command.arg("-i").arg(&rules);
+        command.args(setup.options).arg("-i").arg(&rules);
         command.stdin(OwnedFd::from(listener)).stdout(Stdio::null());
         command.stderr(File::create(dir.child("log")).unwrap());
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Daemon { path, generation, child, dir }
     }
 
-    /// A command that runs a C client of some generation on this daemon.
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The directory of its rules.
+    pub fn rules(&self) -> PathBuf {
+        self.dir.child("rules")
+    }
+
+    /// What it has said so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir.child("log")).unwrap()).into_owned()
+    }
+
+    /// Whether it is still there.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// A command that runs a client of some generation on this daemon.
     pub fn client(&self, generation: Generation, name: &str) -> Command {
         let mut command = generation.command(name);
         command.arg(&self.path);
