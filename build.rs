@@ -105,6 +105,7 @@ fn is_on(module: &str) -> bool {
 /// texts of errors, and the lines that help texts share.
 fn all_messages(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Messages {
     let mut folders = vec![root.join("src"), root.join("src/sys")];
+    folders.extend(is_on("fdholderd").then(|| root.join("src/daemon")));
     let on = applets.iter().filter(|(module, _)| is_on(module));
     folders.extend(on.map(|(module, _)| root.join("applets").join(module)));
     let mut messages = Messages { lines: shared_lines(applets), ..Messages::default() };
@@ -139,10 +140,15 @@ fn shared_lines(applets: &[(&str, &CommandInfoWithArgs)]) -> Vec<String> {
             *counts.entry(line.to_string()).or_insert(0) += 1;
         }
     }
-    let lines: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 1).collect();
-    assert!(lines.len() < 31, "too many lines that help texts share");
-    lines.into_iter().map(|(line, _)| line).collect()
+    let mut lines: Vec<(String, usize)> =
+        counts.into_iter().filter(|(_, count)| *count > 1).collect();
+    // There are not codes for all; those that save most get one.
+    lines.sort_by_key(|(line, count)| std::cmp::Reverse((count - 1) * line.len()));
+    lines.into_iter().take(LINE_CODES).map(|(line, _)| line).collect()
 }
+
+/// How many lines can be shared.
+const LINE_CODES: usize = 30;
 
 /// The byte that stands for a shared line: one that is not printable, nor the end of a line.
 fn line_code(index: usize) -> u8 {

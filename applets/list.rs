@@ -7,4 +7,6 @@ applets! {
     list
     getdump
     setdump
+    fdholderd
+    daemon
 }

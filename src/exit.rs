@@ -82,6 +82,13 @@ pub fn fatal() -> &'static Output {
     message().text(text!("fatal: "))
 }
 
+/// Whether a message can be written without waiting for whoever reads it. A pipe says so if it has
+/// room for a page, and no message is as long as that.
+#[cfg(feature = "fdholderd")]
+pub fn can_speak() -> bool {
+    sys::server::has_room(2)
+}
+
 impl Output {
     /// Adds a byte as it is.
     pub fn byte(&self, byte: u8) {
@@ -175,6 +182,12 @@ impl Output {
             _ => {}
         }
         self.length.store(0, Relaxed);
+    }
+
+    /// Ends a message that is not the last one: a line of its own.
+    pub fn say(&self) {
+        self.byte(b'\n');
+        self.flush();
     }
 
     /// Ends a message: a line of its own, and the end of the process.

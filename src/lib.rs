@@ -6,12 +6,12 @@
 //! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), dates ([`tai`]), programs to go
 //! on with ([`exec`]) and what they are told ([`variables`]), and the system calls ([`sys`]), the
 //! only unsafe code. Nobody calls upwards. What is said to the user goes through [`exit`], out of
-//! the texts that [`mod@text`] has, packed as [`pack`] explains. The server side, `daemon`, is
-//! being written.
+//! the texts that [`mod@text`] has, packed as [`pack`] explains. The server side, `daemon`, stands
+//! beside `client`, on the same floor.
 #![no_std]
 
 pub mod client;
-#[cfg(feature = "daemon")]
+#[cfg(feature = "fdholderd")]
 pub mod daemon;
 pub mod deadline;
 pub mod exec;

@@ -167,8 +167,32 @@ pub fn composer() -> &'static mut Composer {
 impl Composer {
     /// Begins a frame, with the letter that says what it is for.
     pub fn begin(&mut self, letter: u8) {
-        (self.length, self.control_length) = (HEADER, CONTROL_HEADER);
+        self.clear();
         self.byte(letter);
+    }
+
+    /// Begins a frame.
+    pub fn clear(&mut self) {
+        (self.length, self.control_length) = (HEADER, CONTROL_HEADER);
+    }
+
+    /// Adds bytes, all of them or, if there is no room, none.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            place.copy_from_slice(bytes);
+            self.length = end;
+        }
+    }
+
+    /// How many bytes there is room for.
+    pub fn room(&self) -> usize {
+        self.bytes.len() - self.length
+    }
+
+    /// The payload so far.
+    pub fn payload(&self) -> &[u8] {
+        self.bytes.get(HEADER..self.length).unwrap_or_default()
     }
 
     /// Adds a byte. No frame that these tools send is larger than the largest of a set dump.

@@ -72,6 +72,22 @@ impl Error {
     }
 }
 
+/// A socket that is not connected.
+///
+/// The lowest free number is always the one taken: where standard input, output or error is closed,
+/// an unconnected socket stays there for good, so that no message is written into a connection or
+/// into a descriptor received later.
+pub fn open() -> Result<Fd, Errno> {
+    loop {
+        match sys::socket().map(Fd::own) {
+            Ok(Some(fd)) => return Ok(fd),
+            Ok(None) => {}
+            Err(Errno::MFILE) if fd::raise_limit() => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// A connection to a daemon, to be made or made.
 pub struct Stream {
     fd: Option<Fd>,
@@ -91,17 +107,7 @@ impl Stream {
         if self.fd.is_some() {
             return Ok(());
         }
-        // The lowest free number is always the one taken: where standard input, output or error
-        // is closed, an unconnected socket stays there for good, so that no message is written
-        // into a connection or into a descriptor received later.
-        let fd = loop {
-            match sys::socket().map(Fd::own) {
-                Ok(Some(fd)) => break fd,
-                Ok(None) => {}
-                Err(Errno::MFILE) if fd::raise_limit() => {}
-                Err(errno) => return Err(errno),
-            }
-        };
+        let fd = open()?;
         sys::connect(fd.number(), path)?;
         self.fd = Some(fd);
         Ok(())

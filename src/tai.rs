@@ -75,16 +75,19 @@ pub fn after(milliseconds: u32, now: Time) -> Label {
     if milliseconds == 0 {
         return never(now);
     }
-    let span = Time::from_milliseconds(milliseconds);
-    let mut then = Time {
-        seconds: now.seconds.wrapping_add(span.seconds),
-        nanoseconds: now.nanoseconds + span.nanoseconds,
-    };
-    if then.nanoseconds >= 1_000_000_000 {
-        then.nanoseconds -= 1_000_000_000;
-        then.seconds = then.seconds.wrapping_add(1);
-    }
-    label(then)
+    label(now.plus(Time::from_milliseconds(milliseconds)))
+}
+
+/// How long it is from a moment to a later one; no time at all if it is not later.
+pub fn until(later: &Label, now: &Label) -> Time {
+    time(later).since(time(now))
+}
+
+/// A label as a time that is good for nothing but differences.
+fn time(label: &Label) -> Time {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *label;
+    let seconds = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    Time { seconds, nanoseconds: u32::from_be_bytes([i, j, k, l]).into() }
 }
 
 /// Whether a label says "never": whatever is more than 2^60 seconds off does.

@@ -6,6 +6,10 @@
 
 pub mod errno;
 pub mod hand_out;
+#[cfg(feature = "fdholderd")]
+pub mod memory;
+#[cfg(feature = "fdholderd")]
+pub mod server;
 pub mod text;
 pub mod vector;
 
@@ -17,7 +21,7 @@ mod bytewise;
 
 use arch::{syscall5, syscall6};
 use core::marker::PhantomData;
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU8;
 pub use errno::Errno;
 use text::Text;
@@ -119,6 +123,11 @@ pub fn socket() -> Result<usize, Errno> {
 ///
 /// While the listener's backlog is full a non-blocking socket gets `EAGAIN`.
 pub fn connect(fd: i32, path: Text) -> Result<(), Errno> {
+    with_address(fd, path, libc::SYS_connect)
+}
+
+/// A call on a socket that takes the address of another, or its own.
+fn with_address(fd: i32, path: Text, number: libc::c_long) -> Result<(), Errno> {
     // `struct sockaddr_un`: the family in two bytes, and the path, ended by NUL. It is larger than
     // it has to be: that takes less code to fill.
     let mut address = [0; 256];
@@ -135,7 +144,7 @@ pub fn connect(fd: i32, path: Text) -> Result<(), Errno> {
         return Err(Errno::NOENT);
     }
     // SAFETY: the kernel reads `length` bytes of the address and the NUL behind them.
-    unsafe { act3(fd as usize, address.as_ptr() as usize, length + 1, libc::SYS_connect) }
+    unsafe { act3(fd as usize, address.as_ptr() as usize, length + 1, number) }
 }
 
 /// Makes a socket a blocking one.
@@ -251,9 +260,38 @@ pub struct Time {
 }
 
 impl Time {
+    /// No time at all.
+    pub const NONE: Time = Time { seconds: 0, nanoseconds: 0 };
+
     /// A span in milliseconds.
     pub fn from_milliseconds(ms: u32) -> Time {
         Time { seconds: (ms / 1000).into(), nanoseconds: (ms % 1000 * 1_000_000).into() }
+    }
+
+    /// That much later.
+    pub fn plus(self, span: Time) -> Time {
+        let mut sum = Time {
+            seconds: self.seconds.wrapping_add(span.seconds),
+            nanoseconds: self.nanoseconds + span.nanoseconds,
+        };
+        if sum.nanoseconds >= 1_000_000_000 {
+            sum.nanoseconds -= 1_000_000_000;
+            sum.seconds = sum.seconds.wrapping_add(1);
+        }
+        sum
+    }
+
+    /// The span since an earlier moment; none at all if that is not earlier.
+    pub fn since(self, earlier: Time) -> Time {
+        let mut span = Time {
+            seconds: self.seconds.wrapping_sub(earlier.seconds),
+            nanoseconds: self.nanoseconds - earlier.nanoseconds,
+        };
+        if span.nanoseconds < 0 {
+            span.nanoseconds += 1_000_000_000;
+            span.seconds -= 1;
+        }
+        if span.seconds < 0 { Time::NONE } else { span }
     }
 }
 
@@ -442,26 +480,37 @@ pub fn control_header(descriptors: usize) -> [i32; CONTROL_HEADER] {
 
 /// What the clock says that people read.
 pub fn now() -> Time {
+    clock(libc::CLOCK_REALTIME)
+}
+
+/// Reads a clock.
+fn clock(clock: i32) -> Time {
     let mut time = Time { seconds: 0, nanoseconds: 0 };
-    let (clock, place) = (libc::CLOCK_REALTIME as usize, ptr::from_mut(&mut time) as usize);
-    // SAFETY: the kernel writes one 64-bit timespec; it cannot fail for this clock.
-    let _ = unsafe { call3(clock, place, 0, libc::SYS_clock_gettime) };
+    let place = ptr::from_mut(&mut time) as usize;
+    // SAFETY: the kernel writes one 64-bit timespec; it cannot fail for the clocks asked for.
+    let _ = unsafe { call3(clock as usize, place, 0, libc::SYS_clock_gettime) };
     time
 }
 
 /// Asks for memory that is all zeros, costs nothing until it is used and stays until the process
 /// ends; nothing if it cannot be had.
+fn map_bytes(size: usize) -> Option<NonNull<u8>> {
+    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
+    let arguments = [0, size, protection, flags, usize::MAX, 0];
+    // SAFETY: takes no memory that is in use already.
+    let place = unsafe { syscall6(libc::SYS_mmap as usize, arguments) };
+    // The kernel answers -1 to -4095 for an error.
+    if place as usize > -4096isize as usize { None } else { NonNull::new(place as *mut u8) }
+}
+
+/// The same, for a value.
 ///
 /// # Safety
 /// Zeros must be a valid `T`, which must not need to lie on more than a page's boundary.
 unsafe fn map<T>() -> Option<&'static mut T> {
-    let protection = (libc::PROT_READ | libc::PROT_WRITE) as usize;
-    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
-    let arguments = [0, size_of::<T>(), protection, flags, usize::MAX, 0];
-    // SAFETY: takes no memory that is in use already.
-    let place = unsafe { syscall6(libc::SYS_mmap as usize, arguments) };
     // SAFETY: nobody else has the memory; the caller vouches for what is in it.
-    if place < 0 { None } else { Some(unsafe { &mut *(place as *mut T) }) }
+    map_bytes(size_of::<T>()).map(|place| unsafe { place.cast().as_mut() })
 }
 
 /// A place for rows of texts, none there yet; nothing if there is no memory for it.

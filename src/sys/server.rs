@@ -1,0 +1,232 @@
+//! System calls that only a daemon makes.
+
+use super::text::Text;
+use super::{AT, Errno, PathBuffer, Poll, Time, act3, call3, call5, with_address};
+use core::ptr;
+
+/// No such device or address: what opening a Unix socket as a file gives.
+const NXIO: Errno = Errno::new(libc::ENXIO as usize);
+/// A connection that was gone before it was accepted.
+pub const CONNABORTED: Errno = Errno::new(libc::ECONNABORTED as usize);
+
+/// Accepts a connection, non-blocking and closed on exec.
+pub fn accept(listener: i32) -> Result<usize, Errno> {
+    let flags = (libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) as usize;
+    // SAFETY: touches no memory.
+    unsafe { call5(listener as usize, 0, 0, flags, 0, libc::SYS_accept4) }
+}
+
+/// Reads a socket option that is so many numbers.
+fn option<const N: usize>(fd: i32, name: i32) -> Result<[u32; N], Errno> {
+    let mut numbers = [0; N];
+    let mut length = size_of_val(&numbers) as u32;
+    let (place, length) =
+        (ptr::from_mut(&mut numbers) as usize, ptr::from_mut(&mut length) as usize);
+    let (level, call) = (libc::SOL_SOCKET as usize, libc::SYS_getsockopt);
+    // SAFETY: the kernel writes no more bytes than `length` says.
+    unsafe { call5(fd as usize, level, name as usize, place, length, call)? };
+    Ok(numbers)
+}
+
+/// User and group of whoever connected.
+pub fn peer(fd: i32) -> Result<(u32, u32), Errno> {
+    let [_process, uid, gid] = option(fd, libc::SO_PEERCRED)?;
+    Ok((uid, gid))
+}
+
+/// `ENOTSOCK` or `EINVAL` if it is not a socket that listens.
+pub fn check_listening(fd: i32) -> Result<(), Errno> {
+    let [listens] = option(fd, libc::SO_ACCEPTCONN)?;
+    if listens == 0 { Err(Errno::INVAL) } else { Ok(()) }
+}
+
+/// Binds a socket to a path, as a file that everybody may connect to.
+pub fn bind(fd: i32, path: Text) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    let _ = unsafe { call3(0, 0, 0, libc::SYS_umask) };
+    with_address(fd, path, libc::SYS_bind)
+}
+
+/// Has a socket listen, with room for so many connections that have not been accepted.
+pub fn listen(fd: i32, backlog: u32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { act3(fd as usize, backlog.min(i32::MAX as u32) as usize, 0, libc::SYS_listen) }
+}
+
+/// Whether there is a socket at a path, and not anything else, a link to a socket included.
+pub fn is_socket(path: Text) -> bool {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY;
+    open(path.as_ptr(), flags) == Err(NXIO)
+}
+
+/// Removes a file.
+pub fn remove(path: Text) -> Result<(), Errno> {
+    // SAFETY: the kernel reads a C string.
+    unsafe { act3(AT, path.as_ptr() as usize, 0, libc::SYS_unlinkat) }
+}
+
+/// Opens a file for reading. A caller has a C string at `path`. What could be opened stays open if
+/// nobody takes the number.
+fn open(path: *const u8, flags: i32) -> Result<usize, Errno> {
+    // SAFETY: the kernel reads a C string.
+    unsafe { call5(AT, path as usize, flags as usize, 0, 0, libc::SYS_openat) }
+}
+
+impl PathBuffer {
+    /// Adds all of these.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.byte(*byte);
+        }
+    }
+
+    /// How long it is, for [`PathBuffer::truncate`].
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Takes off what was added after it was that long.
+    pub fn truncate(&mut self, length: usize) {
+        for byte in self.bytes.iter_mut().take(self.length).skip(length) {
+            *byte = 0;
+        }
+        self.length = self.length.min(length);
+    }
+
+    /// Whether there is a file; an error if that cannot be known.
+    pub fn exists(&self) -> Result<bool, Errno> {
+        self.check()?;
+        // SAFETY: the kernel reads a C string: the last byte is always NUL.
+        match unsafe { act3(AT, self.bytes.as_ptr() as usize, 0, libc::SYS_faccessat) } {
+            Err(Errno::NOENT) => Ok(false),
+            result => result.map(|()| true),
+        }
+    }
+
+    /// Reads the start of the file there and says how many bytes; fewer than there is room for are
+    /// all that it has. Nothing if there is no file.
+    pub fn read_file(&self, bytes: &mut [u8]) -> Result<Option<usize>, Errno> {
+        self.check()?;
+        let fd = match open(self.bytes.as_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) {
+            Err(Errno::NOENT) => return Ok(None),
+            result => result? as i32,
+        };
+        let mut have = 0;
+        let read = loop {
+            let Some(rest @ [_, ..]) = bytes.get_mut(have..) else { break Ok(Some(have)) };
+            match read(fd, rest) {
+                Ok(0) => break Ok(Some(have)),
+                Ok(n) => have += n,
+                Err(errno) => break Err(errno),
+            }
+        };
+        super::close(fd);
+        read
+    }
+}
+
+/// Reads bytes and says how many.
+fn read(fd: i32, bytes: &mut [u8]) -> Result<usize, Errno> {
+    let (place, length) = (bytes.as_mut_ptr() as usize, bytes.len());
+    // SAFETY: the kernel writes into `bytes` within its length.
+    unsafe { call3(fd as usize, place, length, libc::SYS_read) }
+}
+
+/// A descriptor on which signals arrive from now on instead of interrupting.
+pub struct Signals(i32);
+
+/// A signal that a daemon waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// `SIGTERM`.
+    Terminate,
+    /// `SIGHUP`.
+    HangUp,
+}
+
+impl Signals {
+    /// Asks for SIGTERM and SIGHUP. SIGPIPE means nothing from now on.
+    pub fn new() -> Result<Signals, Errno> {
+        // The kernel's set of 64 signals, the lowest bit for the first one.
+        let set = [libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE];
+        let set: u64 = set.iter().map(|signal| 1 << (signal - 1)).sum();
+        let (place, length) = (ptr::from_ref(&set) as usize, size_of_val(&set));
+        let how = libc::SIG_BLOCK as usize;
+        // SAFETY: the kernel reads eight bytes.
+        unsafe { call5(how, place, 0, length, 0, libc::SYS_rt_sigprocmask)? };
+        let flags = (libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) as usize;
+        // SAFETY: the same.
+        let fd = unsafe { call5(usize::MAX, place, length, flags, 0, libc::SYS_signalfd4)? };
+        Ok(Signals(fd as i32))
+    }
+
+    /// The number of the descriptor.
+    pub fn number(&self) -> i32 {
+        self.0
+    }
+
+    /// The next one that has come.
+    pub fn next(&self) -> Option<Signal> {
+        // The kernel's `struct signalfd_siginfo` begins with the number.
+        let mut information = [0; 128];
+        while read(self.0, &mut information) == Ok(128) {
+            let [a, b, c, d, ..] = information;
+            match i32::from_ne_bytes([a, b, c, d]) {
+                libc::SIGTERM => return Some(Signal::Terminate),
+                libc::SIGHUP => return Some(Signal::HangUp),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+/// Makes a socket a non-blocking one, for all that share it.
+pub fn set_nonblocking(fd: i32) {
+    let (command, flags) = (libc::F_SETFL as usize, libc::O_NONBLOCK as usize);
+    // SAFETY: touches no memory.
+    let _ = unsafe { call3(fd as usize, command, flags, libc::SYS_fcntl) };
+}
+
+/// Makes the open file of a descriptor that of the number `to` as well, in place of what that was;
+/// closed on exec.
+pub fn put_at(fd: i32, to: i32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { act3(fd as usize, to as usize, libc::O_CLOEXEC as usize, libc::SYS_dup3) }
+}
+
+/// Whether something can be written without waiting, or it is of no use to wait.
+pub fn has_room(fd: i32) -> bool {
+    let mut one = [Poll { fd, events: Poll::OUT, happened: 0 }];
+    super::poll(&mut one, Some(&mut Time { seconds: 0, nanoseconds: 0 })) == Ok(1)
+}
+
+/// What the clock says that never jumps; seconds since the machine was started.
+pub fn uptime() -> Time {
+    super::clock(libc::CLOCK_MONOTONIC)
+}
+
+/// The user and the group that the process acts as.
+pub fn effective() -> (u32, u32) {
+    // SAFETY: touches no memory, and cannot fail.
+    let get = |number| unsafe { call3(0, 0, 0, number) }.unwrap_or(usize::MAX) as u32;
+    (get(libc::SYS_geteuid), get(libc::SYS_getegid))
+}
+
+/// Sets the groups besides the main one.
+pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads so many numbers.
+    unsafe { act3(groups.len(), groups.as_ptr() as usize, 0, libc::SYS_setgroups) }
+}
+
+/// Sets all group numbers of the process.
+pub fn set_group(gid: u32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { act3(gid as usize, 0, 0, libc::SYS_setgid) }
+}
+
+/// Sets all user numbers of the process.
+pub fn set_user(uid: u32) -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { act3(uid as usize, 0, 0, libc::SYS_setuid) }
+}
