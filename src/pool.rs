@@ -185,14 +185,14 @@ impl Composer {
         }
     }
 
+    /// Adds a number.
+    pub fn number(&mut self, number: u32) {
+        self.bytes(&number.to_be_bytes());
+    }
+
     /// How many bytes there is room for.
     pub fn room(&self) -> usize {
         self.bytes.len() - self.length
-    }
-
-    /// The payload so far.
-    pub fn payload(&self) -> &[u8] {
-        self.bytes.get(HEADER..self.length).unwrap_or_default()
     }
 
     /// Adds a byte. No frame that these tools send is larger than the largest of a set dump.

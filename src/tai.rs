@@ -15,7 +15,7 @@ pub type Label = [u8; 12];
 const EPOCH: u64 = (1 << 62) + 10;
 
 /// How far off "never" is, in seconds.
-const NEVER: u64 = 1 << 61;
+pub const NEVER: u64 = 1 << 61;
 
 /// The days, counted from 1970 on, that began when a leap second had just gone by.
 static LEAP_DAYS: [u16; 27] = [
@@ -78,16 +78,10 @@ pub fn after(milliseconds: u32, now: Time) -> Label {
     label(now.plus(Time::from_milliseconds(milliseconds)))
 }
 
-/// How long it is from a moment to a later one; no time at all if it is not later.
-pub fn until(later: &Label, now: &Label) -> Time {
-    time(later).since(time(now))
-}
-
-/// A label as a time that is good for nothing but differences.
-fn time(label: &Label) -> Time {
+/// Seconds and nanoseconds of a label: these compare like the moments.
+pub fn order(label: &Label) -> (u64, u32) {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = *label;
-    let seconds = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
-    Time { seconds, nanoseconds: u32::from_be_bytes([i, j, k, l]).into() }
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l]))
 }
 
 /// Whether a label says "never": whatever is more than 2^60 seconds off does.

@@ -1,128 +1,66 @@
 //! A connection: requests out of any pieces that they come in, and answers into a socket that has
 //! room for them or not.
 //!
-//! Everybody shares one buffer for receiving and one for sending. Only what does not go through at
-//! once is kept, in memory that belongs to the client and is given back as soon as that is over:
-//! the beginning of a request, or of an answer what is still to be sent. That is no bytes but a list
-//! of slots of the [`Table`], so a reply is made when it can be sent, out of what was held when it
-//! was asked for.
+//! Everybody is served with the same [`Buffer`]. Only a client of which something is left in it, the
+//! beginning of a request, or what of an answer there was no room for, keeps it, until that is over;
+//! the next one gets the buffer that the client would have had otherwise. What is left of an answer
+//! is no bytes but a list of slots of the [`Table`], so every piece of it is made when it can be
+//! sent, out of what was held when it was asked for.
 
-use super::gate::Gate;
-use super::log::Log;
-use super::request::{self, Answer, Descriptors, Session, frames};
+use super::request::{Answer, Descriptors, Request, Service, Session, frames};
 use super::table::{Need, Table};
 use crate::fd::Fd;
 use crate::message::{ENTRIES_MAX, FRAME_MAX, HEADER, Header, IDENTIFIER_MAX};
 use crate::pool::Composer;
 use crate::sys::memory::{Memory, PAGE_MAX, Pages};
-use crate::sys::{self, CONTROL_HEADER, CONTROL_MAX, Errno, Message, Time};
+use crate::sys::{self, CONTROL_HEADER, CONTROL_MAX, Errno, Message};
+use core::mem;
 
 /// Bytes of the longest request: a frame of a set dump.
 const REQUEST_MAX: usize = FRAME_MAX + 1;
 /// The same without its header.
 const PAYLOAD_MAX: usize = REQUEST_MAX - HEADER;
-/// Bytes of memory for what a client has sent of a request.
-const REQUEST_PAGES: usize = 2 * PAGE_MAX;
-/// Where in that memory the numbers of the descriptors are that came with it.
-const DESCRIPTORS_AT: usize = REQUEST_PAGES - ENTRIES_MAX * size_of::<i32>();
-const _: () = assert!(REQUEST_MAX <= DESCRIPTORS_AT);
 /// How many pieces of an answer go out before it is somebody else's turn.
 const PIECES: usize = 8;
 
-/// Numbers in the memory for an answer about so many slots.
-fn answer_pages(most: usize) -> usize {
-    most.next_multiple_of(PAGE_MAX / size_of::<u32>())
+/// What a client is served with.
+pub struct Buffer {
+    /// What has come of requests.
+    bytes: Pages<u8>,
+    /// The control message that came with it, and behind [`CONTROL_MAX`] the slots that an answer
+    /// is about.
+    words: Pages<i32>,
 }
 
-/// Bytes of that memory for each client, if so many descriptors may be held.
-pub fn bytes_each(most: usize) -> usize {
-    answer_pages(most).saturating_mul(size_of::<u32>()).saturating_add(REQUEST_PAGES)
+/// Bytes of the first part.
+const BYTES: usize = REQUEST_MAX.next_multiple_of(PAGE_MAX);
+
+/// Numbers of the second part, if so many descriptors may be held.
+fn words(most: usize) -> usize {
+    (CONTROL_MAX + most).next_multiple_of(PAGE_MAX / size_of::<i32>())
 }
 
-/// What a client has memory of its own for.
-pub struct Own {
-    request: Pages<u8>,
-    slots: Pages<u32>,
-}
-
-impl Own {
-    /// Such memory, out of what nothing else is taken from: it consists of whole pages.
-    pub fn new(memory: &mut Memory, most: usize) -> Own {
-        Own { request: memory.pages(REQUEST_PAGES), slots: memory.pages(answer_pages(most)) }
+impl Buffer {
+    /// Bytes of memory for one, if so many descriptors may be held.
+    pub fn size(most: usize) -> usize {
+        words(most).saturating_mul(size_of::<i32>()).saturating_add(BYTES)
     }
-}
 
-/// What all clients share.
-pub struct Shared {
-    /// What has just been received.
-    request: &'static mut [u8],
-    /// The control message with its descriptors.
-    control: [i32; CONTROL_MAX],
-    /// What an answer is about, while all of it can be sent.
-    slots: &'static mut [u32],
-    /// A piece of an answer.
-    out: &'static mut Composer,
-}
-
-/// Bytes of memory for that, if so many descriptors may be held.
-pub const fn bytes_shared(most: usize) -> usize {
-    REQUEST_MAX + size_of::<u32>() * most
-}
-
-impl Shared {
-    /// Those buffers.
-    pub fn new(memory: &mut Memory, most: usize, out: &'static mut Composer) -> Shared {
-        let slots = memory.zeros(most);
-        Shared { request: memory.zeros(REQUEST_MAX), control: [0; CONTROL_MAX], slots, out }
+    /// One, out of memory from which nothing else is taken: it consists of whole pages.
+    pub fn new(memory: &mut Memory, most: usize) -> Buffer {
+        Buffer { bytes: memory.pages(BYTES), words: memory.pages(words(most)) }
     }
-}
 
-/// What an answer consists of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    /// There is none.
-    Nothing,
-    /// Its first frame is all.
-    Plain,
-    /// With the first frame goes the descriptor of the one slot.
-    Descriptor,
-    /// The same, and then that is not held any more.
-    LastDescriptor,
-    /// Behind the first bytes come the identifiers of the slots, in the same frame.
-    List,
-    /// Behind the first frame come frames of entries, of the slots.
-    Dump,
-}
+    /// Gives the memory back until it is used again. There must be nothing in it.
+    pub fn give_back(&mut self) {
+        self.bytes.give_back();
+        self.words.give_back();
+    }
 
-/// The first bytes of an answer: a frame, or the beginning of one. A header, a status, and two
-/// numbers at the most.
-const HEAD_MAX: usize = HEADER + 1 + 8;
-
-/// An answer, as far as it has not been sent.
-struct Reply {
-    kind: Kind,
-    /// What it begins with; nothing any more if that has been sent.
-    head: [u8; HEAD_MAX],
-    head_length: usize,
-    /// How much of the next piece has been sent: of the head and what goes with it, or of a frame.
-    sent: usize,
-    /// The slots that it is still about.
-    next: usize,
-    end: usize,
-    /// Whether they are in the memory of the client, and needed.
-    is_kept: bool,
-}
-
-impl Reply {
-    const NOTHING: Reply = Reply {
-        kind: Kind::Nothing,
-        head: [0; HEAD_MAX],
-        head_length: 0,
-        sent: 0,
-        next: 0,
-        end: 0,
-        is_kept: false,
-    };
+    /// The slots of an answer.
+    fn slots(&mut self) -> &mut [i32] {
+        self.words.get_mut(CONTROL_MAX..).unwrap_or_default()
+    }
 }
 
 /// A client.
@@ -130,37 +68,33 @@ pub struct Client {
     fd: Fd,
     /// Who it is, and what it is doing.
     pub session: Session,
-    /// How many bytes of requests are kept, and how many descriptors that came with them.
+    /// How many bytes of requests there are, and how many descriptors that came with them.
     have: usize,
     descriptors: usize,
-    /// Whether they have just been received and lie where all are received.
-    is_fresh: bool,
     reply: Reply,
-    /// When it has sent or taken something for the last time, if anybody asks.
-    pub moved: Time,
+    /// When it has sent or taken something for the last time, in milliseconds.
+    pub moved: u64,
+    /// Why it is to be hung up on, if it is.
+    pub doom: Option<Errno>,
+    /// Whether something of it is left in its buffer.
+    pub is_kept: bool,
     /// Whether the kernel takes no more descriptors of this user's at the moment. Nothing tells when
     /// that is over, only trying again does.
     pub is_crowded: bool,
 }
 
-/// Whether there is a whole request, or what can never become one.
-fn is_whole(bytes: &[u8]) -> bool {
-    let header = Header::parse(bytes);
-    header
-        .is_some_and(|header| header.length > PAYLOAD_MAX || bytes.len() >= HEADER + header.length)
-}
-
 impl Client {
     /// One that has just connected.
-    pub fn new(fd: Fd, session: Session) -> Client {
+    pub fn new(fd: Fd, session: Session, moved: u64) -> Client {
         Client {
             fd,
             session,
             have: 0,
             descriptors: 0,
-            is_fresh: false,
             reply: Reply::NOTHING,
-            moved: Time { seconds: 0, nanoseconds: 0 },
+            moved,
+            doom: None,
+            is_kept: false,
             is_crowded: false,
         }
     }
@@ -172,22 +106,31 @@ impl Client {
 
     /// Whether an answer is on its way.
     pub fn is_answered(&self) -> bool {
-        self.reply.kind != Kind::Nothing
+        self.reply.answer.is_some()
+    }
+
+    /// Whether something has to be left in its buffer.
+    pub fn has_rest(&self) -> bool {
+        self.is_answered() || self.have > 0
     }
 
     /// Whether it is in the middle of an operation.
     pub fn is_busy(&self) -> bool {
-        self.is_answered() || self.have > 0 || self.session.missing > 0
+        self.has_rest() || self.session.missing > 0
     }
 
     /// Whether an answer refers to slots of the table.
     pub fn needs_slots(&self) -> bool {
-        self.reply.is_kept
+        self.reply.is_needed
     }
 
-    /// Whether a whole request is kept, so that there is nothing to wait for.
-    pub fn has_request(&self, own: &Own) -> bool {
-        !self.is_answered() && is_whole(own.request.get(..self.have).unwrap_or_default())
+    /// Whether there is a whole request, or what can never become one, so that there is nothing to
+    /// wait for.
+    pub fn has_request(&self, buffer: &Buffer) -> bool {
+        let bytes = buffer.bytes.get(..self.have).unwrap_or_default();
+        Header::parse(bytes).is_some_and(|header| {
+            header.length > PAYLOAD_MAX || bytes.len() >= HEADER + header.length
+        })
     }
 
     /// How many descriptors came with what has been received.
@@ -195,34 +138,30 @@ impl Client {
         self.descriptors
     }
 
-    /// Receives what has come, unless a whole request is kept; false if nothing has come.
-    pub fn receive(&mut self, own: &mut Own, shared: &mut Shared) -> Result<bool, Errno> {
-        let kept = own.request.get(..self.have).unwrap_or_default();
-        if is_whole(kept) {
-            return Ok(true);
+    /// Receives what has come; false if nothing has.
+    pub fn receive(&mut self, buffer: &mut Buffer) -> Result<bool, Errno> {
+        let Buffer { bytes, words } = buffer;
+        let (mut end, mut control) =
+            (REQUEST_MAX, words.get_mut(..CONTROL_MAX).unwrap_or_default());
+        if self.have > 0 {
+            // No more than belongs to this request is received, and descriptors would come too
+            // late: so there is never more than one control message.
+            let header = bytes.get(..self.have).and_then(Header::parse);
+            end = header.map_or(HEADER, |header| HEADER + header.length);
+            control = &mut [];
         }
-        // Where something is kept, no more is received than belongs to it, and descriptors would
-        // come too late: so there is never more than one control message to be kept.
-        let whole = Header::parse(kept).map_or(HEADER, |header| HEADER + header.length);
-        let number = self.number();
-        let received = if self.have > 0 {
-            let place = own.request.get_mut(self.have..whole).ok_or(Errno::PROTO)?;
-            Message::incoming(place, &mut []).exchange(number)
-        } else {
-            shared.control[0] = 0;
-            let received = Message::incoming(shared.request, &mut shared.control).exchange(number);
-            let words = sys::control_length(&shared.control);
-            self.descriptors = words.saturating_sub(CONTROL_HEADER);
-            if received.is_err() {
-                drop(own_descriptors(&mut shared.control, &mut self.descriptors));
-            }
-            received
-        };
+        if let Some(length) = control.first_mut() {
+            *length = 0;
+        }
+        let place = bytes.get_mut(self.have..end).unwrap_or_default();
+        let received = Message::incoming(place, control).exchange(self.fd.number());
+        if self.have == 0 {
+            self.descriptors = sys::control_length(words).saturating_sub(CONTROL_HEADER);
+        }
         match received {
             Ok(0) => Err(Errno::PIPE),
             Ok(received) => {
                 self.have += received;
-                self.is_fresh = self.have == received;
                 Ok(true)
             }
             Err(Errno::AGAIN) => Ok(false),
@@ -230,261 +169,226 @@ impl Client {
         }
     }
 
-    /// Has a request done, if it is there whole, and keeps what lies behind it. The table needs a
-    /// slot for each descriptor that came with it, or for as many as may be held.
-    pub fn take(
-        &mut self,
-        own: &mut Own,
-        shared: &mut Shared,
-        table: &mut Table,
-        gate: &Gate,
-        log: Log,
-    ) -> Result<(), Errno> {
-        let is_fresh = core::mem::take(&mut self.is_fresh);
-        if !is_fresh {
-            own.restore(&mut shared.control, self.descriptors);
+    /// Has a request done, if it is there whole. The table needs a slot for each descriptor that
+    /// came with it, or for as many as may be held.
+    pub fn take(&mut self, buffer: &mut Buffer, service: &mut Service) -> Result<(), Errno> {
+        let Buffer { bytes, words } = buffer;
+        let Some(bytes) = bytes.get_mut(..self.have) else { return Ok(()) };
+        let Some(header) = Header::parse(bytes) else { return Ok(()) };
+        let whole = HEADER + header.length;
+        // It has all descriptors that have come, unless they belong to what comes behind it.
+        let is_for_next = header.descriptors == 0 && self.have > whole;
+        if header.length > PAYLOAD_MAX || header.descriptors != self.descriptors && !is_for_next {
+            return Err(Errno::PROTO);
         }
-        // From here on nothing of it is left behind unless it is kept again.
-        let mut left = own_descriptors(&mut shared.control, &mut self.descriptors);
-        let have = core::mem::take(&mut self.have);
-        let buffer = if is_fresh { &shared.request[..] } else { &own.request[..] };
-        let bytes = buffer.get(..have).unwrap_or_default();
-        let mut done = 0;
-        if let Some(header) = Header::parse(bytes) {
-            // A frame has all descriptors that have come, unless they belong to one behind it.
-            let count = left.number();
-            if header.length > PAYLOAD_MAX || ![0, count].contains(&header.descriptors) {
-                return Err(Errno::PROTO);
-            }
-            let whole = HEADER + header.length;
-            let payload = bytes.get(HEADER..whole);
-            if header.descriptors != count && have <= whole {
-                return Err(Errno::PROTO);
-            }
-            if let Some(payload) = payload {
-                done = whole;
-                let with_it = left.split_off(header.descriptors);
-                let answer = request::handle(table, gate, &mut self.session, payload, with_it, log);
-                self.reply.begin(answer, table, shared.slots);
-            }
+        let Some(payload) = bytes.get(HEADER..whole) else { return Ok(()) };
+        let mut descriptors = 0;
+        if !is_for_next {
+            descriptors = mem::take(&mut self.descriptors);
         }
+        let request = Request {
+            service,
+            session: &mut self.session,
+            payload,
+            descriptors: own(words, descriptors),
+            identifier: &[],
+            answer: Answer::Status(0),
+        };
+        let answer = request.handle();
         // What came behind it is the beginning of the next request.
-        self.have = have - done;
-        self.descriptors = left.number();
-        if self.have == 0 {
-            if !is_fresh {
-                own.request.give_back();
-            }
-            return Ok(());
+        self.have -= whole;
+        if self.have > 0 {
+            bytes.copy_within(whole.., 0);
         }
-        if is_fresh {
-            let rest = shared.request.get(done..have).unwrap_or_default();
-            if let Some(place) = own.request.get_mut(..rest.len()) {
-                place.copy_from_slice(rest);
-            }
-        } else {
-            own.request.copy_within(done..have, 0);
-        }
-        own.keep(left);
+        self.reply.begin(answer, &mut service.table, buffer.slots());
         Ok(())
     }
 
     /// Sends what there is room for; false if that was nothing.
     pub fn send(
         &mut self,
-        own: &mut Own,
-        shared: &mut Shared,
+        buffer: &mut Buffer,
+        out: &mut Composer,
         table: &mut Table,
     ) -> Result<bool, Errno> {
-        let number = self.number();
-        let reply = &mut self.reply;
         let mut has_moved = false;
         self.is_crowded = false;
         for _ in 0..PIECES {
-            let slots = if reply.is_kept { &own.slots[..] } else { &shared.slots[..] };
-            let end = reply.compose(shared.out, table, slots);
-            let is_raw = reply.kind == Kind::List;
-            let (bytes, control) =
-                if is_raw { (shared.out.payload(), &[][..]) } else { shared.out.frame() };
-            let control = if reply.sent > 0 { &[] } else { control };
-            let bytes = bytes.get(reply.sent..).unwrap_or_default();
+            let Some(end) = self.reply.compose(out, table, buffer.slots()) else {
+                return Ok(has_moved);
+            };
+            // Behind the first piece of a list nothing is a frame; what is in front is skipped.
+            let skip = self.reply.sent + if self.reply.is_list() { HEADER } else { 0 };
+            let (bytes, mut control) = out.frame();
+            if self.reply.sent > 0 {
+                control = &[];
+            }
+            let bytes = bytes.get(skip..).unwrap_or_default();
             let mut message = Message::outgoing(bytes, control);
             while message.remaining() > 0 {
-                match message.exchange(number) {
+                match message.exchange(self.fd.number()) {
                     Ok(sent) => {
-                        reply.sent += sent;
+                        self.reply.sent += sent;
                         has_moved = true;
                     }
                     Err(errno @ (Errno::AGAIN | Errno::TOOMANYREFS)) => {
                         self.is_crowded = errno == Errno::TOOMANYREFS;
-                        reply.keep(own, shared.slots, table);
+                        self.reply.need(buffer.slots(), table);
                         return Ok(has_moved);
                     }
                     Err(errno) => return Err(errno),
                 }
             }
-            reply.advance(end, own, shared.slots, table);
-            if reply.kind == Kind::Nothing {
-                return Ok(has_moved);
-            }
+            self.reply.advance(end, buffer.slots(), table, true);
         }
-        reply.keep(own, shared.slots, table);
+        self.reply.need(buffer.slots(), table);
         Ok(has_moved)
     }
 
     /// Lets go of all that it has, but for the connection itself.
-    pub fn leave(&mut self, own: &mut Own, table: &mut Table) {
-        let mut control = [0; CONTROL_MAX];
-        own.restore(&mut control, self.descriptors);
-        drop(own_descriptors(&mut control, &mut self.descriptors));
-        if self.have > 0 {
-            own.request.give_back();
-        }
-        // What was to be deleted when it had been sent stays.
-        if self.reply.kind == Kind::LastDescriptor {
-            self.reply.kind = Kind::Descriptor;
-        }
-        self.reply.advance(self.reply.end, own, &[], table);
+    pub fn leave(&mut self, buffer: &mut Buffer, table: &mut Table) {
+        drop(own(&mut buffer.words, self.descriptors));
+        self.reply.advance(self.reply.end, buffer.slots(), table, false);
     }
 }
 
-/// The descriptors of the control message, so many.
-fn own_descriptors<'a>(control: &'a mut [i32], count: &mut usize) -> Descriptors<'a> {
-    let end = CONTROL_HEADER + core::mem::take(count);
-    Descriptors::own(control.get_mut(CONTROL_HEADER..end).unwrap_or_default())
+/// The first so many descriptors of a control message.
+fn own(control: &mut [i32], number: usize) -> Descriptors<'_> {
+    let end = CONTROL_HEADER + number;
+    Descriptors(control.get_mut(CONTROL_HEADER..end).unwrap_or_default().iter_mut())
 }
 
-impl Own {
-    /// Keeps descriptors.
-    fn keep(&mut self, descriptors: Descriptors) {
-        let place = self.request.get_mut(DESCRIPTORS_AT..).unwrap_or_default();
-        for (bytes, number) in place.chunks_exact_mut(4).zip(descriptors.leave()) {
-            bytes.copy_from_slice(&number.to_ne_bytes());
-        }
-    }
-
-    /// Puts so many of them where they were received.
-    fn restore(&self, control: &mut [i32], count: usize) {
-        let place = self.request.get(DESCRIPTORS_AT..).unwrap_or_default();
-        let words = control.iter_mut().skip(CONTROL_HEADER).take(count);
-        for (word, bytes) in words.zip(place.chunks_exact(4)) {
-            *word = bytes.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
-        }
-    }
+/// An answer, as far as it has not been sent.
+struct Reply {
+    /// What it is; nothing if all has been sent.
+    answer: Option<Answer>,
+    /// Bytes of all identifiers in a list.
+    length: usize,
+    /// Whether its beginning has been sent.
+    is_begun: bool,
+    /// How much of the next piece has been sent.
+    sent: usize,
+    /// The slots that it is still about.
+    next: usize,
+    end: usize,
+    /// Whether the table has been told so.
+    is_needed: bool,
 }
 
 impl Reply {
+    const NOTHING: Reply = Reply {
+        answer: None,
+        length: 0,
+        is_begun: false,
+        sent: 0,
+        next: 0,
+        end: 0,
+        is_needed: false,
+    };
+
     /// Begins to give an answer; the slots that it is about go into `slots`.
-    fn begin(&mut self, answer: Answer, table: &Table, slots: &mut [u32]) {
-        let held = table.held();
-        let count = held.len() as u32;
+    fn begin(&mut self, answer: Answer, table: &mut Table, slots: &mut [i32]) {
+        *self = Reply { answer: Some(answer), ..Reply::NOTHING };
         let one;
-        let (kind, payload, about): (_, &[u32], &[u32]) = match answer {
-            Answer::Status(_) => (Kind::Plain, &[], &[]),
-            Answer::Expect(frames) => (Kind::Plain, &[frames], &[]),
+        let about = match answer {
+            Answer::Status(_) | Answer::Expect(_) => return,
             Answer::Descriptor(slot) | Answer::LastDescriptor(slot) => {
-                let is_last = answer == Answer::LastDescriptor(slot);
                 one = [slot];
-                (if is_last { Kind::LastDescriptor } else { Kind::Descriptor }, &[], &one)
+                &one
             }
-            Answer::List => (Kind::List, &[count], held),
-            Answer::Dump => (Kind::Dump, &[frames(held.len()), count], held),
+            Answer::List | Answer::Dump => table.held(),
         };
-        let status = if let Answer::Status(status) = answer { status } else { 0 };
-        *self = Reply { kind, end: about.len(), ..Reply::NOTHING };
         for (to, from) in slots.iter_mut().zip(about) {
-            *to = *from;
+            *to = *from as i32;
         }
-        let mut put = |bytes: &[u8]| {
-            for byte in bytes {
-                if let Some(place) = self.head.get_mut(self.head_length) {
-                    *place = *byte;
-                    self.head_length += 1;
-                }
+        self.end = about.len();
+        if answer == Answer::List {
+            for slot in slots.iter().take(self.end) {
+                self.length += table.slot(*slot as u32).identifier().len() + 1;
             }
-        };
-        if kind == Kind::List {
-            let length: usize = held.iter().map(|slot| table.identifier(*slot).len() + 1).sum();
-            put(&Header { length: 5 + length, descriptors: 0 }.bytes());
-        }
-        put(&[status]);
-        for number in payload {
-            put(&number.to_be_bytes());
         }
     }
 
-    /// Makes the next piece, and says up to which slot it goes.
-    fn compose(&self, out: &mut Composer, table: &Table, slots: &[u32]) -> usize {
+    /// Whether it is a list.
+    fn is_list(&self) -> bool {
+        self.answer == Some(Answer::List)
+    }
+
+    /// Makes the next piece, if there is one, and says up to which slot it goes. That of a list has
+    /// a place for a header in front, but no header.
+    fn compose(&self, out: &mut Composer, table: &mut Table, slots: &[i32]) -> Option<usize> {
+        let answer = self.answer?;
+        let (is_list, is_dump) = (self.is_list(), answer == Answer::Dump);
+        let mut most = if is_list { usize::MAX } else { ENTRIES_MAX };
         out.clear();
-        out.bytes(self.head.get(..self.head_length).unwrap_or_default());
-        let is_head = self.head_length > 0;
-        let most = match self.kind {
-            Kind::Dump if is_head => 0,
-            Kind::Dump => ENTRIES_MAX,
-            _ => usize::MAX,
-        };
+        if !self.is_begun {
+            let count = self.end as u32;
+            if is_list {
+                let head = Header { length: 5 + self.length, descriptors: 0 };
+                out.bytes(&head.bytes());
+            }
+            out.byte(if let Answer::Status(errno) = answer { errno as u8 } else { 0 });
+            match answer {
+                Answer::Expect(frames) => out.number(frames),
+                Answer::List => out.number(count),
+                Answer::Dump => {
+                    out.number(frames(self.end));
+                    out.number(count);
+                    most = 0;
+                }
+                _ => {}
+            }
+        }
         let mut at = self.next;
-        for slot in slots.get(self.next..self.end).unwrap_or_default().iter().take(most) {
-            let identifier = table.identifier(*slot);
-            if self.kind == Kind::List {
-                if out.room() <= IDENTIFIER_MAX {
-                    break;
-                }
-                out.bytes(identifier);
+        for slot in slots.get(at..self.end).unwrap_or_default().iter().take(most) {
+            if is_list && out.room() <= IDENTIFIER_MAX {
+                break;
+            }
+            let slot = table.slot(*slot as u32);
+            if !is_list {
+                out.descriptor(slot.descriptor() as u32);
+            }
+            if is_dump {
+                out.bytes(&slot.expiry);
+                out.byte(slot.identifier().len() as u8);
+            }
+            if is_list || is_dump {
+                out.bytes(slot.identifier());
                 out.byte(0);
-            } else {
-                out.descriptor(table.descriptor(*slot) as u32);
-                if self.kind == Kind::Dump {
-                    out.bytes(table.expiry(*slot));
-                    out.byte(identifier.len() as u8);
-                    out.bytes(identifier);
-                    out.byte(0);
-                }
             }
             at += 1;
         }
-        at
+        Some(at)
     }
 
-    /// Goes on behind a piece that has been sent, up to a slot.
-    fn advance(&mut self, end: usize, own: &mut Own, shared: &[u32], table: &mut Table) {
-        let slots = if self.is_kept { &own.slots[..] } else { shared };
-        let need = self.need();
+    /// Goes on behind a piece, up to a slot; it `is_sent`, or there is nobody to take it any more.
+    fn advance(&mut self, end: usize, slots: &[i32], table: &mut Table, is_sent: bool) {
         for slot in slots.get(self.next..end).unwrap_or_default() {
-            if self.kind == Kind::LastDescriptor {
-                table.forget(*slot);
+            let slot = *slot as u32;
+            if is_sent && self.answer == Some(Answer::LastDescriptor(slot)) {
+                table.forget(slot);
             }
-            if self.is_kept {
-                table.release(*slot, need);
+            if self.is_needed {
+                table.release(slot, self.needs());
             }
         }
-        (self.sent, self.head_length, self.next) = (0, 0, end);
-        if self.next == self.end {
-            self.kind = Kind::Nothing;
-            if core::mem::take(&mut self.is_kept) {
-                own.slots.give_back();
-            }
+        (self.is_begun, self.sent, self.next) = (true, 0, end);
+        if end == self.end {
+            (self.answer, self.is_needed) = (None, false);
         }
     }
 
     /// What it needs of its slots.
-    fn need(&self) -> Need {
-        if self.kind == Kind::List { Need::Identifier } else { Need::Descriptor }
+    fn needs(&self) -> Need {
+        if self.is_list() { Need::Identifier } else { Need::Descriptor }
     }
 
-    /// Keeps what is still to be sent, until there is room for it.
-    fn keep(&mut self, own: &mut Own, shared: &[u32], table: &mut Table) {
-        if self.is_kept || self.next == self.end {
-            return;
-        }
-        self.is_kept = true;
-        let range = self.next..self.end;
-        let (Some(to), Some(from)) = (own.slots.get_mut(range.clone()), shared.get(range)) else {
-            return;
-        };
-        for (to, from) in to.iter_mut().zip(from) {
-            *to = *from;
-            table.need(*from, self.need());
+    /// Needs its slots until it has been sent.
+    fn need(&mut self, slots: &[i32], table: &mut Table) {
+        if !mem::replace(&mut self.is_needed, self.answer.is_some()) {
+            for slot in slots.get(self.next..self.end).unwrap_or_default() {
+                table.need(*slot as u32, self.needs());
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! or a file, and the expressions of all clients, each compiled once.
 
 use super::cdb::Cdb;
-use super::log::{Level, Log};
+use super::log::Log;
 use super::regex::{Invalid, Regex};
 use super::rules::{self, Identity, Rights, Rule};
 use crate::sys::memory::{Content, List, Memory};
@@ -96,7 +96,7 @@ impl Gate {
                 Err(errno) => {
                     refused = true;
                     let what = text!("connect: unable to read the rule");
-                    log.event(Level::Warning, Some(client), what, key, errno.number());
+                    log.event(client, what, key, errno.number());
                     return Rule::Refused;
                 }
             };
@@ -116,7 +116,7 @@ impl Gate {
                     Err(_) => {
                         refused = true;
                         let what = text!("connect: unable to use the expression");
-                        log.event(Level::Warning, Some(client), what, text, 0);
+                        log.event(client, what, text, Errno::INVAL.number());
                     }
                 }
             }
@@ -127,8 +127,7 @@ impl Gate {
             Rule::Allowed(access)
         });
         if access.is_none() && !refused {
-            let errno = Errno::PERM.number();
-            log.event(Level::Info, Some(client), text!("connect"), &[], errno);
+            log.note(client, text!("connect"), Errno::PERM.number());
         }
         access
     }
@@ -170,7 +169,7 @@ fn take(expressions: &mut List<Expression>, text: &[u8]) -> Result<usize, Invali
         *expressions.get_mut(number).ok_or(Invalid::TooLarge)? = expression;
         return Ok(number);
     }
-    expressions.push(expression).ok_or(Invalid::TooLarge)
+    Ok(expressions.push(expression))
 }
 
 fn give_back(expressions: &mut List<Expression>, access: &Access) {

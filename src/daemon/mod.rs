@@ -18,17 +18,18 @@ pub mod table;
 
 use crate::exit::{self, Exit};
 use crate::fd::{self, Fd};
-use crate::pool;
+use crate::pool::{self, Composer};
 use crate::sys::memory::{List, Memory};
 use crate::sys::server::{self, Signal, Signals};
-use crate::sys::{self, Errno, Poll, Time};
+use crate::sys::{self, Errno, Poll};
 use crate::tai;
 use crate::text::{Message, text};
-use client::{Client, Own, Shared};
+use client::{Buffer, Client};
+use core::mem;
 use core::sync::atomic::AtomicU8;
 use gate::{Gate, Source};
-use log::{Level, Log};
-use request::Session;
+use log::{Log, NOBODY};
+use request::{Service, Session};
 use rules::Identity;
 use table::Table;
 
@@ -38,21 +39,18 @@ pub const CLIENTS_MAX: usize = 256;
 /// The listening socket: standard input.
 const LISTENER: i32 = 0;
 
+/// The first client's place among what is waited for.
+const FIRST: usize = 2;
+
 /// Descriptors that the daemon itself needs: the first three, signals, a spare one, and one for
 /// reading rules.
 const OWN_DESCRIPTORS: usize = 6;
 
-/// What waits for a place or for luck is tried again after that.
-const MOMENT: Time = Time { seconds: 0, nanoseconds: 10_000_000 };
+/// Milliseconds after which is tried again what nothing tells when it can be done.
+const MOMENT: u32 = 10;
 
-/// A moment that never comes.
-const FOREVER: Time = Time { seconds: i64::MAX, nanoseconds: 0 };
-
-/// Nothing to wait for.
-const IDLE: Poll = Poll { fd: -1, events: Poll::IN, happened: 0 };
-
-/// The clock that dates are about may be set, so nobody waits for a date longer than that.
-const WAIT_MAX: Time = Time { seconds: 60, nanoseconds: 0 };
+/// Milliseconds that a wait for a date takes at most: the clock may be set meanwhile.
+const WAIT_MAX: u32 = 60_000;
 
 /// How the daemon is to be.
 #[derive(Clone, Copy)]
@@ -88,26 +86,30 @@ impl Settings {
 
 /// A running daemon.
 struct Daemon {
-    table: Table,
-    gate: Gate,
-    log: Log,
-    shared: Shared,
-    /// The clients, and what memory each has; a client that is gone leaves its place to another.
+    service: Service,
+    /// The clients; one that is gone leaves its place to another.
     clients: List<Option<Client>>,
-    own: List<Own>,
-    /// How many there are, and how many there may be.
-    count: usize,
-    most: usize,
-    /// Milliseconds, as in the settings.
-    timeout: u32,
+    /// What each of them is served with if something of it has been left there; and all others.
+    buffers: List<Buffer>,
+    buffer: Buffer,
+    /// Pieces of answers.
+    out: &'static mut Composer,
+    /// What is waited for: new clients, signals, and each client.
+    polls: List<Poll>,
     /// Closed to get a descriptor where there is no other.
     spare: Option<Fd>,
+    /// How many clients there are, and how many there may be.
+    count: usize,
+    most: usize,
     /// Whether a client has been turned away since the last one was accepted, for want of a
     /// descriptor; and whether there is nothing but to wait.
     is_crowded: bool,
     is_stuck: bool,
-    /// When the daemon ends whatever is under way, if it is to end.
-    end: Option<Time>,
+    /// Milliseconds, as in the settings.
+    timeout: u32,
+    lame_duck: u32,
+    /// When the daemon ends whatever is under way, if it is to end; in milliseconds of uptime.
+    end: Option<u64>,
 }
 
 /// Says what cannot be had and ends the process.
@@ -127,51 +129,55 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     let log = Log(settings.verbosity);
     let (held, clients) = fit(settings, log);
 
-    let pages = client::bytes_each(held).saturating_mul(clients);
-    let each_client = gate::BYTES_EACH + size_of::<Option<Client>>() + size_of::<Own>();
-    let size = table::BYTES_EACH
-        .saturating_mul(held)
-        .saturating_add(each_client * clients + client::bytes_shared(held) + 1024)
-        .saturating_add(pages);
+    let pages = Buffer::size(held).saturating_mul(clients + 1);
+    let each_client = gate::BYTES_EACH + size_of::<(Option<Client>, Buffer, Poll)>();
+    let rest = each_client * clients + size_of::<[Poll; FIRST]>() + 64;
+    let size = table::BYTES_EACH.saturating_mul(held).saturating_add(pages).saturating_add(rest);
     let Some(mut memory) = Memory::map(size) else {
-        let line = exit::fatal().text(text!("unable to get memory for ")).number(held as u32);
-        line.text(text!(" descriptors and ")).number(clients as u32).text(text!(" clients"));
-        line.reason(Errno::NOMEM.number()).end(Exit::SYSTEM)
+        fail(text!("unable to get memory for -n and -c"), Errno::NOMEM)
     };
     let mut pages = memory.part(pages);
-    let mut own = memory.list(clients);
-    while !own.is_full() {
-        own.push(Own::new(&mut pages, held));
+    let mut daemon = Daemon {
+        service: Service {
+            table: Table::new(&mut memory, held, sys::now().nanoseconds as u64),
+            gate: Gate::new(&mut memory, clients, source),
+            log,
+        },
+        clients: memory.list(clients),
+        buffers: memory.list(clients),
+        buffer: Buffer::new(&mut pages, held),
+        out: pool::composer(),
+        polls: memory.list(FIRST + clients),
+        spare: spare(),
+        count: 0,
+        most: clients,
+        is_crowded: false,
+        is_stuck: false,
+        timeout: settings.timeout,
+        lame_duck: settings.lame_duck,
+        end: None,
+    };
+    while !daemon.clients.is_full() {
+        daemon.clients.push(None);
+        daemon.buffers.push(Buffer::new(&mut pages, held));
     }
-    let mut gate = Gate::new(&mut memory, clients, source);
-    if let Err((path, errno)) = gate.reload() {
+    while !daemon.polls.is_full() {
+        daemon.polls.push(Poll { fd: -1, events: Poll::IN, happened: 0 });
+    }
+    if let Err((path, errno)) = daemon.service.gate.reload() {
         let line = exit::fatal().text(text!("unable to read rules from ")).quoted(path);
         line.reason(errno.number()).end(Exit::SYSTEM);
     }
     let signals = Signals::new();
     let signals = signals.unwrap_or_else(|errno| fail(text!("unable to wait for signals"), errno));
+    daemon.polls.at(1).fd = signals.number();
     if settings.says_ready {
         // Whoever does not want to know any more is no reason to stop.
         let _ = sys::write_all(1, &[AtomicU8::new(b'\n')]);
         let _ = server::put_at(LISTENER, 1);
     }
-    let mut daemon = Daemon {
-        table: Table::new(&mut memory, held, sys::now().nanoseconds as u64),
-        gate,
-        log,
-        shared: Shared::new(&mut memory, held, pool::composer()),
-        clients: memory.list(clients),
-        own,
-        count: 0,
-        most: clients,
-        timeout: settings.timeout,
-        spare: spare(),
-        is_crowded: false,
-        is_stuck: false,
-        end: None,
-    };
     loop {
-        daemon.turn(&signals, settings.lame_duck);
+        daemon.turn(&signals);
     }
 }
 
@@ -189,7 +195,7 @@ fn fit(settings: &Settings, log: Log) -> (usize, usize) {
     let wanted = (settings.held as usize).max(1);
     let held = wanted.min(room.saturating_sub(clients)).max(1);
     if held < wanted {
-        if let Some(line) = log.line(Level::Warning) {
+        if let Some(line) = log.warning() {
             line.text(text!("the open-file limit is ")).number(limit as u32);
             line.text(text!(": it leaves room for ")).number(held as u32);
             line.text(text!(" descriptors")).say();
@@ -198,128 +204,115 @@ fn fit(settings: &Settings, log: Log) -> (usize, usize) {
     (held, clients)
 }
 
-/// Makes a wait no longer than that.
-fn at_most(wait: &mut Option<Time>, span: Time) {
-    if wait.is_none_or(|wait| span < wait) {
-        *wait = Some(span);
-    }
-}
-
-/// Closes what is past its expiry.
-fn expire(table: &mut Table, log: Log) {
-    if table.next().is_none() {
-        return;
-    }
-    let now = tai::label(sys::now());
-    while let Some(slot) = table.next().filter(|slot| *table.expiry(*slot) <= now) {
-        log.event(Level::Info, None, text!("expire"), table.identifier(slot), 0);
-        table.forget(slot);
-    }
-}
-
 impl Daemon {
     /// Waits until there is something to do, and does it: for every client once at the most.
-    fn turn(&mut self, signals: &Signals, lame_duck: u32) {
-        expire(&mut self.table, self.log);
-        let mut polls = [IDLE; 2 + CLIENTS_MAX];
-        let mut wait = self.prepare(&mut polls);
-        polls[1].fd = signals.number();
-        let length = 2 + self.clients.len();
-        let _ = sys::poll(polls.get_mut(..length).unwrap_or_default(), wait.as_mut());
+    fn turn(&mut self, signals: &Signals) {
+        let milliseconds = self.prepare();
+        server::wait(&mut self.polls, milliseconds);
         let now = server::uptime();
-        let [listener, signal, clients @ ..] = polls;
-        for (number, poll) in clients.iter().enumerate() {
-            // Those that wait for nothing have something to do.
-            if poll.happened != 0 || poll.events == 0 {
+        for number in 0..self.most {
+            let poll = self.polls.at(FIRST + number);
+            // Those without a descriptor do not wait for anything outside.
+            if poll.happened != 0 || poll.fd < 0 {
                 self.serve(number, now);
             }
         }
-        if (listener.happened != 0 || self.is_stuck) && self.end.is_none() {
+        if self.end.is_none() && (self.polls.at(0).happened != 0 || self.is_stuck) {
             self.is_stuck = false;
             while self.count < self.most && self.accept(now) {}
         }
-        if signal.happened == 0 {
+        if self.polls.at(1).happened == 0 {
             return;
         }
         while let Some(signal) = signals.next() {
             if signal == Signal::HangUp {
                 self.reload();
             } else if self.end.is_none() {
-                self.log.event(Level::Info, None, text!("lame duck"), &[], 0);
-                let span = Time::from_milliseconds(lame_duck);
-                self.end = Some(if lame_duck > 0 { now.plus(span) } else { FOREVER });
+                self.service.log.note(NOBODY, text!("lame duck"), 0);
+                let limit = if self.lame_duck > 0 { self.lame_duck.into() } else { u64::MAX / 2 };
+                self.end = Some(now + limit);
                 // What has come by now is still answered.
-                for number in 0..self.clients.len() {
+                for number in 0..self.most {
                     self.serve(number, now);
                 }
             }
         }
     }
 
-    /// Says what is to be waited for and for how long, after closing whatever has waited too long
-    /// itself. The first place is the listening socket's, those from the third on are the
-    /// clients'.
-    fn prepare(&mut self, polls: &mut [Poll]) -> Option<Time> {
-        let mut wait = None;
-        if let Some(slot) = self.table.next() {
-            let (expiry, now) = (self.table.expiry(slot), sys::now());
-            if !tai::is_never(expiry, now) {
-                at_most(&mut wait, tai::until(expiry, &tai::label(now)).min(WAIT_MAX));
-            }
-        }
+    /// Says what is to be waited for, and for how many milliseconds.
+    fn prepare(&mut self) -> u32 {
+        let mut wait = self.expire();
         let now = server::uptime();
-        let timeout = Time::from_milliseconds(self.timeout);
-        for (number, poll) in (0..self.clients.len()).zip(polls.iter_mut().skip(2)) {
-            let (Some(Some(client)), Some(own)) = (self.clients.get(number), self.own.get(number))
-            else {
-                continue;
-            };
-            let silent = now.since(client.moved);
-            if !client.is_busy() {
-                if self.end.is_some() {
-                    self.disconnect(number, Errno::PIPE);
-                    continue;
+        for number in 0..self.most {
+            let poll = self.polls.at(FIRST + number);
+            poll.fd = -1;
+            let Some(client) = self.clients.at(number) else { continue };
+            let is_busy = client.is_busy();
+            let mut left = u32::MAX;
+            if self.timeout > 0 && is_busy {
+                left = self.timeout.saturating_sub((now - client.moved) as u32);
+                if left == 0 {
+                    client.doom = Some(Errno::TIMEDOUT);
                 }
-            } else if self.timeout > 0 {
-                if silent >= timeout {
-                    self.disconnect(number, Errno::TIMEDOUT);
-                    continue;
-                }
-                at_most(&mut wait, timeout.since(silent));
             }
-            if client.is_crowded || client.has_request(own) {
-                poll.events = 0;
-                let moment = if client.is_crowded { MOMENT } else { Time::NONE };
-                at_most(&mut wait, moment);
+            if self.end.is_some() && !is_busy {
+                client.doom = Some(Errno::PIPE);
+            }
+            if client.doom.is_some() || client.has_request(self.buffers.at(number)) {
+                left = 0;
+            } else if client.is_crowded {
+                left = left.min(MOMENT);
             } else {
                 poll.fd = client.number();
                 poll.events = if client.is_answered() { Poll::OUT } else { Poll::IN };
             }
+            wait = wait.min(left);
         }
+        let listener = self.polls.at(0);
+        listener.fd = -1;
         if let Some(end) = self.end {
             if self.count == 0 || now >= end {
                 exit::success();
             }
-            at_most(&mut wait, end.since(now));
+            wait = wait.min((end - now).min(WAIT_MAX.into()) as u32);
         } else if self.is_stuck {
-            at_most(&mut wait, MOMENT);
-        } else if let (true, Some(poll)) = (self.count < self.most, polls.first_mut()) {
-            poll.fd = LISTENER;
+            wait = wait.min(MOMENT);
+        } else if self.count < self.most {
+            listener.fd = LISTENER;
         }
         wait
     }
 
+    /// Closes what is past its expiry, and says in how many milliseconds something else will be.
+    fn expire(&mut self) -> u32 {
+        while let Some(&number) = self.service.table.held().first() {
+            let slot = self.service.table.slot(number);
+            let (seconds, nanoseconds) = tai::order(&slot.expiry);
+            let now = tai::order(&tai::label(sys::now()));
+            if (seconds, nanoseconds) > now {
+                let left = nanoseconds as i32 - now.1 as i32;
+                return match seconds - now.0 {
+                    seconds @ 0..60 => (seconds as i32 * 1000 + left / 1_000_000 + 1) as u32,
+                    seconds if seconds < tai::NEVER / 2 => WAIT_MAX,
+                    _ => u32::MAX,
+                };
+            }
+            self.service.log.event(NOBODY, text!("expire"), slot.identifier(), 0);
+            self.service.table.forget(number);
+        }
+        u32::MAX
+    }
+
     /// Accepts a client and serves it at once, since it may have asked already; false if there is
     /// none.
-    fn accept(&mut self, now: Time) -> bool {
+    fn accept(&mut self, now: u64) -> bool {
         let fd = match server::accept(LISTENER) {
             Ok(number) => Fd::own(number),
             Err(Errno::AGAIN) => return false,
-            Err(server::CONNABORTED) => return true,
             Err(errno) => {
                 if !self.is_crowded {
                     let what = text!("unable to accept a client");
-                    self.log.event(Level::Warning, None, what, &[], errno.number());
+                    self.service.log.note(NOBODY, what, errno.number());
                 }
                 // It is turned away: nothing that is held is closed for it.
                 self.is_crowded = true;
@@ -333,99 +326,98 @@ impl Daemon {
         let Some(fd) = fd else { return true };
         let Ok((uid, gid)) = server::peer(fd.number()) else { return true };
         let who = Identity { uid, gid };
-        let Some(access) = self.gate.admit(who, self.log) else { return true };
-        self.log.event(Level::Info, Some(who), text!("connect"), &[], 0);
-        let mut client = Client::new(fd, Session { who, access, missing: 0 });
-        client.moved = now;
-        let free = self.clients.iter().position(Option::is_none);
-        let number = match free.and_then(|number| Some((number, self.clients.get_mut(number)?))) {
-            Some((number, place)) => {
-                *place = Some(client);
-                number
-            }
-            None => self.clients.push(Some(client)).unwrap_or(0),
-        };
+        let Some(access) = self.service.gate.admit(who, self.service.log) else { return true };
+        self.service.log.note(who, text!("connect"), 0);
+        let mut number = 0;
+        while self.clients.at(number).is_some() {
+            number += 1;
+        }
+        *self.clients.at(number) = Some(Client::new(fd, Session { who, access, missing: 0 }, now));
         self.count += 1;
         self.serve(number, now);
         true
     }
 
-    /// Does for a client what can be done without waiting.
-    fn serve(&mut self, number: usize, now: Time) {
-        if let Err(errno) = self.try_serve(number, now) {
-            self.disconnect(number, errno);
+    /// Does for a client what can be done without waiting, and hangs up on one that is gone, or has
+    /// to go.
+    fn serve(&mut self, number: usize, now: u64) {
+        let Some(mut client) = self.clients.at(number).take() else { return };
+        let was_kept = client.is_kept;
+        if was_kept {
+            mem::swap(&mut self.buffer, self.buffers.at(number));
+        }
+        let served = match client.doom {
+            Some(errno) => Err(errno),
+            None => self.try_serve(&mut client, now),
+        };
+        client.is_kept = served.is_ok() && client.has_rest();
+        if let Err(errno) = served {
+            client.leave(&mut self.buffer, &mut self.service.table);
+            self.service.gate.dismiss(&client.session.access);
+            self.count -= 1;
+            let is_expected = matches!(errno, Errno::PIPE | Errno::CONNRESET);
+            let reason = if is_expected { 0 } else { errno.number() };
+            self.service.log.note(client.session.who, text!("disconnect"), reason);
+        }
+        let is_kept = client.is_kept;
+        if served.is_ok() {
+            *self.clients.at(number) = Some(client);
+        }
+        // One buffer is in everybody's use; what is kept is in the client's own.
+        if was_kept || is_kept {
+            let own = self.buffers.at(number);
+            mem::swap(&mut self.buffer, own);
+            if !is_kept {
+                own.give_back();
+            }
         }
     }
 
-    fn try_serve(&mut self, number: usize, now: Time) -> Result<(), Errno> {
-        let (Some(Some(client)), Some(own)) =
-            (self.clients.get_mut(number), self.own.get_mut(number))
-        else {
-            return Ok(());
-        };
+    fn try_serve(&mut self, client: &mut Client, now: u64) -> Result<(), Errno> {
         if !client.is_answered() {
-            if !client.receive(own, &mut self.shared)? {
+            if !client.has_request(&self.buffer) && !client.receive(&mut self.buffer)? {
                 return Ok(());
             }
             client.moved = now;
-            let descriptors = client.descriptors();
-            self.make_room(descriptors.min(self.table.most()));
-            expire(&mut self.table, self.log);
+            // Answers that nobody takes must not be in the way of what is to be held.
+            while self.service.table.free_slots()
+                < client.descriptors().min(self.service.table.most())
+            {
+                self.shed(now);
+            }
+            self.expire();
+            client.take(&mut self.buffer, &mut self.service)?;
         }
-        let Daemon { clients, own, shared, table, gate, log, .. } = self;
-        let (Some(Some(client)), Some(own)) = (clients.get_mut(number), own.get_mut(number)) else {
-            return Ok(());
-        };
-        if !client.is_answered() {
-            client.take(own, shared, table, gate, *log)?;
-        }
-        if client.is_answered() && client.send(own, shared, table)? {
+        if client.send(&mut self.buffer, self.out, &mut self.service.table)? {
             client.moved = now;
         }
         Ok(())
     }
 
-    /// Reads the rules again.
-    fn reload(&mut self) {
-        match self.gate.reload() {
-            Ok(()) => self.log.event(Level::Info, None, text!("rules read"), &[], 0),
-            Err((path, errno)) => {
-                if let Some(line) = self.log.line(Level::Warning) {
-                    line.text(text!("the old rules stay: unable to read rules from "));
-                    line.quoted(path).reason(errno.number()).say();
+    /// Hangs up on the client that has waited longest of those for whose answers slots are kept.
+    fn shed(&mut self, now: u64) {
+        let mut slowest = (u64::MAX, 0);
+        for number in 0..self.most {
+            if let Some(client) = self.clients.at(number) {
+                if client.needs_slots() {
+                    slowest = slowest.min((client.moved, number));
                 }
             }
         }
+        if let Some(client) = self.clients.at(slowest.1) {
+            client.doom = Some(Errno::NOBUFS);
+        }
+        self.serve(slowest.1, now);
     }
 
-    /// Hangs up on a client, or a client has hung up: that is `EPIPE`.
-    fn disconnect(&mut self, number: usize, errno: Errno) {
-        let (Some(place), Some(own)) = (self.clients.get_mut(number), self.own.get_mut(number))
-        else {
-            return;
+    /// Reads the rules again.
+    fn reload(&mut self) {
+        let Err((path, errno)) = self.service.gate.reload() else {
+            return self.service.log.note(NOBODY, text!("rules read"), 0);
         };
-        let Some(mut client) = place.take() else { return };
-        client.leave(own, &mut self.table);
-        self.gate.dismiss(&client.session.access);
-        self.count -= 1;
-        let (level, reason) = match errno {
-            Errno::PIPE | Errno::CONNRESET => (Level::Info, 0),
-            _ => (Level::Warning, errno.number()),
-        };
-        let who = Some(client.session.who);
-        self.log.event(level, who, text!("disconnect"), &[], reason);
-    }
-
-    /// Sees to it that so many slots are free: answers that nobody takes must not be in the way of
-    /// what is to be held.
-    fn make_room(&mut self, slots: usize) {
-        while self.table.free_slots() < slots {
-            let waiting = self.clients.iter().enumerate().filter_map(|(number, client)| {
-                let client = client.as_ref().filter(|client| client.needs_slots())?;
-                Some((client.moved, number))
-            });
-            let Some((_, number)) = waiting.min() else { break };
-            self.disconnect(number, Errno::NOBUFS);
+        if let Some(line) = self.service.log.warning() {
+            line.text(text!("the old rules stay: unable to read rules from "));
+            line.quoted(path).reason(errno.number()).say();
         }
     }
 }

@@ -2,7 +2,7 @@
 //! touches a socket.
 
 use super::gate::{Access, Gate};
-use super::log::{Level, Log};
+use super::log::Log;
 use super::rules::Identity;
 use super::table::Table;
 use crate::fd::Fd;
@@ -11,37 +11,13 @@ use crate::sys::Errno;
 use crate::text::text;
 
 /// The descriptors that came with a request; what nobody takes is closed.
-pub struct Descriptors<'a>(&'a mut [i32]);
+pub struct Descriptors<'a>(pub core::slice::IterMut<'a, i32>);
 
-impl<'a> Descriptors<'a> {
-    /// Those of these numbers, which nobody else owns.
-    pub fn own(numbers: &'a mut [i32]) -> Descriptors<'a> {
-        Descriptors(numbers)
-    }
-
-    /// The last so many of them.
-    pub fn split_off(&mut self, count: usize) -> Descriptors<'a> {
-        let all = core::mem::take(&mut self.0);
-        let (kept, taken) = all.split_at_mut(all.len().saturating_sub(count));
-        self.0 = kept;
-        Descriptors(taken)
-    }
-
-    /// The numbers, for somebody else to own.
-    pub fn leave(mut self) -> &'a mut [i32] {
-        core::mem::take(&mut self.0)
-    }
-
-    /// How many there are.
-    pub fn number(&self) -> usize {
-        self.0.len()
-    }
-
+impl Descriptors<'_> {
     /// Takes the first one.
+    #[inline(never)]
     pub fn take(&mut self) -> Option<Fd> {
-        let (first, rest) = core::mem::take(&mut self.0).split_first_mut()?;
-        self.0 = rest;
-        Fd::own(*first as usize)
+        self.0.next().and_then(|number| Fd::own(*number as usize))
     }
 }
 
@@ -65,7 +41,7 @@ pub struct Session {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// A status alone: 0 or an error.
-    Status(u8),
+    Status(u32),
     /// So many frames of a set dump are expected.
     Expect(u32),
     /// The descriptor in a slot.
@@ -83,193 +59,211 @@ pub fn frames(entries: usize) -> u32 {
     entries.div_ceil(ENTRIES_MAX) as u32
 }
 
-/// Does what a request asks for, if it may be done. Where there are descriptors, the table must
-/// have a free slot for each of them or for as many as may be held.
-pub fn handle(
-    table: &mut Table,
-    gate: &Gate,
-    session: &mut Session,
-    payload: &[u8],
-    descriptors: Descriptors,
-    log: Log,
-) -> Answer {
-    let mut request = Request { table, gate, session, descriptors, identifier: &[] };
-    let (letter, rest) = payload.split_first().unwrap_or((&0, &[]));
-    let (what, answer) = match letter {
-        b'S' => (text!("store"), request.store(rest)),
-        b'D' => (text!("delete"), request.delete(rest)),
-        b'R' => (text!("retrieve"), request.retrieve(rest)),
-        b'L' => (text!("list"), request.all(rest, request.session.access.list, Answer::List)),
-        b'?' => {
-            (text!("get dump"), request.all(rest, request.session.access.get_dump, Answer::Dump))
-        }
-        b'!' => (text!("set dump"), request.open(rest)),
-        b'.' => (text!("set dump"), request.entries(rest)),
-        _ => (text!("request"), Err(Errno::PROTO)),
-    };
-    let identifier = request.identifier;
-    drop(request);
-    let errno = match &answer {
-        // Of the frames of a set dump it is enough to say so if one is refused.
-        Ok(_) if *letter == b'.' => return answer.unwrap_or(Answer::Status(0)),
-        Ok(_) => 0,
-        Err(errno) => {
-            session.missing = 0;
-            errno.number()
-        }
-    };
-    let level = if errno == Errno::PROTO.number() { Level::Warning } else { Level::Info };
-    log.event(level, Some(session.who), what, identifier, errno);
-    answer.unwrap_or(Answer::Status(errno as u8))
+/// What the daemon has to do its work with.
+pub struct Service {
+    /// What is held.
+    pub table: Table,
+    /// Who may do what.
+    pub gate: Gate,
+    /// What is said of it.
+    pub log: Log,
 }
 
 /// A request that is being looked at.
-struct Request<'a, 'b> {
-    table: &'a mut Table,
-    gate: &'a Gate,
-    session: &'a mut Session,
-    descriptors: Descriptors<'a>,
+pub struct Request<'a> {
+    /// What it is about.
+    pub service: &'a mut Service,
+    /// Whose it is.
+    pub session: &'a mut Session,
+    /// What has not been looked at yet.
+    pub payload: &'a [u8],
+    /// What came with it.
+    pub descriptors: Descriptors<'a>,
     /// What it is about, as soon as that is known.
-    identifier: &'b [u8],
+    pub identifier: &'a [u8],
+    /// What is answered if it is done.
+    pub answer: Answer,
 }
 
-impl<'b> Request<'_, 'b> {
-    /// Checks how many descriptors came.
-    fn expect(&self, descriptors: usize) -> Result<(), Errno> {
-        if self.descriptors.number() == descriptors { Ok(()) } else { Err(Errno::PROTO) }
+impl Request<'_> {
+    /// Does what it asks for, if that may be done. Where there are descriptors, the table must have
+    /// a free slot for each of them, or for as many as may be held.
+    pub fn handle(mut self) -> Answer {
+        let letter = self.byte();
+        let what = match letter {
+            b'S' => text!("store"),
+            b'D' => text!("delete"),
+            b'R' => text!("retrieve"),
+            b'L' => text!("list"),
+            b'?' => text!("get dump"),
+            b'!' | b'.' => text!("set dump"),
+            _ => text!("request"),
+        };
+        let mut errno = 0;
+        if let Err(error) = self.run(letter) {
+            errno = error.number();
+            self.answer = Answer::Status(errno as u32);
+            self.session.missing = 0;
+        }
+        // Of the frames of a set dump it is enough to say so if one is refused.
+        if errno > 0 || letter != b'.' {
+            self.service.log.event(self.session.who, what, self.identifier, errno);
+        }
+        self.answer
     }
 
-    /// Takes the rest of a payload as length, identifier, NUL.
-    fn identify(&mut self, rest: &'b [u8]) -> Result<(), Errno> {
-        let (length, identifier) = rest.split_first().ok_or(Errno::PROTO)?;
-        let (nul, identifier) = identifier.split_last().ok_or(Errno::PROTO)?;
-        let is_right = identifier.len() == usize::from(*length)
-            && !identifier.is_empty()
-            && *nul == 0
-            && !identifier.contains(&0);
-        if !is_right {
+    fn run(&mut self, letter: u8) -> Result<(), Errno> {
+        let descriptors = self.descriptors.0.len();
+        let expected = match letter {
+            b'S' => 1,
+            b'.' => descriptors,
+            _ => 0,
+        };
+        let access = self.session.access;
+        let mut rights = access.set_dump;
+        if descriptors != expected {
             return Err(Errno::PROTO);
         }
-        self.identifier = identifier;
+        match letter {
+            b'S' => return self.store(),
+            b'D' => {
+                self.identify()?;
+                self.check(access.store)?;
+                let slot = self.find()?;
+                self.service.table.forget(slot);
+                return Ok(());
+            }
+            b'R' => return self.retrieve(),
+            b'.' => return self.entries(),
+            b'L' => (self.answer, rights) = (Answer::List, access.list),
+            b'?' => (self.answer, rights) = (Answer::Dump, access.get_dump),
+            b'!' => {
+                let (number, rest) = self.payload.split_first_chunk().ok_or(Errno::PROTO)?;
+                self.payload = rest;
+                self.session.missing = u32::from_be_bytes(*number) as usize;
+                self.answer = Answer::Expect(frames(self.session.missing));
+            }
+            _ => return Err(Errno::PROTO),
+        }
+        self.end()?;
+        if !rights {
+            return Err(Errno::PERM);
+        }
+        if self.session.missing > self.service.table.most() {
+            return Err(Errno::NFILE);
+        }
         Ok(())
     }
 
+    /// Takes a byte off the payload, 0 if there is none.
+    fn byte(&mut self) -> u8 {
+        let Some((byte, rest)) = self.payload.split_first() else { return 0 };
+        self.payload = rest;
+        *byte
+    }
+
+    /// The payload must have come to its end.
+    fn end(&self) -> Result<(), Errno> {
+        if self.payload.is_empty() { Ok(()) } else { Err(Errno::PROTO) }
+    }
+
+    /// Takes the rest of a payload as length, identifier, NUL.
+    #[inline(never)]
+    fn identify(&mut self) -> Result<(), Errno> {
+        let (identifier, rest) = message::identifier(self.payload).ok_or(Errno::PROTO)?;
+        (self.identifier, self.payload) = (identifier, rest);
+        self.end()
+    }
+
     /// Checks the right that an expression gives.
+    #[inline(never)]
     fn check(&self, expression: Option<usize>) -> Result<(), Errno> {
-        if self.gate.allows(expression, self.identifier) { Ok(()) } else { Err(Errno::PERM) }
+        let is_allowed = self.service.gate.allows(expression, self.identifier);
+        if is_allowed { Ok(()) } else { Err(Errno::PERM) }
     }
 
     /// The slot of what it is about.
-    fn find(&self) -> Result<u32, Errno> {
-        self.table.find(self.identifier).ok_or(Errno::NOENT)
+    fn find(&mut self) -> Result<u32, Errno> {
+        self.service.table.find(self.identifier).ok_or(Errno::NOENT)
     }
 
-    fn store(&mut self, rest: &'b [u8]) -> Result<Answer, Errno> {
-        self.expect(1)?;
-        let (entry, behind) = Entry::parse(rest).ok_or(Errno::PROTO)?;
-        if !behind.is_empty() {
-            return Err(Errno::PROTO);
-        }
-        self.identifier = entry.identifier;
+    fn store(&mut self) -> Result<(), Errno> {
+        let (entry, rest) = Entry::parse(self.payload).ok_or(Errno::PROTO)?;
+        (self.identifier, self.payload) = (entry.identifier, rest);
+        self.end()?;
         self.check(self.session.access.store)?;
         if self.find().is_ok() {
             return Err(Errno::BUSY);
         }
-        if self.table.held().len() >= self.table.most() {
+        if self.service.table.room() == 0 {
             return Err(Errno::NFILE);
         }
-        self.table.insert(entry, self.descriptors.take().ok_or(Errno::PROTO)?);
-        Ok(Answer::Status(0))
+        if let Some(fd) = self.descriptors.take() {
+            self.service.table.insert(&entry, fd);
+        }
+        Ok(())
     }
 
-    fn delete(&mut self, rest: &'b [u8]) -> Result<Answer, Errno> {
-        self.expect(0)?;
-        self.identify(rest)?;
-        self.check(self.session.access.store)?;
-        self.table.forget(self.find()?);
-        Ok(Answer::Status(0))
-    }
-
-    fn retrieve(&mut self, rest: &'b [u8]) -> Result<Answer, Errno> {
-        self.expect(0)?;
-        let (flag, rest) = rest.split_first().ok_or(Errno::PROTO)?;
-        self.identify(rest)?;
+    fn retrieve(&mut self) -> Result<(), Errno> {
+        let flag = self.byte();
+        self.identify()?;
         self.check(self.session.access.retrieve)?;
-        match flag {
-            0 => Ok(Answer::Descriptor(self.find()?)),
-            1 => {
-                self.check(self.session.access.store)?;
-                Ok(Answer::LastDescriptor(self.find()?))
-            }
-            _ => Err(Errno::PROTO),
+        if flag > 0 {
+            self.check(self.session.access.store)?;
         }
-    }
-
-    /// What is about everything that is held.
-    fn all(&self, rest: &[u8], is_allowed: bool, answer: Answer) -> Result<Answer, Errno> {
-        self.expect(0)?;
-        match (rest, is_allowed) {
-            ([], true) => Ok(answer),
-            ([], false) => Err(Errno::PERM),
-            _ => Err(Errno::PROTO),
-        }
-    }
-
-    /// Opens a set dump.
-    fn open(&mut self, rest: &[u8]) -> Result<Answer, Errno> {
-        self.expect(0)?;
-        let Ok(number) = rest.try_into() else { return Err(Errno::PROTO) };
-        let entries = u32::from_be_bytes(number) as usize;
-        if !self.session.access.set_dump {
-            return Err(Errno::PERM);
-        }
-        if entries > self.table.most() {
-            return Err(Errno::NFILE);
-        }
-        self.session.missing = entries;
-        Ok(Answer::Expect(frames(entries)))
+        let slot = self.find()?;
+        self.answer = match flag {
+            0 => Answer::Descriptor(slot),
+            1 => Answer::LastDescriptor(slot),
+            _ => return Err(Errno::PROTO),
+        };
+        Ok(())
     }
 
     /// Holds what a frame of a set dump has in it, in place of what had those identifiers; but
     /// nothing of a frame that is not right from one end to the other.
-    fn entries(&mut self, frame: &[u8]) -> Result<Answer, Errno> {
-        let count = self.descriptors.number();
-        if count == 0 || count > self.session.missing || message::count_entries(frame) != count {
+    fn entries(&mut self) -> Result<(), Errno> {
+        let count = self.descriptors.0.len();
+        if count == 0
+            || count > self.session.missing
+            || message::count_entries(self.payload) != count
+        {
             return Err(Errno::PROTO);
         }
-        let free = self.table.most() - self.table.held().len();
-        if count > free && self.count_new(frame) > free {
+        let room = self.service.table.room();
+        if count > room && self.count_new() > room {
             return Err(Errno::NFILE);
         }
-        let mut rest = frame;
-        while let Some((entry, behind)) = Entry::parse(rest) {
-            let Some(fd) = self.descriptors.take() else { break };
-            if let Some(slot) = self.table.find(entry.identifier) {
-                self.table.forget(slot);
+        let mut rest = self.payload;
+        while let (Some((entry, behind)), Some(fd)) = (Entry::parse(rest), self.descriptors.take())
+        {
+            if let Some(slot) = self.service.table.find(entry.identifier) {
+                self.service.table.forget(slot);
             }
-            self.table.insert(entry, fd);
+            self.service.table.insert(&entry, fd);
             rest = behind;
         }
         self.session.missing -= count;
-        let status = if self.session.missing > 0 { Errno::AGAIN.number() } else { 0 };
-        Ok(Answer::Status(status as u8))
+        if self.session.missing > 0 {
+            self.answer = Answer::Status(libc::EAGAIN as u32);
+        }
+        Ok(())
     }
 
-    /// How many of the identifiers in a frame of a set dump are not held, equal ones counted once.
-    fn count_new(&self, frame: &[u8]) -> usize {
+    /// How many of the identifiers in a frame of a set dump are not held, equal ones counted once:
+    /// the last of them.
+    fn count_new(&mut self) -> usize {
         let mut new = 0;
-        let mut rest = frame;
+        let mut rest = self.payload;
         while let Some((entry, behind)) = Entry::parse(rest) {
-            let mut others = behind;
-            let mut is_last = true;
-            while let Some((other, behind)) = Entry::parse(others) {
-                is_last &= other.identifier != entry.identifier;
-                others = behind;
-            }
-            if is_last && self.table.find(entry.identifier).is_none() {
-                new += 1;
-            }
             rest = behind;
+            let mut others = behind;
+            let mut is_new = self.service.table.find(entry.identifier).is_none();
+            while let Some((other, behind)) = Entry::parse(others) {
+                others = behind;
+                is_new &= other.identifier != entry.identifier;
+            }
+            new += usize::from(is_new);
         }
         new
     }

@@ -10,13 +10,13 @@
 
 use crate::fd::Fd;
 use crate::message::{Entry, IDENTIFIER_MAX};
-use crate::sys::memory::{List, Memory};
-use crate::tai::Label;
+use crate::sys::memory::{List, Memory, at};
+use crate::tai::{self, Label};
 
 /// Bytes of memory for each descriptor that may be held.
 pub const BYTES_EACH: usize = 2 * size_of::<Slot>() + 2 * size_of::<u32>();
 
-/// No slot, where one could be.
+/// No slot, or no place, where one could be.
 const NONE: u32 = u32::MAX;
 
 /// What a reply needs of a slot.
@@ -28,17 +28,41 @@ pub enum Need {
     Descriptor,
 }
 
-struct Slot {
-    fd: Option<Fd>,
-    /// The next in the same bucket and one more, 0 for none; of a free one, the next free one.
-    next: u32,
+/// What is held, or was.
+pub struct Slot {
     /// Where in the heap it is; [`NONE`] if it is not held any more.
     place: u32,
+    /// The next in the same bucket and one more, 0 for none; of a free one, the next free one.
+    next: u32,
+    fd: Option<Fd>,
     /// How many replies need it, by [`Need`].
     needed: [u16; 2],
-    expiry: Label,
+    /// When it expires.
+    pub expiry: Label,
     length: u8,
     identifier: [u8; IDENTIFIER_MAX],
+}
+
+impl Slot {
+    const EMPTY: Slot = Slot {
+        place: 0,
+        next: 0,
+        fd: None,
+        needed: [0; 2],
+        expiry: [0; 12],
+        length: 0,
+        identifier: [0; IDENTIFIER_MAX],
+    };
+
+    /// The identifier.
+    pub fn identifier(&self) -> &[u8] {
+        self.identifier.get(..self.length.into()).unwrap_or_default()
+    }
+
+    /// The number of the descriptor.
+    pub fn descriptor(&self) -> i32 {
+        self.fd.as_ref().map_or(-1, Fd::number)
+    }
 }
 
 /// The table.
@@ -46,7 +70,7 @@ pub struct Table {
     slots: List<Slot>,
     /// The first slot of each bucket and one more, 0 for none.
     buckets: &'static mut [u32],
-    /// The slots of all that is held; none expires before the one at half its place.
+    /// The slots of all that is held; none expires before the one above it, at half its place.
     heap: &'static mut [u32],
     /// How many are held.
     held: usize,
@@ -77,7 +101,12 @@ impl Table {
         self.heap.len()
     }
 
-    /// The slots of all that is held.
+    /// How many more may be held.
+    pub fn room(&self) -> usize {
+        self.most() - self.held
+    }
+
+    /// The slots of all that is held, first what expires first.
     pub fn held(&self) -> &[u32] {
         self.heap.get(..self.held).unwrap_or_default()
     }
@@ -87,144 +116,104 @@ impl Table {
         2 * self.most() - self.used
     }
 
-    /// The slot of what is held under an identifier.
-    pub fn find(&self, identifier: &[u8]) -> Option<u32> {
-        let mut slot = self.buckets.get(self.bucket(identifier)).map_or(0, |first| *first);
-        while slot != 0 {
-            slot -= 1;
-            if self.identifier(slot) == identifier {
-                return Some(slot);
+    /// The slot of that number.
+    #[inline(never)]
+    pub fn slot(&mut self, number: u32) -> &mut Slot {
+        self.slots.at(number as usize)
+    }
+
+    /// The number of the slot of what is held under an identifier.
+    #[inline(never)]
+    pub fn find(&mut self, identifier: &[u8]) -> Option<u32> {
+        let bucket = self.bucket(identifier);
+        let mut next = *at(self.buckets, bucket);
+        while next > 0 {
+            let slot = self.slot(next - 1);
+            if slot.identifier() == identifier {
+                return Some(next - 1);
             }
-            slot = self.slot(slot).map_or(0, |slot| slot.next);
+            next = slot.next;
         }
         None
     }
 
-    /// The identifier of a slot.
-    pub fn identifier(&self, slot: u32) -> &[u8] {
-        self.slot(slot).map_or(&[], |slot| slot.identifier.get(..slot.length.into()).unwrap_or(&[]))
-    }
-
-    /// The expiry of a slot.
-    pub fn expiry(&self, slot: u32) -> &Label {
-        self.slot(slot).map_or(&[0; 12], |slot| &slot.expiry)
-    }
-
-    /// The number of the descriptor in a slot; -1 if it is not there any more.
-    pub fn descriptor(&self, slot: u32) -> i32 {
-        self.slot(slot).and_then(|slot| slot.fd.as_ref()).map_or(-1, Fd::number)
-    }
-
-    /// Holds a descriptor. The identifier must not be in use, and there has to be a slot; else it
-    /// is closed.
-    pub fn insert(&mut self, entry: Entry, fd: Fd) {
-        if self.held == self.most() || self.free_slots() == 0 {
-            return;
+    /// Holds a descriptor. The identifier must not be in use, and there has to be a slot.
+    #[inline(never)]
+    pub fn insert(&mut self, entry: &Entry, fd: Fd) {
+        let mut number = self.free;
+        if number == NONE {
+            number = self.slots.push(Slot::EMPTY) as u32;
+        } else {
+            self.free = self.slot(number).next;
         }
         let bucket = self.bucket(entry.identifier);
-        let Some(first) = self.buckets.get_mut(bucket) else { return };
-        let mut identifier = [0; IDENTIFIER_MAX];
-        for (to, from) in identifier.iter_mut().zip(entry.identifier) {
+        let next = core::mem::replace(at(self.buckets, bucket), number + 1);
+        let slot = self.slot(number);
+        slot.next = next;
+        slot.fd = Some(fd);
+        slot.expiry = *entry.expiry;
+        slot.length = entry.identifier.len() as u8;
+        for (to, from) in slot.identifier.iter_mut().zip(entry.identifier) {
             *to = *from;
         }
-        let slot = Slot {
-            fd: Some(fd),
-            next: *first,
-            place: self.held as u32,
-            needed: [0; 2],
-            expiry: *entry.expiry,
-            length: entry.identifier.len() as u8,
-            identifier,
-        };
-        let number = match self.slots.get_mut(self.free as usize) {
-            Some(place) => {
-                let number = self.free;
-                self.free = place.next;
-                *place = slot;
-                number
-            }
-            None => self.slots.push(slot).map_or(NONE, |number| number as u32),
-        };
-        *first = number + 1;
         self.used += 1;
         self.held += 1;
-        self.rise(self.held - 1, number);
+        self.settle(self.held - 1, number);
     }
 
     /// Holds what is in a slot no longer. It is closed as soon as no reply needs it.
-    pub fn forget(&mut self, slot: u32) {
-        let Some(&Slot { place, next, .. }) = self.slot(slot) else { return };
+    #[inline(never)]
+    pub fn forget(&mut self, number: u32) {
+        let slot = self.slot(number);
+        let place = core::mem::replace(&mut slot.place, NONE);
         if place == NONE {
             return;
         }
-        // Out of its bucket: whatever led to it leads to the next one.
-        let bucket = self.bucket(self.identifier(slot));
-        let mut link = self.buckets.get_mut(bucket);
-        while let Some(number) = link {
-            if *number == slot + 1 {
-                *number = next;
-                break;
-            }
-            let number = (*number).wrapping_sub(1);
-            link = self.slots.get_mut(number as usize).map(|slot| &mut slot.next);
+        // Out of its bucket: whatever leads to it leads to the next one.
+        let next = slot.next;
+        let bucket = self.bucket(self.slots.get(number as usize).map_or(&[], Slot::identifier));
+        let mut link = at(self.buckets, bucket);
+        while *link != number + 1 {
+            let before = *link - 1;
+            link = &mut self.slots.at(before as usize).next;
         }
+        *link = next;
         // Out of the heap: the last one takes its place.
         self.held -= 1;
-        let last = self.heap.get(self.held).map_or(NONE, |last| *last);
-        if last != slot {
-            self.rise(place as usize, last);
-            self.sink(self.place(last));
+        if place as usize != self.held {
+            let last = self.heap.get(self.held).map_or(0, |last| *last);
+            self.settle(place as usize, last);
         }
-        if let Some(slot) = self.slots.get_mut(slot as usize) {
-            slot.place = NONE;
-        }
-        self.clean(slot);
+        self.clean(number);
     }
 
     /// A reply needs a slot from now on.
-    pub fn need(&mut self, slot: u32, need: Need) {
-        if let Some(slot) = self.slots.get_mut(slot as usize) {
-            slot.needed[need as usize] += 1;
-        }
+    pub fn need(&mut self, number: u32, need: Need) {
+        self.slot(number).needed[need as usize] += 1;
     }
 
     /// It does not any more.
-    pub fn release(&mut self, slot: u32, need: Need) {
-        if let Some(slot) = self.slots.get_mut(slot as usize) {
-            slot.needed[need as usize] -= 1;
-        }
-        self.clean(slot);
-    }
-
-    /// What expires next, if anything is held: its slot.
-    pub fn next(&self) -> Option<u32> {
-        self.held().first().copied()
+    pub fn release(&mut self, number: u32, need: Need) {
+        self.slot(number).needed[need as usize] -= 1;
+        self.clean(number);
     }
 
     /// Closes and frees what is not held any more, as far as no reply needs it.
     fn clean(&mut self, number: u32) {
-        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+        let free = self.free;
+        let slot = self.slot(number);
         if slot.place != NONE || slot.needed[Need::Descriptor as usize] > 0 {
             return;
         }
         slot.fd = None;
         if slot.needed[Need::Identifier as usize] == 0 {
-            slot.next = self.free;
+            slot.next = free;
             self.free = number;
             self.used -= 1;
         }
     }
 
-    fn slot(&self, number: u32) -> Option<&Slot> {
-        self.slots.get(number as usize)
-    }
-
-    /// Where in the heap a slot is.
-    fn place(&self, slot: u32) -> usize {
-        self.slot(slot).map_or(0, |slot| slot.place as usize)
-    }
-
-    /// The bucket that an identifier belongs to.
+    /// The number of the bucket that an identifier belongs to.
     fn bucket(&self, identifier: &[u8]) -> usize {
         let mut hash = self.factor;
         for byte in identifier {
@@ -234,48 +223,50 @@ impl Table {
         (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
-    /// Puts a slot at a place in the heap.
-    fn put(&mut self, place: usize, slot: u32) {
-        if let (Some(at), Some(slot_of)) =
-            (self.heap.get_mut(place), self.slots.get_mut(slot as usize))
-        {
-            *at = slot;
-            slot_of.place = place as u32;
-        }
-    }
-
-    /// Puts a slot at a place, or as far above as it expires earlier than what is there.
-    fn rise(&mut self, mut place: usize, slot: u32) {
+    /// Puts a slot into the heap: at a place, or as far above it or below it as it has to be.
+    fn settle(&mut self, mut place: usize, number: u32) {
+        let expiry = tai::order(&self.slot(number).expiry);
+        let mut other;
+        // Up, past whatever expires later.
         while place > 0 {
-            let above = (place - 1) / 2;
-            let Some(&other) = self.heap.get(above) else { break };
-            if self.expiry(other) <= self.expiry(slot) {
+            other = (place - 1) / 2;
+            if self.expiry_at(other) <= expiry {
                 break;
             }
-            self.put(place, other);
-            place = above;
+            self.shift(other, place);
+            place = other;
         }
-        self.put(place, slot);
+        // Down, past whatever expires earlier.
+        loop {
+            other = 2 * place + 1;
+            if other + 1 < self.held && self.expiry_at(other + 1) < self.expiry_at(other) {
+                other += 1;
+            }
+            if other >= self.held || self.expiry_at(other) >= expiry {
+                break;
+            }
+            self.shift(other, place);
+            place = other;
+        }
+        self.put(place, number);
     }
 
-    /// Moves the slot at a place down as far as it expires later than what is there.
-    fn sink(&mut self, mut place: usize) {
-        let Some(&slot) = self.held().get(place) else { return };
-        loop {
-            let below = 2 * place + 1;
-            let Some(&left) = self.held().get(below) else { break };
-            let (mut next, mut child) = (below, left);
-            if let Some(&right) = self.held().get(below + 1) {
-                if self.expiry(right) < self.expiry(left) {
-                    (next, child) = (below + 1, right);
-                }
-            }
-            if self.expiry(slot) <= self.expiry(child) {
-                break;
-            }
-            self.put(place, child);
-            place = next;
-        }
-        self.put(place, slot);
+    /// The expiry at a place of the heap.
+    #[inline(never)]
+    fn expiry_at(&mut self, place: usize) -> (u64, u32) {
+        let number = *at(self.heap, place);
+        tai::order(&self.slot(number).expiry)
+    }
+
+    /// Moves what is at one place of the heap to another.
+    fn shift(&mut self, from: usize, to: usize) {
+        let number = *at(self.heap, from);
+        self.put(to, number);
+    }
+
+    /// Puts a slot at a place of the heap.
+    fn put(&mut self, place: usize, number: u32) {
+        *at(self.heap, place) = number;
+        self.slot(number).place = place as u32;
     }
 }

@@ -4,7 +4,7 @@ use super::text::Text;
 use super::{AT, Errno, call3, call5, map_bytes};
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
-use core::{mem, slice};
+use core::slice;
 
 /// What [`Memory::zeros`] aligns to: no kernel has larger pages.
 pub const PAGE_MAX: usize = 1 << 16;
@@ -109,17 +109,21 @@ pub struct List<T: 'static> {
 }
 
 impl<T> List<T> {
-    /// Adds a value and says where it is; nothing if there is no room left.
-    pub fn push(&mut self, value: T) -> Option<usize> {
+    /// Adds a value and says where it is. That there is no room left is a mistake in the program.
+    pub fn push(&mut self, value: T) -> usize {
         let index = self.length;
         if index == self.capacity {
-            mem::forget(value);
-            return None;
+            super::exit(111);
         }
         // SAFETY: below the capacity there is room for a value.
         unsafe { self.place.add(index).write(value) };
         self.length += 1;
-        Some(index)
+        index
+    }
+
+    /// The value at that place.
+    pub fn at(&mut self, index: usize) -> &mut T {
+        at(self, index)
     }
 
     /// Whether there is no room left.
@@ -141,6 +145,15 @@ impl<T> DerefMut for List<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: so many values have been written, and this owns them.
         unsafe { slice::from_raw_parts_mut(self.place.as_ptr(), self.length) }
+    }
+}
+
+/// The value at that place of a slice. That there is none is a mistake in the program, which ends
+/// it: this is for places that the program itself has worked out.
+pub fn at<T>(slice: &mut [T], index: usize) -> &mut T {
+    match slice.get_mut(index) {
+        Some(value) => value,
+        None => super::exit(111),
     }
 }
 

@@ -260,9 +260,6 @@ pub struct Time {
 }
 
 impl Time {
-    /// No time at all.
-    pub const NONE: Time = Time { seconds: 0, nanoseconds: 0 };
-
     /// A span in milliseconds.
     pub fn from_milliseconds(ms: u32) -> Time {
         Time { seconds: (ms / 1000).into(), nanoseconds: (ms % 1000 * 1_000_000).into() }
@@ -279,19 +276,6 @@ impl Time {
             sum.seconds = sum.seconds.wrapping_add(1);
         }
         sum
-    }
-
-    /// The span since an earlier moment; none at all if that is not earlier.
-    pub fn since(self, earlier: Time) -> Time {
-        let mut span = Time {
-            seconds: self.seconds.wrapping_sub(earlier.seconds),
-            nanoseconds: self.nanoseconds - earlier.nanoseconds,
-        };
-        if span.nanoseconds < 0 {
-            span.nanoseconds += 1_000_000_000;
-            span.seconds -= 1;
-        }
-        if span.seconds < 0 { Time::NONE } else { span }
     }
 }
 

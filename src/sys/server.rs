@@ -198,12 +198,23 @@ pub fn put_at(fd: i32, to: i32) -> Result<(), Errno> {
 /// Whether something can be written without waiting, or it is of no use to wait.
 pub fn has_room(fd: i32) -> bool {
     let mut one = [Poll { fd, events: Poll::OUT, happened: 0 }];
-    super::poll(&mut one, Some(&mut Time { seconds: 0, nanoseconds: 0 })) == Ok(1)
+    wait(&mut one, 0);
+    one[0].happened != 0
 }
 
-/// What the clock says that never jumps; seconds since the machine was started.
-pub fn uptime() -> Time {
-    super::clock(libc::CLOCK_MONOTONIC)
+/// What the clock says that never jumps: milliseconds since the machine was started.
+pub fn uptime() -> u64 {
+    let Time { seconds, nanoseconds } = super::clock(libc::CLOCK_MONOTONIC);
+    seconds as u64 * 1000 + u64::from(nanoseconds as u32 / 1_000_000)
+}
+
+/// Waits for something to happen, at most that many milliseconds, or if they are `u32::MAX` for
+/// ever.
+pub fn wait(polls: &mut [Poll], milliseconds: u32) {
+    let mut time = Time::from_milliseconds(milliseconds);
+    let limit = if milliseconds == u32::MAX { None } else { Some(&mut time) };
+    // What happened is in the slice; if it fails, nothing did.
+    let _ = super::poll(polls, limit);
 }
 
 /// The user and the group that the process acts as.
