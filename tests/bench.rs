@@ -1,6 +1,7 @@
 //! Measures the program against the C program of s6 2.15 as Debian packages it, and prints the
-//! tables of the README: sizes, system calls, and wall time of whole processes that transfer
-//! between two C daemons. The two take turns, so that whatever else the machine does hits both;
+//! tables of the README: sizes, system calls, wall time of whole processes that transfer between two
+//! C daemons, and how often a second our daemon and that of C do what one and the same client asks
+//! for, which is the one of the tests. The two take turns, so that whatever else the machine does hits both;
 //! medians are compared.
 //!
 //! `cargo bench`, after `sh tests/peers.sh`.
@@ -10,9 +11,12 @@
 mod kit;
 
 use kit::daemon::{Daemon, Generation, Setup};
+use kit::process;
 use kit::tool::{run, tool};
 use kit::wire::{self, Held};
 use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,6 +29,10 @@ fn main() {
     sizes();
     calls();
     times();
+    requests();
+    growth();
+    dumps();
+    memory();
 }
 
 /// The size of a file in bytes.
@@ -117,5 +125,144 @@ fn times() {
         });
         let ratio = ours / theirs;
         println!("| {count} | {ours:.0} | {theirs:.0} | {ratio:.2} |");
+    }
+}
+
+/// A daemon of either kind that holds so many and has room for so many.
+fn holder(generation: Generation, count: usize, maxfds: usize) -> Daemon {
+    let open_files = Some(kit::make_room().min(20_000));
+    let daemon = Daemon::start_with(generation, Setup { maxfds, open_files, ..Setup::default() });
+    let file = kit::memfd();
+    wire::set_each(&daemon.path, count, things("held", count, &file)).unwrap();
+    daemon
+}
+
+/// So many things: one file, which is open here once or a few times, and a date of its own for
+/// each, since equal ones corrupt the table of the C daemon.
+fn things(name: &str, count: usize, file: &OwnedFd) -> impl Iterator<Item = Held> {
+    let hour = Duration::from_secs(3600);
+    (0..count).map(move |number| {
+        let expiry = wire::expiry_in(hour + Duration::from_millis(number as u64));
+        Held::new(format!("unix:{name}-{number}"), expiry, file)
+    })
+}
+
+/// Measures the daemons in turns, so many times each, and takes the medians of what `measure` says
+/// of each: seconds that this or that takes.
+fn medians<const N: usize>(
+    daemons: &[Daemon],
+    rounds: usize,
+    measure: impl Fn(&Daemon) -> [f64; N],
+) -> Vec<[f64; N]> {
+    let mut all = vec![Vec::new(); daemons.len()];
+    for _ in 0..rounds {
+        for (daemon, measured) in daemons.iter().zip(&mut all) {
+            measured.push(measure(daemon));
+        }
+    }
+    let median = |measured: Vec<[f64; N]>| {
+        std::array::from_fn(|what| {
+            let mut times: Vec<_> = measured.iter().map(|times| times[what]).collect();
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2]
+        })
+    };
+    all.into_iter().map(median).collect()
+}
+
+/// A row of how often a second this is done by ours and by theirs, if that can do it.
+fn row(what: &str, ours: f64, theirs: Option<f64>) {
+    let theirs = theirs.map(|theirs| format!("{:.0} | {:.2}", 1.0 / theirs, theirs / ours));
+    println!("| {what} | {:.0} | {} |", 1.0 / ours, theirs.as_deref().unwrap_or("- | -"));
+}
+
+/// Kinds of requests, and how many of each are measured at a time.
+const REQUESTS: [&str; 4] = ["store", "retrieve", "delete", "list"];
+const BATCH: usize = 200;
+
+/// Seconds that each kind of request takes, on one connection or on one for each.
+fn requests_to(daemon: &Daemon, on_one: bool) -> [f64; 4] {
+    let connect = || UnixStream::connect(&daemon.path).unwrap();
+    let (file, stream) = (kit::memfd(), connect());
+    let things: Vec<_> = things("new", BATCH, &file).collect();
+    let time = |request: &dyn Fn(&UnixStream, &Held)| {
+        let begun = Instant::now();
+        for held in &things {
+            if on_one { request(&stream, held) } else { request(&connect(), held) }
+        }
+        begun.elapsed().as_secs_f64() / BATCH as f64
+    };
+    let store = time(&|stream, held| wire::store(stream, held).unwrap());
+    let retrieve = time(&|stream, held| drop(wire::retrieve(stream, &held.id).unwrap()));
+    let delete = time(&|stream, held| wire::delete(stream, &held.id).unwrap());
+    // How fast the client takes a list apart is not the question.
+    let list = time(&|stream, _| {
+        wire::send_frame(stream, b"L", &[]).unwrap();
+        wire::answer(stream).unwrap();
+    });
+    [store, retrieve, delete, list]
+}
+
+fn requests() {
+    let daemons = [Generation::Ours, C].map(|generation| holder(generation, 100, 1000));
+    println!("\n| requests a second, 100 held | fdholder | s6 2.15 | ratio |\n|---|---|---|---|");
+    for (on_one, how) in [(true, "on one connection"), (false, "on a connection each")] {
+        let medians = medians(&daemons, 25, |daemon| requests_to(daemon, on_one));
+        for (what, name) in REQUESTS.iter().enumerate() {
+            row(&format!("{name}, {how}"), medians[0][what], Some(medians[1][what]));
+        }
+    }
+}
+
+fn growth() {
+    println!("\n| requests a second, by number held | fdholder | s6 2.15 | ratio |");
+    println!("|---|---|---|---|");
+    let most = kit::make_room().saturating_sub(1000).min(19_000);
+    // Not more than a thousand for the C daemon: its table lies on its stack.
+    let counts = [100, 1000, most];
+    let ours = counts.map(|count| (Generation::Ours, count));
+    let all = ours.into_iter().chain([(C, 100), (C, 1000)]);
+    let all = all.map(|(generation, count)| holder(generation, count, count + BATCH + 10));
+    let daemons: Vec<_> = all.collect();
+    // Of all sizes in turns as well. The list is another matter: that grows.
+    let medians = medians(&daemons, 25, |daemon| requests_to(daemon, true));
+    for (what, name) in REQUESTS.iter().enumerate().take(3) {
+        for (at, count) in counts.iter().enumerate() {
+            let theirs = medians.get(counts.len() + at).map(|medians| medians[what]);
+            row(&format!("{name}, {count}"), medians[at][what], theirs);
+        }
+    }
+}
+
+fn dumps() {
+    // A C daemon counts what is replaced twice.
+    let daemons = [Generation::Ours, C].map(|generation| holder(generation, 900, 1810));
+    let file = kit::memfd();
+    let medians = medians(&daemons, 60, |daemon| {
+        let all: Vec<_> = things("held", 900, &file).collect();
+        let begun = Instant::now();
+        wire::set_dump(&daemon.path, &all).unwrap();
+        let set = begun.elapsed();
+        wire::get_each(&daemon.path, drop).unwrap();
+        [begun.elapsed() - set, set].map(|time| time.as_secs_f64())
+    });
+    println!("\n| dumps of 900 a second | fdholder | s6 2.15 | ratio |\n|---|---|---|---|");
+    for (what, name) in ["out", "in, replacing 900"].iter().enumerate() {
+        row(name, medians[0][what], Some(medians[1][what]));
+    }
+}
+
+fn memory() {
+    let daemons = [Generation::Ours, C].map(|generation| holder(generation, 1000, 1000));
+    println!(
+        "\n| kilobytes of memory, 1000 held | fdholder | s6 2.15 | ratio |\n|---|---|---|---|"
+    );
+    for (field, what) in [("Rss", "resident"), ("Pss", "its part of what is shared counted")] {
+        // They have been asked for everything once.
+        let [ours, theirs] = daemons.each_ref().map(|daemon| {
+            wire::get_each(&daemon.path, drop).unwrap();
+            process::memory(daemon.pid(), field)
+        });
+        println!("| {what} | {ours} | {theirs} | {:.2} |", ours as f64 / theirs as f64);
     }
 }

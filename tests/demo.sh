@@ -1,62 +1,97 @@
 #!/bin/sh
-# Shows the main job: builds the program, fills one fd-holding daemon, transfers everything into
-# another, and connects through a listening socket that has moved. The daemons are the C ones of
-# Debian packages, two generations apart, as in an upgrade.
+# Shows the main job with nothing but Rust: builds the program, fills one fd-holding daemon,
+# transfers everything into another, and connects through a listening socket that has moved. What
+# serves on that socket in the end is a third daemon.
 set -eu
 cd "$(dirname "$0")/.."
-sh tests/setup.sh
-sh tests/peers.sh
+command -v cc >/dev/null || sh tests/setup.sh
 cargo build --release --locked --quiet
 
 work=$(mktemp -d)
+daemons=
 trap 'kill $daemons 2>/dev/null || true; rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-daemons=
+for tool in $(target/release/fdholder --list); do
+    ln -s "$PWD/target/release/fdholder" "$work/$tool"
+done
+PATH=$work:$PATH
+cd "$work"
 
-# Runs a C tool of generation $1.
-s6() {
-    generation=target/peers/$1
-    shift
-    PATH="$generation/bin:$PATH" LD_LIBRARY_PATH="$generation/lib" "$@"
+fail() {
+    echo "demo.sh: $*" >&2
+    exit 1
 }
 
-# The same in the background; its process is $!.
+# Checks that the first is the same as the second.
+same() {
+    [ "$1" = "$2" ] || fail "\"$1\" instead of \"$2\""
+}
+
+# Starts a daemon in the background, and waits until it says that it is ready. Its process is $!.
 start() {
-    generation=target/peers/$1
-    shift
-    PATH="$generation/bin:$PATH" LD_LIBRARY_PATH="$generation/lib" "$@" &
+    "$@" >ready &
     daemons="$daemons $!"
+    tries=0
+    until [ -s ready ]; do
+        tries=$((tries + 1))
+        { [ "$tries" -lt 1000 ] && kill -0 $! 2>/dev/null; } || fail "no daemon: $*"
+        sleep 0.01
+    done
+    rm ready
 }
+
+# Binds a socket and runs a program that has it as standard input. No tool of a fresh machine can.
+cat >listen.rs <<'END'
+use std::{env, os::fd::OwnedFd, os::unix::net::UnixListener, os::unix::process::CommandExt};
+fn main() {
+    let mut words = env::args_os().skip(1);
+    let listener = UnixListener::bind(words.next().unwrap()).unwrap();
+    let mut program = std::process::Command::new(words.next().unwrap());
+    panic!("{}", program.args(words).stdin(OwnedFd::from(listener)).exec());
+}
+END
+rustc --edition 2024 -o listen listen.rs
 
 # Everybody may do everything here.
-mkdir -p "$work/rules/uid/default/env"
-: >"$work/rules/uid/default/allow"
+mkdir -p rules/uid/default/env
+: >rules/uid/default/allow
 for right in GETDUMP SETDUMP LIST STORE_REGEX RETRIEVE_REGEX; do
-    echo >"$work/rules/uid/default/env/S6_FDHOLDER_$right"
+    echo >"rules/uid/default/env/S6_FDHOLDER_$right"
 done
-start 2.11 s6-ipcserver-socketbinder -- "$work/old" s6-fdholderd -1 -i "$work/rules" >"$work/1"
+start s6-fdholder-daemon -1 -i rules old
 old=$!
-start 2.15 s6-ipcserver-socketbinder -- "$work/new" s6-fdholderd -1 -i "$work/rules" >"$work/2"
-until [ -s "$work/1" ] && [ -s "$work/2" ]; do sleep 0.01; done
+start s6-fdholder-daemon -1 -i rules new
 
 echo "The old daemon gets a listening socket, a pipe and a log that expires in an hour:"
-s6 2.11 s6-ipcserver-socketbinder -- "$work/service" s6-fdholder-store "$work/old" unix:service
-echo "something to read" | s6 2.11 s6-fdholder-store "$work/old" 'a pipe'
-s6 2.11 s6-fdholder-store -d 1 -T 3600000 "$work/old" 'log, for an hour' >"$work/log"
-s6 2.11 s6-fdholder-list "$work/old" | sed 's/^/    /'
+./listen service s6-fdholder-store old unix:service
+echo "something to read" | s6-fdholder-store old 'a pipe'
+s6-fdholder-store -d 1 -T 3600000 old 'log, for an hour' >log
+s6-fdholder-list old | sort >before
+sed 's/^/    /' before
 
-echo "\$ s6-fdholder-transferdump $work/old $work/new"
-ln -s "$PWD/target/release/fdholder" "$work/s6-fdholder-transferdump"
-"$work/s6-fdholder-transferdump" "$work/old" "$work/new"
+echo "\$ s6-fdholder-transferdump old new"
+s6-fdholder-transferdump old new
 
-echo "The old daemon is stopped. The new one has:"
 kill "$old"
-s6 2.15 s6-fdholder-list "$work/new" | sed 's/^/    /'
+wait "$old" || fail "the old daemon ended with $?"
+echo "The old daemon is stopped. The new one has:"
+s6-fdholder-list new | sort >after
+sed 's/^/    /' after
+same "$(cat after)" "$(cat before)"
 echo "and, as s6-fdholder-getdump puts it:"
-s6 2.15 s6-fdholder-getdump "$work/new" env |
-    sed -n 's/^\(S6_FDID\|S6_FDLIMIT\)_/    &/p' | sort
+s6-fdholder-getdump new env | sed -n 's/^\(S6_FDID\|S6_FDLIMIT\)_/    &/p' | sort >dump
+cat dump
+same "$(grep -c FDID dump) $(grep -c FDLIMIT dump)" "3 1"
 
-echo "The pipe says: $(s6 2.15 s6-fdholder-retrieve "$work/new" 'a pipe' cat)"
-start 2.15 s6-fdholder-retrieve "$work/new" unix:service \
-    s6-ipcserverd sh -c 'echo "hello from a socket that has moved"'
-echo "A client of the service hears: $(s6 2.15 s6-ipcclient "$work/service" sh -c 'cat <&6')"
+text=$(s6-fdholder-retrieve new 'a pipe' cat)
+echo "The pipe says: $text"
+same "$text" "something to read"
+s6-fdholder-retrieve new 'log, for an hour' sh -c 'echo "a line" >&0'
+same "$(cat log)" "a line"
+
+# A service takes its socket out of the new daemon, which somebody bound for the old one.
+start s6-fdholder-retrieve new unix:service s6-fdholderd -1 -i rules
+echo "hello from a socket that has moved" | s6-fdholder-store service greeting
+text=$(s6-fdholder-retrieve service greeting cat)
+echo "A client of the service hears: $text"
+same "$text" "hello from a socket that has moved"

@@ -1,11 +1,11 @@
-//! Transfers between real daemons of three generations of s6, as they pass each other's dumps on
-//! in an upgrade.
+//! Transfers between real daemons, those of three generations of s6 and ours, as they pass each
+//! other's dumps on in an upgrade.
 
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, Identity, identities};
 use crate::kit::{make_room, memfd};
-use Generation::{S6_2_11, S6_2_13, S6_2_15};
+use Generation::{Ours, S6_2_11, S6_2_13, S6_2_15};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
@@ -110,54 +110,38 @@ fn all_arrives(from: Generation, to: Generation) {
     }
 }
 
-#[test]
-fn everything_arrives_from_2_11_in_2_11() {
-    all_arrives(S6_2_11, S6_2_11);
+/// Makes tests out of pairs of daemons: everything arrives from the first in the second.
+macro_rules! everything_arrives {
+    ($($name:ident $from:ident $to:ident)*) => { $(
+        #[test]
+        fn $name() {
+            all_arrives(Generation::$from, Generation::$to);
+        }
+    )* };
 }
 
-#[test]
-fn everything_arrives_from_2_11_in_2_13() {
-    all_arrives(S6_2_11, S6_2_13);
-}
-
-#[test]
-fn everything_arrives_from_2_11_in_2_15() {
-    all_arrives(S6_2_11, S6_2_15);
-}
-
-#[test]
-fn everything_arrives_from_2_13_in_2_11() {
-    all_arrives(S6_2_13, S6_2_11);
-}
-
-#[test]
-fn everything_arrives_from_2_13_in_2_13() {
-    all_arrives(S6_2_13, S6_2_13);
-}
-
-#[test]
-fn everything_arrives_from_2_13_in_2_15() {
-    all_arrives(S6_2_13, S6_2_15);
-}
-
-#[test]
-fn everything_arrives_from_2_15_in_2_11() {
-    all_arrives(S6_2_15, S6_2_11);
-}
-
-#[test]
-fn everything_arrives_from_2_15_in_2_13() {
-    all_arrives(S6_2_15, S6_2_13);
-}
-
-#[test]
-fn everything_arrives_from_2_15_in_2_15() {
-    all_arrives(S6_2_15, S6_2_15);
+everything_arrives! {
+    everything_arrives_from_2_11_in_2_11 S6_2_11 S6_2_11
+    everything_arrives_from_2_11_in_2_13 S6_2_11 S6_2_13
+    everything_arrives_from_2_11_in_2_15 S6_2_11 S6_2_15
+    everything_arrives_from_2_11_in_ours S6_2_11 Ours
+    everything_arrives_from_2_13_in_2_11 S6_2_13 S6_2_11
+    everything_arrives_from_2_13_in_2_13 S6_2_13 S6_2_13
+    everything_arrives_from_2_13_in_2_15 S6_2_13 S6_2_15
+    everything_arrives_from_2_13_in_ours S6_2_13 Ours
+    everything_arrives_from_2_15_in_2_11 S6_2_15 S6_2_11
+    everything_arrives_from_2_15_in_2_13 S6_2_15 S6_2_13
+    everything_arrives_from_2_15_in_2_15 S6_2_15 S6_2_15
+    everything_arrives_from_2_15_in_ours S6_2_15 Ours
+    everything_arrives_from_ours_in_2_11 Ours S6_2_11
+    everything_arrives_from_ours_in_2_13 Ours S6_2_13
+    everything_arrives_from_ours_in_2_15 Ours S6_2_15
+    everything_arrives_from_ours_in_ours Ours Ours
 }
 
 #[test]
 fn what_the_destination_held_stays_and_equal_identifiers_are_replaced() {
-    for generation in Generation::ALL {
+    for generation in Generation::DAEMONS {
         let (source, destination) = (Daemon::start(generation), Daemon::start(generation));
         // The last 20 that the destination holds are the source's first ones.
         let old = things(120);
@@ -175,7 +159,7 @@ fn what_the_destination_held_stays_and_equal_identifiers_are_replaced() {
 
 #[test]
 fn a_second_transfer_changes_nothing() {
-    for generation in Generation::ALL {
+    for generation in Generation::DAEMONS {
         let (source, destination) = (Daemon::start(generation), Daemon::start(generation));
         let things = things(MOST_OF_2_11);
         wire::set_dump(&source.path, &things).unwrap();
@@ -188,7 +172,7 @@ fn a_second_transfer_changes_nothing() {
 
 #[test]
 fn a_transfer_from_a_daemon_into_itself_changes_nothing() {
-    for generation in Generation::ALL {
+    for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         let count = if generation == S6_2_11 { MOST_OF_2_11 } else { 400 };
         let things = things(count);
@@ -200,7 +184,8 @@ fn a_transfer_from_a_daemon_into_itself_changes_nothing() {
 
 #[test]
 fn a_listening_socket_still_accepts_when_the_daemon_it_came_from_is_gone() {
-    for (from, to) in [(S6_2_11, S6_2_15), (S6_2_13, S6_2_11), (S6_2_15, S6_2_13)] {
+    let ways = [(S6_2_11, S6_2_15), (S6_2_13, S6_2_11), (S6_2_15, Ours), (Ours, S6_2_13)];
+    for (from, to) in ways {
         let (source, destination) = (Daemon::start(from), Daemon::start(to));
         let dir = TempDir::new().unwrap();
         let path = dir.child("service");
@@ -225,7 +210,7 @@ fn a_listening_socket_still_accepts_when_the_daemon_it_came_from_is_gone() {
 
 #[test]
 fn a_descriptor_that_has_expired_on_the_way_does_not_stay() {
-    for to in Generation::ALL {
+    for to in Generation::DAEMONS {
         let (source, destination) = (Daemon::start(S6_2_15), Daemon::start(to));
         let soon = wire::expiry_in(Duration::from_millis(300));
         let (mut writer, file) = UnixStream::pair().unwrap();
@@ -243,7 +228,7 @@ fn a_descriptor_that_has_expired_on_the_way_does_not_stay() {
 
 #[test]
 fn the_c_clients_see_what_was_transferred() {
-    for to in Generation::ALL {
+    for to in Generation::DAEMONS {
         let (mut things, texts) = (things(60), ["one", "two", "three"]);
         for (text, held) in texts.iter().zip(&mut things) {
             let mut file = File::from(memfd());
@@ -302,7 +287,7 @@ const SET: &str = "set dump in the destination";
 /// A transfer between two daemons set up like this must fail, with that code and a complaint
 /// about one of them; and each holds what it held.
 fn is_denied(source: Setup, destination: Setup, code: i32, reason: &str) {
-    for generation in Generation::ALL {
+    for generation in Generation::DAEMONS {
         let setups = [source, destination];
         let daemons = setups.map(|setup| Daemon::start_with(generation, setup));
         let may = |setup: Setup, right| setup.rights.is_some_and(|rights| rights.contains(&right));

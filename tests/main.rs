@@ -30,18 +30,26 @@ macro_rules! for_each_implementation {
     )* };
 }
 
+mod access;
 mod cases;
 mod clients;
 mod codec;
+mod daemon;
 mod deadlines;
 mod exec;
 mod hostile;
 mod image;
 mod interop;
 mod kit;
+mod lame_duck;
 mod limits;
+mod log;
+mod promises;
 mod regex;
 mod replies;
 mod rules;
 mod setdump;
+mod siege;
+mod soak;
+mod starting;
 mod store;

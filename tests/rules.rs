@@ -10,6 +10,7 @@ use rustix::process::{getgid, getuid};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use temp_dir::TempDir;
@@ -144,7 +145,7 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
     // With its name and its NUL as long as may be.
     let long = "x".repeat(PART_MAX - name.len() - 1);
 
-    for generation in Generation::ALL {
+    for generation in Generation::DAEMONS {
         let file = file_by_c(generation, &made, &long);
         let file = Cdb::new(&file).unwrap();
         for (key, variables) in &made {
@@ -180,7 +181,7 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
 
 #[test]
 fn a_file_without_rules_has_none() {
-    for generation in Generation::ALL {
+    for generation in Generation::DAEMONS {
         let file = file_by_c(generation, &[], "");
         assert_eq!(Cdb::new(&file).unwrap().find(b"uid/0"), Ok(None));
     }
@@ -407,7 +408,7 @@ fn values_mean_what_they_should() {
 
 /// What a daemon lets a client do: list, get a dump, set one; store and retrieve "a" and "b". None
 /// if it refuses the client.
-fn is_allowed(stream: std::io::Result<UnixStream>) -> Option<[bool; 7]> {
+pub fn is_allowed(stream: std::io::Result<UnixStream>) -> Option<[bool; 7]> {
     let stream = stream.unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let requests: [&[u8]; 7] =
@@ -434,18 +435,28 @@ fn expected(rights: Rights) -> [bool; 7] {
     [list, get_dump, set_dump, store, other_store, retrieve, other_retrieve]
 }
 
-/// Compares what a C daemon with this file does with what it should do.
-fn compare(generation: Generation, what: &str, file: &[u8]) {
+/// What a daemon with these rules, `-x` a file or `-i` a directory, lets a client do.
+pub fn decision(generation: Generation, option: &str, rules: &Path) -> Option<[bool; 7]> {
     let dir = TempDir::new().unwrap();
-    fs::write(dir.child("rules"), file).unwrap();
     let listener = UnixListener::bind(dir.child("s")).unwrap();
     listener.set_nonblocking(true).unwrap();
     let mut daemon = generation.command("s6-fdholderd");
-    daemon.args(["-v", "0", "-x"]).arg(dir.child("rules"));
-    let mut daemon = daemon.stdin(OwnedFd::from(listener)).stdout(Stdio::null()).spawn().unwrap();
+    daemon.args(["-v", "0", option]).arg(rules);
+    daemon.stdin(OwnedFd::from(listener)).stdout(Stdio::null());
+    let mut child = daemon.spawn().unwrap();
+    // If it ends, the socket is to end as well.
+    drop(daemon);
     let allowed = is_allowed(UnixStream::connect(dir.child("s")));
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    allowed
+}
+
+/// Compares what a daemon with this file does with what it should do.
+fn compare(generation: Generation, what: &str, file: &[u8]) {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.child("rules"), file).unwrap();
+    let allowed = decision(generation, "-x", &dir.child("rules"));
 
     let file = Cdb::new(file).unwrap();
     let own = Identity { uid: getuid().as_raw(), gid: getgid().as_raw() };
@@ -454,12 +465,12 @@ fn compare(generation: Generation, what: &str, file: &[u8]) {
 }
 
 #[test]
-fn the_c_daemons_decide_alike() {
+fn the_daemons_decide_alike() {
     let all = allow(b"S6_FDHOLDER_SETDUMP=\0S6_FDHOLDER_RETRIEVE_REGEX=\0", b"");
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
     let numbers = [format!("uid/{uid}"), format!("gid/{gid}")];
     let order = ["uid/self", &numbers[0], "gid/self", &numbers[1], "uid/default"];
-    for generation in Generation::ALL {
+    for generation in Generation::DAEMONS {
         for (what, value, _) in values() {
             let file = cdb(&[("uid/self", &value), ("uid/default", &all)], 2);
             compare(generation, what, &file);

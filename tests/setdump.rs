@@ -275,12 +275,15 @@ fn what_is_held_already_is_replaced(of: Implementation) {
 }
 
 /// That many things to hold, every third of which never expires, each with a date of its own.
+///
+/// Their identifiers have the same length, so that it does not depend on their order where a frame
+/// ends: the clients of C fail if it is less than a header before the end of a 2047 bytes' read.
 fn things(count: usize, prefix: &str) -> Vec<Held> {
     make_room();
     let id = |number: usize| match number % 3 {
-        0 => format!("{prefix}{number}").into_bytes(),
-        1 => format!("\n {prefix}{number}= ").into_bytes(),
-        _ => [&[0xff, 0xc3, 0x28], format!("{prefix}{number}").as_bytes()].concat(),
+        0 => format!("{prefix}{number:0>8}").into_bytes(),
+        1 => format!("\n {prefix}{number:0>4}= ").into_bytes(),
+        _ => [&[0xff, 0xc3, 0x28], format!("{prefix}{number:0>5}").as_bytes()].concat(),
     };
     let mut things = hold((0..count).map(id));
     for (number, held) in things.iter_mut().enumerate().step_by(3) {
@@ -321,8 +324,9 @@ fn assert_holds(daemon: &Daemon, expected: &[Identity]) {
 fn a_dump_goes_from_one_daemon_into_another(of: Implementation) {
     for generation in of.generations() {
         for count in [0, 1, 253, 254, 900] {
-            if count > 253 && generation == S6_2_11 {
-                // It cannot send so large a dump.
+            // The setdump of 2.11 sends more than a frame wrongly.
+            let one = count <= 253 || of != Implementation::C(S6_2_11);
+            if !one || !of.takes(count, generation) {
                 continue;
             }
             let (from, to) = (Daemon::start(generation), Daemon::start(generation));
@@ -339,7 +343,12 @@ fn a_dump_goes_from_one_daemon_into_another(of: Implementation) {
 
 #[test]
 fn getdump_and_setdump_do_together_what_transferdump_does() {
-    let ways = [(S6_2_15, S6_2_11), (S6_2_13, S6_2_15), (S6_2_11, S6_2_13)];
+    let ways = [
+        (S6_2_15, S6_2_11),
+        (S6_2_13, Generation::Ours),
+        (Generation::Ours, S6_2_15),
+        (S6_2_11, S6_2_13),
+    ];
     for (from, to) in ways {
         let count = if from == S6_2_11 { 253 } else { 600 };
         let all = things(count, "");
@@ -355,10 +364,10 @@ fn getdump_and_setdump_do_together_what_transferdump_does() {
 
 #[test]
 fn getdump_and_setdump_work_with_those_of_c() {
-    for generation in Generation::ALL {
-        let c = Implementation::C(generation);
-        for (getter, setter) in [(Ours, c), (c, Ours)] {
-            let (from, to) = (Daemon::start(generation), Daemon::start(generation));
+    for c in Generation::ALL.map(Implementation::C) {
+        let both = |daemon| [(daemon, Ours, c), (daemon, c, Ours)];
+        for (daemon, getter, setter) in c.generations().into_iter().flat_map(both) {
+            let (from, to) = (Daemon::start(daemon), Daemon::start(daemon));
             let all = things(200, "");
             wire::set_dump(&from.path, &all).unwrap();
             succeeded(&run(&mut pipe(getter, setter, &from, &to)));
@@ -400,8 +409,14 @@ fn a_listening_socket_survives_its_server(of: Implementation) {
     for daemon in of.daemons(Setup::default()) {
         let dir = TempDir::new().unwrap();
         let path = dir.child("service");
-        let libraries = daemon.generation.libraries();
-        let path_of = |name: &str| daemon.generation.command(name).get_program().to_owned();
+        // The other programs are C's, those that go with the tools if there are such.
+        let c = match (of, daemon.generation) {
+            (Implementation::C(generation), _) => generation,
+            (Ours, Generation::Ours) => S6_2_15,
+            (Ours, generation) => generation,
+        };
+        let libraries = c.libraries();
+        let path_of = |name: &str| c.command(name).get_program().to_owned();
         // s6-ipcserver-socketbinder service s6-fdholder-store daemon id
         let binder = path_of("s6-ipcserver-socketbinder");
         let mut store = of.behind(&[binder.to_str().unwrap(), path.to_str().unwrap()], "store");
@@ -429,8 +444,12 @@ fn what_is_stored_first_is_retrieved_by_the_other() {
     // A file that one puts there is the standard input of what another executes.
     for daemon in Ours.daemons(Setup::default()) {
         let text = crate::kit::clients::file("between tools\n");
-        let c = Implementation::C(daemon.generation);
-        for (storer, retriever, id) in [(Ours, c, "a"), (c, Ours, "b")] {
+        let others = match daemon.generation {
+            Generation::Ours => &Generation::ALL[..],
+            _ => &[daemon.generation],
+        };
+        let others = others.iter().map(|generation| Implementation::C(*generation));
+        for (storer, retriever, id) in others.flat_map(|c| [(Ours, c, "a"), (c, Ours, "b")]) {
             let mut store = storer.command("store");
             store.stdin(text.try_clone().unwrap());
             succeeded(&run(store.arg(&daemon.path).arg(id)));

@@ -34,12 +34,12 @@ pub const TOOLS: [(&str, &[&str]); 6] = [
 ];
 
 impl Implementation {
-    /// Daemons to run the tools on: ours have to do with all generations, those of C with their
-    /// own.
+    /// Daemons to run the tools on: ours have to do with all of them, those of C with their own
+    /// and with ours.
     pub fn generations(self) -> Vec<Generation> {
         match self {
-            Implementation::Ours => Generation::ALL.to_vec(),
-            Implementation::C(generation) => vec![generation],
+            Implementation::Ours => Generation::DAEMONS.to_vec(),
+            Implementation::C(generation) => vec![generation, Generation::Ours],
         }
     }
 
@@ -47,6 +47,14 @@ impl Implementation {
     pub fn daemons(self, setup: Setup) -> Vec<Daemon> {
         let generations = self.generations().into_iter();
         generations.map(|generation| Daemon::start_with(generation, setup)).collect()
+    }
+
+    /// Whether getdump takes a dump of so many from a daemon.
+    pub fn takes(self, count: usize, daemon: Generation) -> bool {
+        // The daemon of 2.11 cannot send more than a frame, and the client of 2.11 wants frames of
+        // 255 to be announced, which no other daemon sends.
+        let announced = count.div_ceil(253) == count.div_ceil(255);
+        (count <= 253 || daemon != S6_2_11) && (announced || self != Implementation::C(S6_2_11))
     }
 
     /// The words that start a tool from within another program.

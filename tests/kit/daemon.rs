@@ -1,12 +1,16 @@
 //! Daemons: ours, and those of three generations of s6, whose programs `tests/peers.sh` unpacks.
 
-use super::tool::tool;
+use super::tool::{PATIENCE, tool};
 use super::{program, target};
+use rustix::process::geteuid;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 use temp_dir::TempDir;
 
 /// The right to read everything out.
@@ -88,6 +92,10 @@ pub struct Setup {
     pub rights: Option<&'static [&'static str]>,
     /// Its limit on open files, if it is to have one of its own.
     pub open_files: Option<usize>,
+    /// Other limits, as a shell sets them.
+    pub limits: &'static str,
+    /// Whether it runs as an ordinary user, whoever runs the tests.
+    pub unprivileged: bool,
     /// More options.
     pub options: &'static [&'static str],
 }
@@ -95,7 +103,15 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Setup {
         let rights = Some(&[GETDUMP, SETDUMP, LIST, STORE, RETRIEVE][..]);
-        Setup { maxfds: 1000, maxconn: 16, rights, open_files: None, options: &[] }
+        Setup {
+            maxfds: 1000,
+            maxconn: 16,
+            rights,
+            open_files: None,
+            limits: "true",
+            unprivileged: false,
+            options: &[],
+        }
     }
 }
 
@@ -140,7 +156,17 @@ impl Daemon {
             Some(limit) => format!("ulimit -s unlimited && ulimit -n {limit} && "),
             None => String::new(),
         };
-        command.arg("-c").arg(limits + "exec \"$0\" \"$@\"");
+        let limits = limits + setup.limits;
+        let start = if setup.unprivileged && geteuid().is_root() {
+            // The program may lie where that user may not go.
+            let link = dir.child("fdholder");
+            symlink("/proc/self/fd/9", &link).unwrap();
+            let user = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+            format!("exec {user} {} \"$@\" 9<\"$0\"", link.display())
+        } else {
+            "exec \"$0\" \"$@\"".to_string()
+        };
+        command.arg("-c").arg(format!("{limits} && {start}"));
         if generation == Generation::Ours {
             command.arg(program()).arg("s6-fdholderd");
         } else {
@@ -168,6 +194,18 @@ impl Daemon {
     /// What it has said so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.dir.child("log")).unwrap()).into_owned()
+    }
+
+    /// How it ends, which is waited for: its exit code, or nothing if a signal ends it.
+    pub fn wait(&mut self) -> Option<i32> {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        panic!("{:?} does not end; it said: {}", self.generation, self.log());
     }
 
     /// Whether it is still there.

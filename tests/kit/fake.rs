@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use temp_dir::TempDir;
 
 /// For how long nothing may happen. Then the peer gives up, so that no test is stuck.
@@ -176,20 +176,7 @@ impl Connection {
 
     /// Sends all of it. A tool that takes none of it is killed in the end, which ends this too.
     fn send(&self, bytes: &[u8], fds: &[OwnedFd]) -> Result<()> {
-        let begun = Instant::now();
-        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        loop {
-            match wire::send(&self.stream, bytes, &fds) {
-                // The kernel bounds what an ordinary user has on its way, in all tests together.
-                Err(error)
-                    if Errno::from_io_error(&error) == Some(Errno::TOOMANYREFS)
-                        && begun.elapsed() < PATIENCE =>
-                {
-                    self.pause(Duration::from_millis(1))?
-                }
-                result => return result,
-            }
-        }
+        wire::send(&self.stream, bytes, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>())
     }
 
     /// Receives exactly so many bytes and notes them. The second value is how many descriptors

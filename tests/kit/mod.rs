@@ -3,7 +3,9 @@
 pub mod clients;
 pub mod daemon;
 pub mod fake;
+pub mod process;
 pub mod regex_oracle;
+pub mod server;
 pub mod tool;
 pub mod wire;
 

@@ -1,7 +1,7 @@
 //! The protocol once more, written for the tests and independent of the product: what a daemon
 //! holds, put there and read back.
 
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -12,13 +12,17 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The kernel's limit on descriptors in a message.
 pub const FRAME_ENTRIES: usize = 253;
 
 /// `EAGAIN`, the answer of a set dump that wants more.
-const AGAIN: i32 = 11;
+pub const AGAIN: i32 = 11;
+
+/// For how long the kernel may refuse to take more descriptors.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What makes something a daemon holds the same thing elsewhere: its identifier, its expiry, and
 /// the device and inode of its descriptor.
@@ -91,16 +95,25 @@ pub fn frame(payload: &[u8], descriptors: u16) -> Vec<u8> {
     [&length[..], &descriptors.to_be_bytes(), payload].concat()
 }
 
-/// Sends bytes, and descriptors with the first of them.
+/// Sends bytes, and descriptors with the first of them. The kernel bounds what an ordinary user has
+/// on its way, in all tests together: then this waits until the others are less busy.
 pub fn send(to: &UnixStream, mut bytes: &[u8], fds: &[BorrowedFd]) -> Result<()> {
+    let begun = Instant::now();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_ENTRIES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds)));
     while !bytes.is_empty() {
         let slices = [IoSlice::new(bytes)];
-        let n = retry_on_intr(|| sendmsg(to, &slices, &mut control, SendFlags::NOSIGNAL))?;
-        bytes = &bytes[n..];
-        control.clear();
+        match retry_on_intr(|| sendmsg(to, &slices, &mut control, SendFlags::NOSIGNAL)) {
+            Ok(n) => {
+                bytes = &bytes[n..];
+                control.clear();
+            }
+            Err(Errno::TOOMANYREFS) if begun.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(())
 }
@@ -176,13 +189,19 @@ pub fn get_dump(path: &Path) -> Result<Vec<Held>> {
 /// Asks the daemon at `path` for all that it holds, one frame at a time: what `take` closes needs
 /// no more room.
 pub fn get_each(path: &Path, take: impl FnMut(Held)) -> Result<()> {
-    let mut take = take;
     let stream = UnixStream::connect(path)?;
-    let reply = ask(&stream, b"?")?.0;
+    send_frame(&stream, b"?", &[])?;
+    read_dump(&stream, take)
+}
+
+/// Reads the answer to a request for a dump, one frame at a time.
+pub fn read_dump(stream: &UnixStream, take: impl FnMut(Held)) -> Result<()> {
+    let mut take = take;
+    let reply = answer(stream)?.0;
     let total = u32::from_be_bytes(reply[5..9].try_into().unwrap()) as usize;
     let mut count = 0;
     while count < total {
-        let (payload, fds) = receive_frame(&stream)?;
+        let (payload, fds) = receive_frame(stream)?;
         count += fds.len();
         entries(&payload, fds).into_iter().for_each(&mut take);
     }
@@ -204,8 +223,7 @@ pub fn set_each<H: Borrow<Held>>(
 ) -> Result<()> {
     let mut all = all;
     let stream = UnixStream::connect(path)?;
-    let opening = [b"!", &(total as u32).to_be_bytes()[..]].concat();
-    let mut status = exchange(&stream, &opening, &[])?;
+    let mut status = exchange(&stream, &set_dump_request(total), &[])?;
     let mut sent = 0;
     while sent < total && [0, AGAIN].contains(&status) {
         let frame: Vec<H> = all.by_ref().take(FRAME_ENTRIES).collect();
@@ -221,28 +239,69 @@ pub fn set_each<H: Borrow<Held>>(
 
 /// The identifiers of all that a daemon holds.
 pub fn list(stream: &UnixStream) -> Result<Vec<Vec<u8>>> {
-    let reply = ask(stream, b"L")?.0;
+    send_frame(stream, b"L", &[])?;
+    read_list(stream)
+}
+
+/// Reads the answer to a request for a list.
+pub fn read_list(stream: &UnixStream) -> Result<Vec<Vec<u8>>> {
+    let reply = answer(stream)?.0;
     let count = u32::from_be_bytes(reply[1..5].try_into().unwrap()) as usize;
     let ids: Vec<_> = reply[5..].split_inclusive(|byte| *byte == 0).collect();
     assert_eq!(ids.len(), count, "identifiers in a list");
     Ok(ids.iter().map(|id| id.strip_suffix(&[0]).expect("a final NUL").to_vec()).collect())
 }
 
+/// The request to store something, a payload.
+pub fn store_request(id: &[u8], expiry: [u8; 12]) -> Vec<u8> {
+    [b"S", &entry(id, expiry)[..]].concat()
+}
+
+/// The request for the descriptor held under `id`, with a flag of 1 to delete it as well.
+pub fn retrieve_request(id: &[u8], flag: u8) -> Vec<u8> {
+    [&[b'R', flag, id.len() as u8], id, &[0]].concat()
+}
+
+/// The request to close what is held under `id`.
+pub fn delete_request(id: &[u8]) -> Vec<u8> {
+    [&[b'D', id.len() as u8], id, &[0]].concat()
+}
+
+/// The request that opens a set dump of so many.
+pub fn set_dump_request(total: usize) -> Vec<u8> {
+    [b"!", &(total as u32).to_be_bytes()[..]].concat()
+}
+
+/// Gives the daemon something to hold.
+pub fn store(stream: &UnixStream, held: &Held) -> Result<()> {
+    send_frame(stream, &store_request(&held.id, held.expiry), &[held.fd.as_fd()])?;
+    answer(stream).map(|_| ())
+}
+
 /// Asks for the descriptor held under `id`.
 pub fn retrieve(stream: &UnixStream, id: &[u8]) -> Result<OwnedFd> {
-    let request = [&[b'R', 0, id.len() as u8], id, &[0]].concat();
-    let fd = ask(stream, &request)?.1.pop();
+    fetch(stream, &retrieve_request(id, 0))
+}
+
+/// Asks for the descriptor held under `id`, which is to be deleted.
+pub fn take(stream: &UnixStream, id: &[u8]) -> Result<OwnedFd> {
+    fetch(stream, &retrieve_request(id, 1))
+}
+
+fn fetch(stream: &UnixStream, request: &[u8]) -> Result<OwnedFd> {
+    send_frame(stream, request, &[])?;
+    let fd = answer(stream)?.1.pop();
     Ok(fd.expect("a descriptor with a favourable answer"))
 }
 
 /// Has the daemon close what it holds under `id`.
 pub fn delete(stream: &UnixStream, id: &[u8]) -> Result<()> {
-    ask(stream, &[&[b'D', id.len() as u8], id, &[0]].concat()).map(|_| ())
+    send_frame(stream, &delete_request(id), &[])?;
+    answer(stream).map(|_| ())
 }
 
-/// Sends a request without descriptors and reads the reply; an unfavourable one is an error.
-fn ask(stream: &UnixStream, request: &[u8]) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
-    send_frame(stream, request, &[])?;
+/// Reads a reply; an unfavourable one is an error.
+pub fn answer(stream: &UnixStream) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
     let reply = receive_frame(stream)?;
     match reply.0[0] {
         0 => Ok(reply),
@@ -251,7 +310,7 @@ fn ask(stream: &UnixStream, request: &[u8]) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
 }
 
 /// Sends a request and reads the first byte of the reply.
-fn exchange(stream: &UnixStream, payload: &[u8], fds: &[BorrowedFd]) -> Result<i32> {
+pub fn exchange(stream: &UnixStream, payload: &[u8], fds: &[BorrowedFd]) -> Result<i32> {
     send_frame(stream, payload, fds)?;
     Ok(receive_frame(stream)?.0[0].into())
 }

@@ -1,0 +1,304 @@
+//! How the daemon ends: SIGTERM lets it finish what is under way, and nothing else.
+
+use crate::kit::daemon::Generation::{self, Ours};
+use crate::kit::fake::things;
+use crate::kit::server::{Server, hangs_up, retrieve, status, store};
+use crate::kit::wire::{self, Held};
+use crate::kit::{make_room, memfd};
+use rustix::process::Signal;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// `EAGAIN`, the answer of a set dump that wants more.
+const AGAIN: i32 = 11;
+
+/// Opens a set dump of so many entries.
+fn open_dump(client: &UnixStream, count: u32) {
+    assert_eq!(status(client, &[b"!", &count.to_be_bytes()[..]].concat(), &[]), 0);
+}
+
+/// Sends a frame of a set dump that has one entry.
+fn send_one(client: &UnixStream, id: &str) -> i32 {
+    let held = &things(1, 5)[0];
+    let entry = wire::entry(id.as_bytes(), held.expiry);
+    status(client, &[b".", &entry[..]].concat(), &[held.fd.as_fd()])
+}
+
+/// Sends SIGTERM, and returns once it has been noticed: an idle client is disconnected.
+fn terminate(server: &Server) {
+    let idle = server.connect();
+    assert_eq!(status(&idle, b"L", &[]), 0);
+    server.signal(Signal::TERM);
+    hangs_up(&idle);
+}
+
+/// Checks that the daemon has ended, well and in silence.
+fn ends(server: Server) {
+    assert_eq!(server.end(), (0, vec![]));
+}
+
+/// Checks that nothing has come in yet.
+fn is_silent(stream: &UnixStream) {
+    stream.set_nonblocking(true).unwrap();
+    let error = wire::receive(stream, &mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    stream.set_nonblocking(false).unwrap();
+}
+
+#[test]
+fn idle_clients_are_disconnected_and_it_exits() {
+    for generation in Generation::DAEMONS {
+        for count in [0, 1, 16] {
+            let server = Server::open(generation, &[]);
+            let clients: Vec<_> = (0..count).map(|_| server.connect()).collect();
+            for client in &clients {
+                assert_eq!(status(client, b"L", &[]), 0);
+            }
+            server.signal(Signal::TERM);
+            clients.iter().for_each(hangs_up);
+            let (code, lines) = server.end();
+            // Those of C have a code of their own for idle clients.
+            assert!(code == 0 || generation != Ours && code == 2, "{generation:?} {count}: {code}");
+            assert_eq!(lines, [""; 0], "{generation:?} {count}");
+        }
+    }
+}
+
+#[test]
+fn an_open_set_dump_may_be_finished_and_new_clients_are_not_served() {
+    let mut server = Server::open(Ours, &[]);
+    let client = server.connect();
+    open_dump(&client, 3);
+    assert_eq!(send_one(&client, "a"), AGAIN);
+    terminate(&server);
+    // It may connect as long as the socket is there, but nobody listens.
+    let late = server.connect();
+    wire::send_frame(&late, b"L", &[]).unwrap();
+    assert_eq!(send_one(&client, "b"), AGAIN);
+    is_silent(&late);
+    assert!(server.is_running());
+    assert_eq!(send_one(&client, "c"), 0);
+    hangs_up(&client);
+    hangs_up(&late);
+    ends(server);
+}
+
+#[test]
+fn a_set_dump_that_is_refused_or_given_up_is_finished_too() {
+    let finish: [fn(&UnixStream); 3] = [
+        |client| assert_eq!(status(client, b".x", &[]), 71),
+        |client| assert_eq!(status(client, b"?x", &[]), 71),
+        |client| client.shutdown(std::net::Shutdown::Both).unwrap(),
+    ];
+    for finish in &finish {
+        let server = Server::open(Ours, &["-v0"]);
+        let client = server.connect();
+        open_dump(&client, 3);
+        terminate(&server);
+        finish(&client);
+        hangs_up(&client);
+        ends(server);
+    }
+}
+
+#[test]
+fn half_a_request_may_be_finished() {
+    let whole = wire::frame(b"L", 0);
+    for at in 1..whole.len() {
+        let server = Server::open(Ours, &[]);
+        let client = server.connect();
+        wire::send(&client, &whole[..at], &[]).unwrap();
+        terminate(&server);
+        is_silent(&client);
+        wire::send(&client, &whole[at..], &[]).unwrap();
+        assert_eq!(wire::receive_frame(&client).unwrap().0, b"\0\0\0\0\0");
+        hangs_up(&client);
+        ends(server);
+    }
+    // One with a descriptor, which has come with the first byte.
+    let server = Server::open(Ours, &[]);
+    let client = server.connect();
+    let whole = wire::frame(&store(b"it", wire::never()), 1);
+    wire::send(&client, &whole[..1], &[memfd().as_fd()]).unwrap();
+    terminate(&server);
+    wire::send(&client, &whole[1..], &[]).unwrap();
+    assert_eq!(wire::receive_frame(&client).unwrap().0, b"\0");
+    hangs_up(&client);
+    ends(server);
+}
+
+#[test]
+fn a_slow_reader_gets_its_whole_dump() {
+    make_room();
+    // More than fits into the buffer of a socket.
+    let all = things(2000, 255);
+    let server = Server::open(Ours, &["-n2000"]);
+    let path = server.place.socket();
+    wire::set_dump(&path, &all).unwrap();
+    let client = server.connect();
+    wire::send_frame(&client, b"?", &[]).unwrap();
+    // As soon as the first byte is there it has been asked for.
+    let reply = wire::receive_frame(&client).unwrap().0;
+    terminate(&server);
+    assert_eq!(reply[0], 0);
+    let count = u32::from_be_bytes(reply[5..].try_into().unwrap()) as usize;
+    let mut found: Vec<Held> = Vec::new();
+    while found.len() < count {
+        let (payload, fds) = wire::receive_frame(&client).unwrap();
+        found.extend(wire::entries(&payload, fds));
+    }
+    assert!(wire::identities(&found) == wire::identities(&all));
+    hangs_up(&client);
+    ends(server);
+}
+
+#[test]
+fn a_slow_reader_of_a_long_list_gets_all_of_it() {
+    let server = Server::open(Ours, &["-n2000"]);
+    wire::set_dump(&server.place.socket(), &things(2000, 255)).unwrap();
+    let client = server.connect();
+    wire::send_frame(&client, b"L", &[]).unwrap();
+    let mut begin = [0; 1];
+    assert_eq!(wire::receive(&client, &mut begin).unwrap().0, 1);
+    terminate(&server);
+    let length = 5 + 2000 * 256;
+    let (mut have, mut bytes) = (1, vec![0; 65536]);
+    while have < 6 + length {
+        let (n, _) = wire::receive(&client, &mut bytes).unwrap();
+        assert_ne!(n, 0, "{have} of {length}");
+        have += n;
+    }
+    assert_eq!(have, 6 + length);
+    hangs_up(&client);
+    ends(server);
+}
+
+#[test]
+fn requests_that_arrived_before_the_signal_are_answered() {
+    let server = Server::open(Ours, &[]);
+    let clients: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    for client in &clients {
+        assert_eq!(status(client, b"L", &[]), 0);
+    }
+    // While it cannot look, both happen, the request first.
+    server.signal(Signal::STOP);
+    let file = memfd();
+    for (at, client) in clients.iter().enumerate() {
+        let id = [b'a' + at as u8];
+        wire::send_frame(client, &store(&id, wire::never()), &[file.as_fd()]).unwrap();
+        wire::send_frame(client, &retrieve(0, &id), &[]).unwrap();
+        wire::send_frame(client, b"L", &[]).unwrap();
+    }
+    server.signal(Signal::TERM);
+    server.signal(Signal::CONT);
+    for client in &clients {
+        assert_eq!(wire::receive_frame(client).unwrap().0, b"\0");
+        let (reply, fds) = wire::receive_frame(client).unwrap();
+        assert_eq!((&reply[..], wire::inode(&fds[0])), (&b"\0"[..], wire::inode(&file)));
+        assert_eq!(wire::receive_frame(client).unwrap().0[0], 0);
+        hangs_up(client);
+    }
+    ends(server);
+}
+
+#[test]
+fn it_waits_no_longer_than_it_was_told() {
+    for (option, limit) in [("-T1", 1), ("-T400", 400), ("-T1500", 1500)] {
+        let server = Server::open(Ours, &[option]);
+        let (half, dump) = (server.connect(), server.connect());
+        open_dump(&dump, 2);
+        wire::send(&half, &[0, 0], &[]).unwrap();
+        let begun = Instant::now();
+        terminate(&server);
+        hangs_up(&dump);
+        hangs_up(&half);
+        ends(server);
+        let (spent, limit) = (begun.elapsed(), Duration::from_millis(limit));
+        assert!(limit <= spent && spent < limit + Duration::from_secs(20), "{option}: {spent:?}");
+    }
+}
+
+#[test]
+fn without_a_limit_it_waits() {
+    for options in [&[][..], &["-T0"], &["-T", "4294967295"]] {
+        let mut server = Server::open(Ours, options);
+        let client = server.connect();
+        open_dump(&client, 1);
+        terminate(&server);
+        // Nothing is to happen here, so nothing can be waited for.
+        thread::sleep(Duration::from_millis(300));
+        assert!(server.is_running(), "{options:?}");
+        assert_eq!(send_one(&client, "a"), 0);
+        hangs_up(&client);
+        ends(server);
+    }
+}
+
+#[test]
+fn the_limit_of_a_silent_client_applies_to_the_end() {
+    let server = Server::open(Ours, &["-t300", "-v0"]);
+    let client = server.connect();
+    open_dump(&client, 1);
+    terminate(&server);
+    hangs_up(&client);
+    ends(server);
+}
+
+#[test]
+fn more_signals_change_nothing() {
+    let mut server = Server::open(Ours, &[]);
+    let client = server.connect();
+    open_dump(&client, 2);
+    terminate(&server);
+    for signal in [Signal::TERM, Signal::HUP, Signal::TERM] {
+        server.signal(signal);
+    }
+    assert_eq!(send_one(&client, "a"), AGAIN);
+    server.signal(Signal::TERM);
+    assert!(server.is_running());
+    assert_eq!(send_one(&client, "b"), 0);
+    hangs_up(&client);
+    ends(server);
+}
+
+#[test]
+fn a_second_signal_does_not_begin_the_time_anew() {
+    let limit = Duration::from_secs(3);
+    let server = Server::open(Ours, &["-T3000"]);
+    let client = server.connect();
+    open_dump(&client, 1);
+    let begun = Instant::now();
+    terminate(&server);
+    thread::sleep(Duration::from_secs(2));
+    server.signal(Signal::TERM);
+    hangs_up(&client);
+    ends(server);
+    let spent = begun.elapsed();
+    assert!(limit <= spent && spent < limit + Duration::from_millis(1900), "{spent:?}");
+}
+
+#[test]
+fn a_full_house_is_no_obstacle() {
+    // With no room for others, it does not look at its socket.
+    let server = Server::open(Ours, &["-c1"]);
+    let client = server.connect();
+    open_dump(&client, 1);
+    let waiting = server.connect();
+    server.signal(Signal::TERM);
+    assert_eq!(send_one(&client, "a"), 0);
+    hangs_up(&client);
+    hangs_up(&waiting);
+    ends(server);
+}
+
+#[test]
+fn the_daemon_that_binds_ends_as_well() {
+    let place = crate::kit::server::Place::open();
+    let mut command = place.daemon(&[]);
+    let server = Server::start(place, &mut command);
+    terminate(&server);
+    ends(server);
+}

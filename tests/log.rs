@@ -1,0 +1,445 @@
+//! What the daemon says on standard error: a line for each event, never more than it may, and never
+//! in the way of its work.
+
+use crate::kit::daemon::Generation::Ours;
+use crate::kit::daemon::STORE;
+use crate::kit::memfd;
+use crate::kit::server::{
+    Place, Server, answer, connect, delete, hangs_up, retrieve, status, store, through,
+};
+use crate::kit::tool::PATIENCE;
+use crate::kit::wire;
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::pipe::pipe;
+use rustix::process::{getgid, getuid};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Who the clients here are, as the daemon says it.
+fn who() -> String {
+    format!("uid {} gid {}", getuid().as_raw(), getgid().as_raw())
+}
+
+/// A line about a client.
+fn info(text: &str) -> String {
+    format!("s6-fdholderd: info: {}: {text}", who())
+}
+
+/// A warning about a client.
+fn warning(text: &str) -> String {
+    format!("s6-fdholderd: warning: {}: {text}", who())
+}
+
+/// What a client does with a daemon that holds two things at most, one after the other, and what
+/// is said about it. Nothing is said when it has no name, since it is preparation.
+type Event = (fn(&UnixStream), &'static str);
+
+fn put(client: &UnixStream, id: &[u8]) -> i32 {
+    status(client, &store(id, wire::never()), &[memfd().as_fd()])
+}
+
+/// All that happens to a client whom everything is allowed.
+const EVENTS: [Event; 17] = [
+    (|client| assert_eq!(put(client, b"a"), 0), "store a"),
+    (|client| assert_eq!(put(client, b"a"), 16), "store a: Device or resource busy"),
+    (|client| assert_eq!(put(client, b"b"), 0), "store b"),
+    (|client| assert_eq!(put(client, b"c"), 23), "store c: Too many open files in system"),
+    (|client| assert_eq!(status(client, &retrieve(0, b"a"), &[]), 0), "retrieve a"),
+    (
+        |client| assert_eq!(status(client, &retrieve(0, b"x"), &[]), 2),
+        "retrieve x: No such file or directory",
+    ),
+    (
+        |client| assert_eq!(status(client, &retrieve(1, b"y"), &[]), 2),
+        "retrieve y: No such file or directory",
+    ),
+    (|client| assert_eq!(status(client, &delete(b"a"), &[]), 0), "delete a"),
+    (
+        |client| assert_eq!(status(client, &delete(b"a"), &[]), 2),
+        "delete a: No such file or directory",
+    ),
+    (|client| assert_eq!(status(client, b"L", &[]), 0), "list"),
+    (
+        |client| {
+            assert_eq!(status(client, b"?", &[]), 0);
+            wire::receive_frame(client).unwrap();
+        },
+        "get dump",
+    ),
+    (|client| assert_eq!(status(client, b"!\0\0\0\0", &[]), 0), "set dump"),
+    (
+        |client| assert_eq!(status(client, b"!\0\0\0\x03", &[]), 23),
+        "set dump: Too many open files in system",
+    ),
+    (|client| assert_eq!(status(client, b"!\0\0\0\x01", &[]), 0), "set dump"),
+    (|client| assert_eq!(status(client, &delete(b"b"), &[]), 0), "delete b"),
+    (|client| assert_eq!(put(client, b" ~a\\\n\x07\x7f\x80\xff"), 0), "QUOTED"),
+    (
+        |client| assert_eq!(status(client, &delete(b"-"), &[]), 2),
+        "delete -: No such file or directory",
+    ),
+];
+
+/// How the last identifier but one is written.
+const QUOTED: &str = "store  ~a\\\\\\n\\a\\0x7f\\0x80\\0xff";
+
+/// Lets all these happen, and returns the lines.
+fn lines(options: &[&str], place: Place, events: &[Event]) -> Vec<String> {
+    let mut command = place.fdholderd(Ours, options);
+    let server = Server::start(place, &mut command);
+    let client = server.connect();
+    for (happen, _) in events {
+        happen(&client);
+    }
+    // It knows that the client has gone when there is room for the next, whom nobody asks.
+    drop(client);
+    server.stop()
+}
+
+#[test]
+fn each_event_is_a_line() {
+    let mut expected = vec![info("connect")];
+    expected.extend(EVENTS.map(|(_, text)| info(if text == "QUOTED" { QUOTED } else { text })));
+    expected.push(info("disconnect"));
+    assert_eq!(lines(&["-v2", "-n2"], Place::open(), &EVENTS), expected);
+    // A higher one is no other.
+    assert_eq!(lines(&["-v4294967295", "-n2"], Place::open(), &EVENTS), expected);
+}
+
+#[test]
+fn what_went_as_it_should_is_only_said_when_asked_for() {
+    for options in [&["-n2"][..], &["-v1", "-n2"], &["-v", "0", "-n2"], &["-v2", "-v1", "-n2"]] {
+        assert_eq!(lines(options, Place::open(), &EVENTS), [""; 0], "{options:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_has_its_reason() {
+    let refused: [Event; 6] = [
+        (|client| assert_eq!(put(client, b"a"), 1), "store a"),
+        (|client| assert_eq!(status(client, &delete(b"a"), &[]), 1), "delete a"),
+        (|client| assert_eq!(status(client, &retrieve(0, b"a"), &[]), 1), "retrieve a"),
+        (|client| assert_eq!(status(client, b"L", &[]), 1), "list"),
+        (|client| assert_eq!(status(client, b"?", &[]), 1), "get dump"),
+        (|client| assert_eq!(status(client, b"!\0\0\0\0", &[]), 1), "set dump"),
+    ];
+    let mut expected = vec![info("connect")];
+    expected.extend(refused.map(|(_, text)| info(&format!("{text}: Operation not permitted"))));
+    expected.push(info("disconnect"));
+    let place = Place::new();
+    place.allow("uid/default", &[]);
+    assert_eq!(lines(&["-v2"], place, &refused), expected);
+}
+
+#[test]
+fn a_client_who_may_not_connect_is_an_event_too() {
+    for refuse in [false, true] {
+        for (option, expected) in
+            [("-v2", &[info("connect: Operation not permitted")][..]), ("-v1", &[]), ("-v0", &[])]
+        {
+            let place = Place::new();
+            if refuse {
+                place.refuse("uid/default");
+            }
+            let mut command = place.fdholderd(Ours, &[option]);
+            let server = Server::start(place, &mut command);
+            hangs_up(&server.connect());
+            assert_eq!(server.stop(), expected, "{option}");
+        }
+    }
+}
+
+#[test]
+fn a_retrieval_that_deletes_is_one_line() {
+    let events: [Event; 2] = [
+        (|client| assert_eq!(put(client, b"a"), 0), "store a"),
+        (|client| assert_eq!(status(client, &retrieve(1, b"a"), &[]), 0), "retrieve a"),
+    ];
+    let expected = ["connect", "store a", "retrieve a", "disconnect"].map(info);
+    assert_eq!(lines(&["-v2"], Place::open(), &events), expected);
+}
+
+#[test]
+fn what_expires_is_an_event() {
+    for (option, is_said) in [("-v2", true), ("-v1", false), ("-v0", false)] {
+        let server = Server::open(Ours, &[option]);
+        let client = server.connect();
+        let soon = wire::expiry_in(Duration::from_millis(200));
+        assert_eq!(status(&client, &store(b"a\n", soon), &[memfd().as_fd()]), 0);
+        if is_said {
+            assert_eq!([server.line(), server.line()], [info("connect"), info("store a\\n")]);
+            // Without anybody asking.
+            assert_eq!(server.line(), "s6-fdholderd: info: expire a\\n");
+        }
+        let begun = Instant::now();
+        while !wire::list(&client).unwrap().is_empty() {
+            assert!(begun.elapsed() < PATIENCE);
+            thread::sleep(Duration::from_millis(1));
+        }
+        let all = server.stop();
+        assert!(!all.iter().any(|line| line.contains("expire")), "once is enough: {all:?}");
+        assert_eq!(all.is_empty(), !is_said);
+    }
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_is_a_warning() {
+    let broken: [fn(&UnixStream); 4] = [
+        |client| wire::send(client, &[255; 6], &[]).unwrap(),
+        |client| wire::send(client, &[0, 0, 0, 1, 255, 255], &[]).unwrap(),
+        // A descriptor is announced, but does not come.
+        |client| wire::send(client, &wire::frame(&store(b"a", wire::never()), 1), &[]).unwrap(),
+        |client| wire::send(client, &wire::frame(b"L", 0), &[memfd().as_fd()]).unwrap(),
+    ];
+    for (at, broken) in broken.iter().enumerate() {
+        for option in ["-v2", "-v1", "-v0"] {
+            let server = Server::open(Ours, &[option]);
+            let client = server.connect();
+            broken(&client);
+            hangs_up(&client);
+            let line = warning("disconnect: Protocol error");
+            let expected = match option {
+                "-v2" => vec![info("connect"), line],
+                "-v1" => vec![line],
+                _ => vec![],
+            };
+            assert_eq!(server.stop(), expected, "{at} {option}");
+        }
+    }
+}
+
+#[test]
+fn a_client_that_is_silent_in_the_middle_of_something_is_a_warning() {
+    let begin: [fn(&UnixStream); 2] = [
+        |client| wire::send(client, &[0], &[]).unwrap(),
+        |client| assert_eq!(status(client, b"!\0\0\0\x01", &[]), 0),
+    ];
+    for (at, begin) in begin.iter().enumerate() {
+        for option in ["-v2", "-v1", "-v0"] {
+            let server = Server::open(Ours, &[option, "-t100"]);
+            let client = server.connect();
+            begin(&client);
+            hangs_up(&client);
+            let line = warning("disconnect: Connection timed out");
+            let mut expected = match option {
+                "-v2" => vec![info("connect"), line],
+                "-v1" => vec![line],
+                _ => vec![],
+            };
+            if at == 1 && option == "-v2" {
+                expected.insert(1, info("set dump"));
+            }
+            assert_eq!(server.stop(), expected, "{at} {option}");
+        }
+    }
+}
+
+#[test]
+fn the_longest_identifiers_make_one_line() {
+    for byte in [b'x', 1, b'\n', b'\\', 255] {
+        let server = Server::open(Ours, &["-v2"]);
+        let client = server.connect();
+        let id = [byte; 255];
+        assert_eq!(put(&client, &id), 0);
+        assert_eq!(put(&client, &id), 16);
+        let quoted = match byte {
+            b'x' => "x",
+            1 => "\\0x01",
+            b'\n' => "\\n",
+            b'\\' => "\\\\",
+            _ => "\\0xff",
+        };
+        let quoted = quoted.repeat(255);
+        assert_eq!(server.line(), info("connect"));
+        assert_eq!(server.line(), info(&format!("store {quoted}")));
+        assert_eq!(server.line(), info(&format!("store {quoted}: Device or resource busy")));
+    }
+}
+
+#[test]
+fn messages_of_the_daemon_that_binds_begin_with_the_other_name() {
+    let place = Place::open();
+    let mut command = place.daemon(&["-v2"]);
+    let server = Server::start(place, &mut command);
+    let client = server.connect();
+    assert_eq!(server.line(), info("connect"));
+    drop(client);
+    assert_eq!(server.line(), info("disconnect"));
+}
+
+#[test]
+fn the_events_of_several_clients_do_not_mix() {
+    let server = Server::open(Ours, &["-v2"]);
+    let path = server.place.socket();
+    let workers = (0..8).map(|worker| {
+        let path = path.clone();
+        thread::spawn(move || {
+            for round in 0..50 {
+                let client = connect(&path);
+                let id = format!("{worker}-{round}");
+                assert_eq!(put(&client, id.as_bytes()), 0);
+            }
+        })
+    });
+    workers.collect::<Vec<_>>().into_iter().for_each(|worker| worker.join().unwrap());
+    let mut expected = Vec::new();
+    for worker in 0..8 {
+        for round in 0..50 {
+            expected.push(info("connect"));
+            expected.push(info(&format!("store {worker}-{round}")));
+            expected.push(info("disconnect"));
+        }
+    }
+    let mut all = server.stop();
+    all.sort();
+    expected.sort();
+    assert_eq!(all, expected);
+}
+
+/// A daemon with something else as standard error. It is killed when this is dropped.
+struct Deaf(Child, Place);
+
+impl Deaf {
+    fn start(stderr: impl Into<Stdio>) -> Deaf {
+        Deaf::start_behind(&[], stderr)
+    }
+
+    fn start_behind(first: &[&str], stderr: impl Into<Stdio>) -> Deaf {
+        let place = Place::open();
+        let inner = place.daemon(&["-v2"]);
+        let mut command = match first {
+            [] => through(Ours, "s6-fdholder-daemon", "", ""),
+            [program, rest @ ..] => {
+                let mut command = Command::new(program);
+                command.args(rest).args(inner.get_args().skip(2).take(2));
+                command
+            }
+        };
+        command.args(inner.get_args().skip(4));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        let mut child = command.spawn().unwrap();
+        let mut ready = Vec::new();
+        child.stdout.take().unwrap().read_to_end(&mut ready).unwrap();
+        assert_eq!(ready, b"\n");
+        Deaf(child, place)
+    }
+
+    /// Has so many events happen, of which each would be a line.
+    fn work(&mut self, rounds: usize) {
+        let client = connect(&self.1.socket());
+        for _ in 0..rounds {
+            assert_eq!(status(&client, &delete(&[b'x'; 255]), &[]), 2);
+        }
+        assert!(self.0.try_wait().unwrap().is_none());
+    }
+}
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_logger_that_does_not_read_keeps_nobody_waiting() {
+    let (reader, writer) = pipe().unwrap();
+    let mut deaf = Deaf::start(writer);
+    // Many times what a pipe takes.
+    deaf.work(5000);
+    // What has come is whole lines, and once there is room again, so are those that follow.
+    let mut log = BufReader::new(File::from(reader));
+    let expected = info(&format!("delete {}: No such file or directory", "x".repeat(255)));
+    for at in 0..100 {
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        let line = line.trim_end();
+        assert_eq!(line, if at == 0 { info("connect") } else { expected.clone() });
+    }
+    // The rest of it, and then a new one.
+    let drain = thread::spawn(move || {
+        for line in log.lines() {
+            let line = line.unwrap();
+            if line.contains("delete new") {
+                return;
+            }
+            assert!(line == expected || line.contains("connect"), "{line}");
+        }
+        panic!("nothing new");
+    });
+    let begun = Instant::now();
+    while !drain.is_finished() {
+        let client = connect(&deaf.1.socket());
+        let _ = answer(&client, &delete(b"new"), &[]).unwrap();
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    drain.join().unwrap();
+}
+
+#[test]
+fn a_pipe_that_was_full_before_keeps_nobody_waiting() {
+    for leave in [0, 1, 100, 4096, 5000] {
+        let (reader, writer) = pipe().unwrap();
+        let mut writer = File::from(writer);
+        fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+        while writer.write(&[b'.'; 4096]).is_ok() {}
+        while writer.write(b".").is_ok() {}
+        let mut reader = File::from(reader);
+        reader.read_exact(&mut vec![0; leave]).unwrap();
+        // Whoever writes now waits, unless it takes care.
+        fcntl_setfl(&writer, OFlags::empty()).unwrap();
+        let mut deaf = Deaf::start(writer);
+        deaf.work(100);
+    }
+}
+
+#[test]
+fn a_logger_that_is_gone_does_not_end_it() {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    Deaf::start(writer).work(10);
+    // Rust ignores SIGPIPE, and what it starts does not; but there are others.
+    let (reader, writer) = pipe().unwrap();
+    let mut deaf = Deaf::start(writer);
+    deaf.work(10);
+    drop(reader);
+    deaf.work(10);
+    deaf.work(10);
+    let (reader, writer) = UnixStream::pair().unwrap();
+    drop(reader);
+    Deaf::start(std::os::fd::OwnedFd::from(writer)).work(10);
+}
+
+#[test]
+fn a_full_or_unwritable_file_does_not_end_it() {
+    Deaf::start(fs::OpenOptions::new().write(true).open("/dev/full").unwrap()).work(10);
+    Deaf::start(File::open("/dev/null").unwrap()).work(10);
+    let (_other, socket) = UnixStream::pair().unwrap();
+    Deaf::start(std::os::fd::OwnedFd::from(socket)).work(5000);
+}
+
+#[test]
+fn the_default_is_to_warn_and_rights_alone_are_no_reason_to() {
+    let place = Place::new();
+    place.allow("uid/default", &[(STORE, "(x")]);
+    let mut command = place.fdholderd(Ours, &[]);
+    let server = Server::start(place, &mut command);
+    hangs_up(&server.connect());
+    let line = server.line();
+    assert!(line.starts_with("s6-fdholderd: warning: "), "{line}");
+    // Which client that was is said, and once is enough.
+    assert!(line.contains(&who()), "{line}");
+    assert_eq!(server.stop(), [""; 0]);
+    // Those who may do nothing may connect.
+    let place = Place::new();
+    place.allow("uid/default", &[]);
+    let mut command = place.fdholderd(Ours, &[]);
+    let server = Server::start(place, &mut command);
+    drop(server.connect());
+    assert_eq!(server.stop(), [""; 0]);
+}
