@@ -145,7 +145,7 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
     // With its name and its NUL as long as may be.
     let long = "x".repeat(PART_MAX - name.len() - 1);
 
-    for generation in Generation::DAEMONS {
+    for generation in Generation::ALL {
         let file = file_by_c(generation, &made, &long);
         let file = Cdb::new(&file).unwrap();
         for (key, variables) in &made {
@@ -181,7 +181,7 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
 
 #[test]
 fn a_file_without_rules_has_none() {
-    for generation in Generation::DAEMONS {
+    for generation in Generation::ALL {
         let file = file_by_c(generation, &[], "");
         assert_eq!(Cdb::new(&file).unwrap().find(b"uid/0"), Ok(None));
     }

@@ -46,6 +46,9 @@ const FIRST: usize = 2;
 /// reading rules.
 const OWN_DESCRIPTORS: usize = 6;
 
+/// How many clients are accepted before it is the others' turn.
+const ACCEPTED: usize = 4;
+
 /// Milliseconds after which is tried again what nothing tells when it can be done.
 const MOMENT: u32 = 10;
 
@@ -219,7 +222,12 @@ impl Daemon {
         }
         if self.end.is_none() && (self.polls.at(0).happened != 0 || self.is_stuck) {
             self.is_stuck = false;
-            while self.count < self.most && self.accept(now) {}
+            // No more than a few: those who have come already are not to wait for those who come.
+            for _ in 0..ACCEPTED {
+                if self.count == self.most || !self.accept(now) {
+                    break;
+                }
+            }
         }
         if self.polls.at(1).happened == 0 {
             return;

@@ -6,7 +6,7 @@ use super::log::Log;
 use super::rules::Identity;
 use super::table::Table;
 use crate::fd::Fd;
-use crate::message::{self, ENTRIES_MAX, Entry};
+use crate::message::{self, ENTRIES_MAX, EXPIRY, Entry};
 use crate::sys::Errno;
 use crate::text::text;
 
@@ -250,21 +250,31 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// How many of the identifiers in a frame of a set dump are not held, equal ones counted once:
-    /// the last of them.
+    /// How many of the identifiers in a valid frame of a set dump are not held, equal ones counted
+    /// once: the first of them.
     fn count_new(&mut self) -> usize {
         let mut new = 0;
         let mut rest = self.payload;
-        while let Some((entry, behind)) = Entry::parse(rest) {
-            rest = behind;
-            let mut others = behind;
-            let mut is_new = self.service.table.find(entry.identifier).is_none();
-            while let Some((other, behind)) = Entry::parse(others) {
-                others = behind;
-                is_new &= other.identifier != entry.identifier;
+        while let Some((identifier, behind)) = next_identifier(rest) {
+            if self.service.table.find(identifier).is_none() {
+                let mut before = self.payload;
+                while let Some((other, behind)) = next_identifier(before) {
+                    if other == identifier {
+                        new += usize::from(before.len() == rest.len());
+                        break;
+                    }
+                    before = behind;
+                }
             }
-            new += usize::from(is_new);
+            rest = behind;
         }
         new
     }
+}
+
+/// The identifier of the first of some valid entries, and those behind it.
+fn next_identifier(entries: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, behind) = entries.get(EXPIRY..)?.split_first()?;
+    let (identifier, behind) = behind.split_at_checked((*length).into())?;
+    Some((identifier, behind.get(1..)?))
 }
