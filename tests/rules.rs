@@ -2,8 +2,8 @@
 
 use crate::kit::daemon::Generation;
 use crate::kit::wire;
-use fdholder::daemon::cdb::{Cdb, HEADER, Invalid};
-use fdholder::daemon::rules::{self, Identity, PART_MAX, Rights, Rule, VALUE_MAX};
+use fdholder::daemon::cdb::{self, HEADER, Missing};
+use fdholder::daemon::rules::{self, Identity, PART_MAX, VALUE_MAX};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::process::{getgid, getuid};
@@ -14,6 +14,49 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use temp_dir::TempDir;
+
+/// What a client may do.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Rights<'a> {
+    get_dump: bool,
+    set_dump: bool,
+    list: bool,
+    store: Option<&'a [u8]>,
+    retrieve: Option<&'a [u8]>,
+}
+
+/// A rule, with the rights that it gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Rule<'a> {
+    Absent,
+    Refused,
+    Allowed(Rights<'a>),
+}
+
+/// The rights by their names.
+fn named(rights: rules::Rights) -> Rights {
+    let [store, retrieve, get_dump, set_dump, list] = rights;
+    let [get_dump, set_dump, list] = [get_dump, set_dump, list].map(|value| value.is_some());
+    Rights { get_dump, set_dump, list, store, retrieve }
+}
+
+/// Puts an answer and its rights together.
+fn rule<'a>(answer: impl FnOnce(&mut rules::Rights<'a>) -> rules::Rule) -> Rule<'a> {
+    let mut rights = rules::Rights::default();
+    match answer(&mut rights) {
+        rules::Rule::Absent => Rule::Absent,
+        rules::Rule::Refused => Rule::Refused,
+        rules::Rule::Allowed => Rule::Allowed(named(rights)),
+    }
+}
+
+fn find<'a>(file: &'a [u8], key: &[u8]) -> Rule<'a> {
+    rule(|rights| rules::find(file, key, rights))
+}
+
+fn parse_value(value: &[u8]) -> Rule<'_> {
+    rule(|rights| rules::parse_value(value, rights))
+}
 
 /// The hash of a key, once more.
 fn hash(key: &[u8]) -> u32 {
@@ -147,10 +190,10 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
 
     for generation in Generation::ALL {
         let file = file_by_c(generation, &made, &long);
-        let file = Cdb::new(&file).unwrap();
+        assert!(cdb::is_valid(&file));
         for (key, variables) in &made {
-            let value = file.find(key.as_bytes()).unwrap().expect(key);
-            let rule = rules::find(&file, key.as_bytes());
+            let value = cdb::find(&file, key.as_bytes()).expect(key);
+            let rule = find(&file, key.as_bytes());
             let Some(variables) = variables else {
                 assert_eq!((value, rule), (&b"D"[..], Rule::Refused), "{key}");
                 continue;
@@ -169,12 +212,12 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
             assert_eq!(value, allow(strings, b"unused"));
         }
         let longest = Rights { store: Some(long.as_bytes()), ..Rights::default() };
-        assert_eq!(rules::find(&file, b"uid/4294967294"), Rule::Allowed(longest));
+        assert_eq!(find(&file, b"uid/4294967294"), Rule::Allowed(longest));
         for absent in (3000..6000).map(|n| format!("uid/{n}")) {
-            assert_eq!(file.find(absent.as_bytes()), Ok(None));
+            assert_eq!(cdb::find(&file, absent.as_bytes()), Err(Missing::Absent));
         }
         for absent in ["", "uid", "uid/", "uid/00", "uid/nobody", "gid/default", "uid/self\0"] {
-            assert_eq!(rules::find(&file, absent.as_bytes()), Rule::Absent);
+            assert_eq!(find(&file, absent.as_bytes()), Rule::Absent);
         }
     }
 }
@@ -183,18 +226,18 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
 fn a_file_without_rules_has_none() {
     for generation in Generation::ALL {
         let file = file_by_c(generation, &[], "");
-        assert_eq!(Cdb::new(&file).unwrap().find(b"uid/0"), Ok(None));
+        assert!(cdb::is_valid(&file));
+        assert_eq!(cdb::find(&file, b"uid/0"), Err(Missing::Absent));
     }
 }
 
 /// Looks up all keys that a test may have put there. What is found is in the file.
 fn look_up(bytes: &[u8], keys: &[&[u8]]) {
-    let Some(file) = Cdb::new(bytes) else { return };
     for key in keys {
-        if let Ok(Some(value)) = file.find(key) {
+        if let Ok(value) = cdb::find(bytes, key) {
             let (all, found) = (bytes.as_ptr_range(), value.as_ptr_range());
             assert!(all.start <= found.start && found.end <= all.end);
-            rules::parse_value(value);
+            parse_value(value);
         }
     }
 }
@@ -217,7 +260,7 @@ fn no_change_of_a_byte_makes_a_file_dangerous() {
     }
     // A part of it lacks a table at least.
     for length in 0..file.len() {
-        assert!(Cdb::new(&file[..length]).is_none());
+        assert!(!cdb::is_valid(&file[..length]));
     }
 }
 
@@ -232,7 +275,8 @@ fn a_full_table_is_looked_through_once() {
     let head = 8 * (hash(b"uid/1") as usize % 256);
     file[head..][..4].copy_from_slice(&(position as u32).to_le_bytes());
     file[head + 4..][..4].copy_from_slice(&100_000u32.to_le_bytes());
-    assert_eq!(Cdb::new(&file).unwrap().find(b"uid/1"), Ok(None));
+    assert!(cdb::is_valid(&file));
+    assert_eq!(cdb::find(&file, b"uid/1"), Err(Missing::Absent));
 }
 
 #[test]
@@ -252,13 +296,13 @@ fn what_points_outside_the_file_is_invalid() {
         // The record, its key, its value.
         for place in [slot + 4, HEADER, HEADER + 4] {
             let file = with(place, far);
-            let file = Cdb::new(&file).unwrap();
-            assert_eq!(file.find(b"uid/0"), Err(Invalid), "{place} {far}");
-            assert_eq!(rules::find(&file, b"uid/0"), Rule::Refused);
+            assert!(cdb::is_valid(&file));
+            assert_eq!(cdb::find(&file, b"uid/0"), Err(Missing::Invalid), "{place} {far}");
+            assert_eq!(find(&file, b"uid/0"), Rule::Refused);
         }
         // The table, and its size.
-        assert!(Cdb::new(&with(head, far)).is_none());
-        assert!(Cdb::new(&with(head + 4, far)).is_none());
+        assert!(!cdb::is_valid(&with(head, far)));
+        assert!(!cdb::is_valid(&with(head + 4, far)));
     }
 }
 
@@ -271,10 +315,11 @@ proptest! {
         other in vec(any::<u8>(), 0..6),
     ) {
         let bytes = cdb(&records, slots);
-        let file = Cdb::new(&bytes).unwrap();
+        prop_assert!(cdb::is_valid(&bytes));
         for key in records.iter().map(|(key, _)| key).chain([&other]) {
             let first = records.iter().find(|(other, _)| other == key);
-            prop_assert_eq!(file.find(key), Ok(first.map(|(_, value)| &value[..])));
+            let value = first.map(|(_, value)| &value[..]).ok_or(Missing::Absent);
+            prop_assert_eq!(cdb::find(&bytes, key), value);
         }
     }
 
@@ -298,7 +343,7 @@ proptest! {
             slot[..4].copy_from_slice(&hash(&key).to_le_bytes());
             slot[6..].fill(0);
         }
-        prop_assert!(Cdb::new(&bytes).is_some());
+        prop_assert!(cdb::is_valid(&bytes));
         look_up(&bytes, &[&key]);
     }
 
@@ -308,7 +353,7 @@ proptest! {
         bytes in vec(prop_oneof![Just(0u8), Just(b'='), any::<u8>()], 0..40),
     ) {
         let value = [&[first, high], &bytes[..]].concat();
-        match rules::parse_value(&value) {
+        match parse_value(&value) {
             Rule::Absent => prop_assert!(first != b'A' && first != b'D'),
             Rule::Refused => prop_assert!(first == b'A' || first == b'D'),
             Rule::Allowed(_) => {
@@ -331,12 +376,12 @@ proptest! {
         let ended = strings.iter().map(|string| [string, &b"\0"[..]].concat());
         let value = allow(&ended.collect::<Vec<_>>().concat(), b"");
         let strings: Vec<&[u8]> = strings.iter().map(Vec::as_slice).collect();
-        prop_assert_eq!(rules::parse_value(&value), Rule::Allowed(rights(&strings)));
+        prop_assert_eq!(parse_value(&value), Rule::Allowed(rights(&strings)));
     }
 }
 
 /// Values, and what they mean: expressions are empty or "a".
-fn values() -> Vec<(&'static str, Vec<u8>, Rule<Rights<'static>>)> {
+fn values() -> Vec<(&'static str, Vec<u8>, Rule<'static>)> {
     const NOTHING: Rights =
         Rights { get_dump: false, set_dump: false, list: false, store: None, retrieve: None };
     let list = Rule::Allowed(Rights { list: true, ..NOTHING });
@@ -398,11 +443,11 @@ fn values() -> Vec<(&'static str, Vec<u8>, Rule<Rights<'static>>)> {
 #[test]
 fn values_mean_what_they_should() {
     for (what, value, rule) in values() {
-        assert_eq!(rules::parse_value(&value), rule, "{what}");
+        assert_eq!(parse_value(&value), rule, "{what}");
     }
     // The C daemons overlook the end.
     for strings in [&b"S6_FDHOLDER_LIST="[..], b"X=\0S6_FDHOLDER_LIST=", b"x"] {
-        assert_eq!(rules::parse_value(&allow(strings, b"")), Rule::Refused);
+        assert_eq!(parse_value(&allow(strings, b"")), Rule::Refused);
     }
 }
 
@@ -458,10 +503,11 @@ fn compare(generation: Generation, what: &str, file: &[u8]) {
     fs::write(dir.child("rules"), file).unwrap();
     let allowed = decision(generation, "-x", &dir.child("rules"));
 
-    let file = Cdb::new(file).unwrap();
+    assert!(cdb::is_valid(file));
     let own = Identity { uid: getuid().as_raw(), gid: getgid().as_raw() };
-    let decided = rules::decide(own, own, |key| rules::find(&file, key));
-    assert_eq!(allowed, decided.map(expected), "{generation:?}, {what}");
+    let mut rights = rules::Rights::default();
+    let decided = rules::decide(own, own, |key| rules::find(file, key, &mut rights));
+    assert_eq!(allowed, decided.then(|| expected(named(rights))), "{generation:?}, {what}");
 }
 
 #[test]
@@ -496,17 +542,14 @@ fn the_daemons_decide_alike() {
 fn keys_come_in_their_order() {
     let keys = |client: (u32, u32), own: (u32, u32)| {
         let [client, own] = [client, own].map(|(uid, gid)| Identity { uid, gid });
-        let keys = rules::keys(client, own);
-        let keys = keys.map(|key| String::from_utf8(key.bytes().to_vec()).unwrap());
-        let keys: Vec<String> = keys.collect();
         // Nobody has a rule, so all of them are asked for.
         let mut asked = Vec::new();
-        let decided: Option<()> = rules::decide(client, own, |key| {
+        let decided = rules::decide(client, own, |key| {
             asked.push(String::from_utf8(key.to_vec()).unwrap());
-            Rule::Absent
+            rules::Rule::Absent
         });
-        assert_eq!((&asked, decided), (&keys, None));
-        keys
+        assert!(!decided);
+        asked
     };
     assert_eq!(keys((1, 2), (3, 4)), ["uid/1", "gid/2", "uid/default"]);
     assert_eq!(keys((10, 20), (10, 4)), ["uid/self", "uid/10", "gid/20", "uid/default"]);
@@ -523,11 +566,11 @@ fn keys_come_in_their_order() {
 fn the_first_rule_decides_and_is_the_last_to_be_looked_at() {
     let own = Identity { uid: 0, gid: 0 };
     for place in 0..5 {
-        for (rule, decided) in [(Rule::Allowed(place), Some(place)), (Rule::Refused, None)] {
+        for (rule, decided) in [(rules::Rule::Allowed, true), (rules::Rule::Refused, false)] {
             let mut asked = 0;
             let result = rules::decide(own, own, |_| {
                 asked += 1;
-                if asked > place { rule } else { Rule::Absent }
+                if asked > place { rule } else { rules::Rule::Absent }
             });
             assert_eq!((result, asked), (decided, place + 1));
         }

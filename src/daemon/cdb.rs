@@ -20,70 +20,73 @@ const TABLES: usize = 256;
 /// Bytes of two numbers.
 const PAIR: usize = 8;
 
-/// A file of which the header is valid.
-#[derive(Clone, Copy)]
-pub struct Cdb<'a> {
-    bytes: &'a [u8],
-}
+/// Stands for a number that is not in the file, and points outside all files: to it, or so many
+/// bytes.
+const OUTSIDE: usize = 1 << 40;
 
-/// What was to be looked at is not in the file.
+/// Why there is no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Invalid;
-
-impl<'a> Cdb<'a> {
-    /// Takes the whole file. None if the header is not there whole, or one of its tables not.
-    pub fn new(bytes: &'a [u8]) -> Option<Cdb<'a>> {
-        let header = bytes.get(..HEADER)?;
-        let cdb = Cdb { bytes };
-        for pair in header.chunks_exact(PAIR) {
-            cdb.table(pair)?;
-        }
-        Some(cdb)
-    }
-
-    /// The value of the first record that has the key. [`Invalid`] if the table that the key
-    /// belongs to, or a record with the same hash that comes first, is not all in the file.
-    pub fn find(&self, key: &[u8]) -> Result<Option<&'a [u8]>, Invalid> {
-        let hash = hash(key);
-        let head = self.bytes.get(hash as usize % TABLES * PAIR..).ok_or(Invalid)?;
-        let table = self.table(head).ok_or(Invalid)?;
-        // A table without slots has no keys.
-        let first = (hash as usize / TABLES).checked_rem(table.len() / PAIR).unwrap_or(0);
-        let (before, behind) = table.split_at_checked(first * PAIR).ok_or(Invalid)?;
-        for slot in behind.chunks_exact(PAIR).chain(before.chunks_exact(PAIR)) {
-            let (slot_hash, position, _) = pair(slot).ok_or(Invalid)?;
-            if position == 0 {
-                break;
-            }
-            if slot_hash == hash as usize {
-                let (record_key, value) = self.record(position).ok_or(Invalid)?;
-                if record_key == key {
-                    return Ok(Some(value));
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// The slots of the table that a pair of the header describes.
-    fn table(&self, head: &[u8]) -> Option<&'a [u8]> {
-        let (position, slots, _) = pair(head)?;
-        self.bytes.get(position..)?.get(..slots.checked_mul(PAIR)?)
-    }
-
-    /// The key and the value of the record at a position.
-    fn record(&self, position: usize) -> Option<(&'a [u8], &'a [u8])> {
-        let (key, value, bytes) = pair(self.bytes.get(position..)?)?;
-        let (key, bytes) = bytes.split_at_checked(key)?;
-        Some((key, bytes.get(..value)?))
-    }
+pub enum Missing {
+    /// No record has the key.
+    Absent,
+    /// What was to be looked at is not in the file.
+    Invalid,
 }
 
-/// The two numbers at the start of `bytes`, and what lies behind them.
-fn pair(bytes: &[u8]) -> Option<(usize, usize, &[u8])> {
-    let (first, bytes) = bytes.split_first_chunk()?;
-    let (second, bytes) = bytes.split_first_chunk()?;
-    Some((u32::from_le_bytes(*first) as usize, u32::from_le_bytes(*second) as usize, bytes))
+/// Whether a file has a whole header, and all tables that it describes.
+pub fn is_valid(file: &[u8]) -> bool {
+    (0..TABLES).all(|number| table(file, number).is_some())
+}
+
+/// The value of the first record that has the key. [`Missing::Invalid`] if the table that the key
+/// belongs to, or a record with the same hash that comes first, is not all in the file.
+pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
+    let hash = hash(key) as usize;
+    let table = table(file, hash % TABLES).ok_or(Missing::Invalid)?;
+    let slots = table.len() / PAIR;
+    let mut slot = hash / TABLES;
+    for _ in 0..slots {
+        slot = slot.checked_rem(slots).unwrap_or(0);
+        let (slot_hash, position) = pair(table, slot * PAIR);
+        if position == 0 {
+            break;
+        }
+        if slot_hash == hash {
+            let (key_length, length) = pair(file, position);
+            let record_key = part(file, position + PAIR, key_length).ok_or(Missing::Invalid)?;
+            let value = part(file, position + PAIR + key_length, length).ok_or(Missing::Invalid)?;
+            if record_key == key {
+                return Ok(value);
+            }
+        }
+        slot += 1;
+    }
+    Err(Missing::Absent)
+}
+
+/// The slots of a table.
+#[inline(never)]
+fn table(file: &[u8], number: usize) -> Option<&[u8]> {
+    let (position, slots) = pair(file, number * PAIR);
+    part(file, position, slots * PAIR)
+}
+
+/// So many bytes from a position on.
+#[inline(never)]
+fn part(bytes: &[u8], position: usize, length: usize) -> Option<&[u8]> {
+    bytes.get(position..position + length)
+}
+
+/// The two numbers at a position.
+#[inline(never)]
+fn pair(bytes: &[u8], position: usize) -> (usize, usize) {
+    match part(bytes, position, PAIR) {
+        Some([a, b, c, d, e, f, g, h]) => (
+            u32::from_le_bytes([*a, *b, *c, *d]) as usize,
+            u32::from_le_bytes([*e, *f, *g, *h]) as usize,
+        ),
+        _ => (OUTSIDE, OUTSIDE),
+    }
 }
 
 /// Bernstein's hash.

@@ -1,9 +1,9 @@
 //! Who is let in, and what an expression allows: the access rules where they lie, in a directory
-//! or a file, and the expressions of all clients, each compiled once.
+//! or a file, and the expressions of all clients, compiled when they connect.
 
-use super::cdb::Cdb;
+use super::cdb;
 use super::log::Log;
-use super::regex::{Invalid, Regex};
+use super::regex::Regex;
 use super::rules::{self, Identity, Rights, Rule};
 use crate::sys::memory::{Content, List, Memory};
 use crate::sys::text::Text;
@@ -13,8 +13,8 @@ use crate::text::text;
 /// Bytes of the longest expression.
 const TEXT_MAX: usize = 2048;
 
-/// Bytes of memory for each client that there may be.
-pub const BYTES_EACH: usize = 2 * size_of::<Expression>();
+/// Bytes of memory for each client that there may be, enough for the empty expression as well.
+pub const BYTES_EACH: usize = 3 * size_of::<Expression>();
 
 /// Where the rules are.
 #[derive(Clone, Copy)]
@@ -41,10 +41,7 @@ pub struct Access {
 }
 
 struct Expression {
-    /// How many clients have it.
-    clients: u16,
-    length: usize,
-    text: [u8; TEXT_MAX],
+    is_used: bool,
     regex: Regex,
 }
 
@@ -60,7 +57,8 @@ impl Gate {
     /// Without rules yet: [`Gate::reload`] reads a file of them.
     pub fn new(memory: &mut Memory, clients: usize, source: Source) -> Gate {
         let (uid, gid) = server::effective();
-        let expressions = memory.list(2 * clients);
+        let mut expressions = memory.list(1 + 2 * clients);
+        expressions.push(Expression { is_used: true, regex: Regex::EMPTY });
         Gate { source, file: None, own: Identity { uid, gid }, expressions }
     }
 
@@ -69,7 +67,7 @@ impl Gate {
     pub fn reload(&mut self) -> Result<(), (Text, Errno)> {
         let Source::File(path) = self.source else { return Ok(()) };
         let content = Content::read(path).map_err(|errno| (path, errno))?;
-        if Cdb::new(&content).is_none() {
+        if !cdb::is_valid(&content) {
             return Err((path, Errno::INVAL));
         }
         self.file = Some(content);
@@ -77,64 +75,59 @@ impl Gate {
     }
 
     /// What a client may do; nothing if it is to be refused.
+    #[inline(never)]
     pub fn admit(&mut self, client: Identity, log: Log) -> Option<Access> {
+        let mut access =
+            Access { get_dump: false, set_dump: false, list: false, store: None, retrieve: None };
+        // Whether a line has said so.
         let mut refused = false;
-        let Gate { source, file, own, expressions } = self;
-        let access = rules::decide(client, *own, |key| {
-            let mut values = [[0; TEXT_MAX]; 2];
-            let rule = match (*source, &*file) {
-                (Source::Directory(path), _) => in_directory(path, key, &mut values),
-                (_, Some(file)) => {
-                    Ok(Cdb::new(file).map_or(Rule::Refused, |file| rules::find(&file, key)))
-                }
+        let allowed = rules::decide(client, self.own, |key| {
+            let mut values = [[0; TEXT_MAX]; 5];
+            let mut rights = Rights::default();
+            let rule = match (self.source, &self.file) {
+                (Source::Directory(path), _) => in_directory(path, key, &mut values, &mut rights),
+                (_, Some(file)) => Ok(rules::find(file, key, &mut rights)),
                 _ => Ok(Rule::Refused),
             };
-            let rights = match rule {
-                Ok(Rule::Allowed(rights)) => rights,
-                Ok(Rule::Absent) => return Rule::Absent,
-                Ok(Rule::Refused) => return Rule::Refused,
-                Err(errno) => {
-                    refused = true;
-                    let what = text!("connect: unable to read the rule");
-                    log.event(client, what, key, errno.number());
-                    return Rule::Refused;
-                }
-            };
-            let mut access = Access {
-                get_dump: rights.get_dump,
-                set_dump: rights.set_dump,
-                list: rights.list,
-                store: None,
-                retrieve: None,
-            };
-            for (text, place) in
-                [(rights.store, &mut access.store), (rights.retrieve, &mut access.retrieve)]
-            {
-                let Some(text) = text else { continue };
-                match take(expressions, text) {
-                    Ok(number) => *place = Some(number),
-                    Err(_) => {
+            let rule = rule.unwrap_or_else(|errno| {
+                refused = true;
+                let what = text!("connect: unable to read the rule");
+                log.event(client, what, key, errno.number());
+                Rule::Refused
+            });
+            if rule == Rule::Allowed {
+                let [store, retrieve, get_dump, set_dump, list] = rights;
+                access.get_dump = get_dump.is_some();
+                access.set_dump = set_dump.is_some();
+                access.list = list.is_some();
+                for (text, place) in [(store, &mut access.store), (retrieve, &mut access.retrieve)]
+                {
+                    let Some(text) = text else { continue };
+                    *place = take(&mut self.expressions, text);
+                    if place.is_none() {
                         refused = true;
                         let what = text!("connect: unable to use the expression");
                         log.event(client, what, text, Errno::INVAL.number());
                     }
                 }
             }
-            if refused {
-                give_back(expressions, &access);
-                return Rule::Refused;
-            }
-            Rule::Allowed(access)
+            rule
         });
-        if access.is_none() && !refused {
+        if allowed && !refused {
+            return Some(access);
+        }
+        self.dismiss(&access);
+        if !refused {
             log.note(client, text!("connect"), Errno::PERM.number());
         }
-        access
+        None
     }
 
     /// A client that had this is gone.
     pub fn dismiss(&mut self, access: &Access) {
-        give_back(&mut self.expressions, access);
+        for number in [access.store, access.retrieve].into_iter().flatten() {
+            self.expressions.at(number).is_used = number == EMPTY;
+        }
     }
 
     /// Whether an expression finds something in an identifier.
@@ -144,50 +137,27 @@ impl Gate {
     }
 }
 
-/// The number of an expression, compiled now if it is not there yet.
-fn take(expressions: &mut List<Expression>, text: &[u8]) -> Result<usize, Invalid> {
-    let mut free = None;
-    for (number, expression) in expressions.iter_mut().enumerate() {
-        if expression.text.get(..expression.length) == Some(text) {
-            expression.clients += 1;
-            return Ok(number);
-        }
-        if expression.clients == 0 {
-            free = Some(number);
-        }
-    }
-    let mut expression = Expression {
-        clients: 1,
-        length: text.len(),
-        text: [0; TEXT_MAX],
-        regex: Regex::compile(text)?,
-    };
-    expression.text.get_mut(..text.len()).ok_or(Invalid::TooLarge)?.copy_from_slice(text);
-    // Those that nobody has now may be asked for again, as long as there is room for others.
-    if expressions.is_full() {
-        let number = free.ok_or(Invalid::TooLarge)?;
-        *expressions.get_mut(number).ok_or(Invalid::TooLarge)? = expression;
-        return Ok(number);
-    }
-    Ok(expressions.push(expression))
-}
+/// The number of the empty expression, which finds something everywhere.
+const EMPTY: usize = 0;
 
-fn give_back(expressions: &mut List<Expression>, access: &Access) {
-    for number in [access.store, access.retrieve].into_iter().flatten() {
-        if let Some(expression) = expressions.get_mut(number) {
-            expression.clients -= 1;
-        }
+/// The number of an expression, compiled now; nothing if it is none.
+#[inline(never)]
+fn take(expressions: &mut List<Expression>, text: &[u8]) -> Option<usize> {
+    if text.is_empty() {
+        return Some(EMPTY);
     }
+    let mut number = 0;
+    while expressions.get(number).is_some_and(|expression| expression.is_used) {
+        number += 1;
+    }
+    if number == expressions.len() {
+        expressions.push(Expression { is_used: false, regex: Regex::EMPTY });
+    }
+    let expression = expressions.at(number);
+    expression.regex.compile(text).ok()?;
+    expression.is_used = true;
+    Some(number)
 }
-
-/// The variables that mean something.
-const VARIABLES: [&[u8]; 5] = [
-    b"S6_FDHOLDER_STORE_REGEX",
-    b"S6_FDHOLDER_RETRIEVE_REGEX",
-    b"S6_FDHOLDER_GETDUMP",
-    b"S6_FDHOLDER_SETDUMP",
-    b"S6_FDHOLDER_LIST",
-];
 
 /// Looks a rule up below a directory.
 ///
@@ -195,57 +165,54 @@ const VARIABLES: [&[u8]; 5] = [
 /// in `KEY/env`, of which the name is a variable and the first line, without blanks at its end, the
 /// value; an empty file unsets it. (From the documentation of `s6-ipcserver-access`, and from
 /// running `s6-fdholderd`.)
+#[inline(never)]
 fn in_directory<'a>(
     directory: Text,
     key: &[u8],
-    values: &'a mut [[u8; TEXT_MAX]; 2],
-) -> Result<Rule<Rights<'a>>, Errno> {
+    values: &'a mut [[u8; TEXT_MAX]; 5],
+    rights: &mut Rights<'a>,
+) -> Result<Rule, Errno> {
     let mut path = PathBuffer::EMPTY;
     path.text(directory);
     path.byte(b'/');
     path.bytes(key);
     let length = path.length();
-    path.bytes(b"/allow");
+    path.text(const { Text::new(c"/allow") });
     if !path.exists()? {
         path.truncate(length);
-        path.bytes(b"/deny");
+        path.text(const { Text::new(c"/deny") });
         return Ok(if path.exists()? { Rule::Refused } else { Rule::Absent });
     }
-    let mut rights = Rights::default();
-    let mut values = values.iter_mut();
-    let mut scratch = [0; 1];
-    for name in VARIABLES {
+    let mut names = rules::variables();
+    for (number, value) in values.iter_mut().enumerate() {
+        let (Some(name), Some(right)) = (names.next(), rights.get_mut(number)) else { break };
         path.truncate(length);
-        path.bytes(b"/env/");
-        path.bytes(name);
-        match values.next() {
-            Some(value) => {
-                if let Some(read @ 1..) = path.read_file(value)? {
-                    rights.add(name, first_line(value, read)?);
-                }
-            }
+        path.text(const { Text::new(c"/env/") });
+        path.text(rules::PREFIX);
+        path.text(name);
+        if let read @ 1.. = path.read_file(value)? {
             // Of the others it does not matter what they are set to.
-            None => {
-                if let Some(1..) = path.read_file(&mut scratch)? {
-                    rights.add(name, &[]);
-                }
-            }
+            let is_expression = number < rules::EXPRESSIONS;
+            *right = Some(if is_expression { first_line(value, read)? } else { &[] });
         }
     }
-    Ok(Rule::Allowed(rights))
+    Ok(Rule::Allowed)
 }
 
 /// The first line of which so many bytes have been read, without blanks at its end; an error if it
 /// may go on.
 fn first_line(bytes: &[u8], read: usize) -> Result<&[u8], Errno> {
-    let line = bytes.get(..read).unwrap_or_default();
-    let mut line = match line.iter().position(|byte| *byte == b'\n') {
-        Some(end) => line.get(..end).unwrap_or_default(),
-        None if read == bytes.len() => return Err(Errno::TOOBIG),
-        None => line,
-    };
-    while let Some((b' ' | b'\t' | b'\r', rest)) = line.split_last() {
-        line = rest;
+    let mut length = 0;
+    for (place, byte) in bytes.iter().take(read).enumerate() {
+        match byte {
+            b'\n' => return Ok(bytes.get(..length).unwrap_or_default()),
+            b' ' | b'\t' | b'\r' => {}
+            _ => length = place + 1,
+        }
     }
-    Ok(line)
+    if read == bytes.len() {
+        Err(Errno::TOOBIG)
+    } else {
+        Ok(bytes.get(..length).unwrap_or_default())
+    }
 }

@@ -3,7 +3,7 @@
 //! A rule's author is trusted less than the daemon, and an identifier's author not at all. So an
 //! expression has a fixed amount of room, or is refused, and a search costs at most the length of
 //! the text times that of the program, whatever the two are: all places in the program that a
-//! match can have reached are followed at once, as a set of bits, and none is ever gone back to.
+//! match can have reached are followed at once, each noted once, and none is ever gone back to.
 //!
 //! What is an expression, and what it matches, is what `regcomp` with `REG_EXTENDED | REG_NOSUB`
 //! and `regexec` of glibc say in the C locale, with three exceptions. Back-references are refused,
@@ -27,14 +27,18 @@
 //!   `[.hyphen.]`.
 //! - `.` does not match NUL, while `[^a]` does.
 
-/// Room for instructions, the last one included.
-const INSTRUCTIONS: usize = 512;
+use core::mem;
+
+/// Room for steps, the last one included.
+const STEPS: usize = 512;
 /// Room for sets of bytes that differ.
 const SETS: usize = 32;
-/// How many groups can be open at once.
+/// How many groups can be open at once: reading goes one call deeper for each.
 const DEPTH: usize = 64;
-/// The largest number in a bound, `RE_DUP_MAX` of glibc.
+/// The largest number in a bound, `RE_DUP_MAX` of glibc. It has all bits below [`UNLIMITED`].
 const REPEAT_MAX: usize = 0x7fff;
+/// No number in a bound: no limit.
+const UNLIMITED: usize = REPEAT_MAX + 1;
 
 /// Why an expression is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,92 +47,47 @@ pub enum Invalid {
     Syntax,
     /// It has a back-reference.
     BackReference,
-    /// It takes more instructions or sets than there is room for.
+    /// It takes more steps or sets than there is room for.
     TooLarge,
     /// Its groups are nested too deep.
     TooDeep,
 }
 
-/// A condition on the place between two bytes.
-#[derive(Clone, Copy)]
-enum Anchor {
-    TextStart,
-    TextEnd,
-    WordStart,
-    WordEnd,
-    WordEdge,
-    NotWordEdge,
-}
+/// A step of a program: one of these constants, and a number below 4,096 with all but the first.
+type Step = u16;
+/// The end: there is a match.
+const MATCH: Step = 0;
+/// Takes the byte that the number is, or one of the set that it is the number of, plus 256.
+const TAKE: Step = 0x1000;
+/// Goes on where an [`anchor`] with that number holds.
+const ANCHOR: Step = 0x2000;
+/// Goes on so far from here, modulo [`STEPS`]: a step back is `STEPS` - 1. The distance counts from
+/// the step itself, so a piece of a program can be copied and moved as it is.
+const JUMP: Step = 0x4000;
+/// Goes on both behind this and so far from here.
+const SPLIT: Step = 0x8000;
 
-impl Anchor {
-    /// Whether it holds between these bytes; `None` lies outside the text.
-    fn holds(self, before: Option<u8>, after: Option<u8>) -> bool {
-        let (left, right) = (before.is_some_and(is_word), after.is_some_and(is_word));
-        match self {
-            Anchor::TextStart => before.is_none(),
-            Anchor::TextEnd => after.is_none(),
-            Anchor::WordStart => !left && right,
-            Anchor::WordEnd => left && !right,
-            Anchor::WordEdge => left != right,
-            Anchor::NotWordEdge => left == right,
-        }
+/// A set of bytes, a bit for each.
+type Bytes = [u8; 32];
+
+/// The classes of characters: the name and what stands behind it, then the ranges.
+const CLASSES: &[u8] = b"alnum:]09AZaz\nalpha:]AZaz\nblank:]\t\t  \ncntrl:]\0\x1f\x7f\x7f\n\
+    digit:]09\ngraph:]!~\nlower:]az\nprint:] ~\npunct:]!/:@[`{~\nspace:]\t\r  \nupper:]AZ\n\
+    xdigit:]09AFaf";
+
+/// Where an anchor holds; 0 if it is none. What comes before chooses a hexadecimal digit: the last
+/// one for the start of the text, the next for a byte that belongs to no word, the next for one that
+/// does. What comes behind chooses a bit of the digit: 1 for the end of the text, 2 and 4 likewise.
+fn anchor(is_escaped: bool, byte: u8) -> Step {
+    match (is_escaped, byte) {
+        (false, b'^') | (true, b'`') => 0x007,
+        (false, b'$') | (true, b'\'') => 0x111,
+        (true, b'<') => 0x044,
+        (true, b'>') => 0x300,
+        (true, b'b') => 0x344,
+        (true, b'B') => 0x433,
+        _ => 0,
     }
-}
-
-/// A step of a program. Distances count from the step itself, so a piece of a program can be copied
-/// and moved as it is.
-#[derive(Clone, Copy)]
-enum Step {
-    /// The end: there is a match.
-    Match,
-    /// Takes this byte.
-    Byte(u8),
-    /// Takes a byte of the set with this number.
-    Set(u8),
-    /// Goes on where this holds.
-    Anchor(Anchor),
-    /// Goes on there.
-    Jump(i16),
-    /// Goes on both behind this and there.
-    Split(i16),
-}
-
-/// A set of numbers below 64 * `N`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Bits<const N: usize>([u64; N]);
-
-impl<const N: usize> Bits<N> {
-    const EMPTY: Self = Bits([0; N]);
-
-    fn insert(&mut self, number: usize) {
-        self.0[number / 64 % N] |= 1 << (number % 64);
-    }
-
-    fn contains(&self, number: usize) -> bool {
-        self.0[number / 64 % N] >> (number % 64) & 1 != 0
-    }
-
-    /// Takes the smallest number out.
-    fn pop(&mut self) -> Option<usize> {
-        let (place, word) = self.0.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
-        let number = word.trailing_zeros() as usize;
-        *word &= *word - 1;
-        Some(place * 64 + number)
-    }
-}
-
-/// A set of bytes.
-type Bytes = Bits<4>;
-/// A set of places in a program.
-type Places = Bits<{ INSTRUCTIONS / 64 }>;
-
-/// Those of which that is true.
-fn bytes_that(are: impl Fn(u8) -> bool) -> Bytes {
-    let mut set = Bytes::EMPTY;
-    for byte in (0..=u8::MAX).filter(|byte| are(*byte)) {
-        set.insert(byte.into());
-    }
-    set
 }
 
 /// Whether a byte belongs to a word.
@@ -136,423 +95,442 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Whether a byte is of the class of that name; nothing if there is no such class.
-fn is_of(class: &[u8], byte: u8) -> Option<bool> {
-    Some(match class {
-        b"alnum" => byte.is_ascii_alphanumeric(),
-        b"alpha" => byte.is_ascii_alphabetic(),
-        b"blank" => byte == b' ' || byte == b'\t',
-        b"cntrl" => byte.is_ascii_control(),
-        b"digit" => byte.is_ascii_digit(),
-        b"graph" => byte.is_ascii_graphic(),
-        b"lower" => byte.is_ascii_lowercase(),
-        b"print" => byte.is_ascii_graphic() || byte == b' ',
-        b"punct" => byte.is_ascii_punctuation(),
-        b"space" => byte == b' ' || (b'\t'..=b'\r').contains(&byte),
-        b"upper" => byte.is_ascii_uppercase(),
-        b"xdigit" => byte.is_ascii_hexdigit(),
-        _ => return None,
-    })
-}
-
-/// An expression, ready to be searched for.
+/// An expression, ready to be searched for. All zeros are one, [`Regex::EMPTY`].
 pub struct Regex {
-    /// [`Step::Match`] from the end of the program on.
-    steps: [Step; INSTRUCTIONS],
+    steps: [Step; STEPS],
     sets: [Bytes; SETS],
 }
 
-impl Regex {
-    /// Reads an expression. One with a NUL in it is not valid.
-    pub fn compile(expression: &[u8]) -> Result<Regex, Invalid> {
-        let regex = Regex { steps: [Step::Match; INSTRUCTIONS], sets: [Bytes::EMPTY; SETS] };
-        if expression.contains(&0) {
-            return Err(Invalid::Syntax);
+/// Places in a program that a match can have reached.
+struct Places {
+    /// Whether a place has been reached.
+    is_in: [bool; STEPS],
+    /// Those that have not been looked at yet.
+    list: [u16; STEPS],
+    length: usize,
+}
+
+impl Places {
+    const NONE: Places = Places { is_in: [false; STEPS], list: [0; STEPS], length: 0 };
+
+    /// Adds a place, which counts modulo [`STEPS`].
+    #[inline(never)]
+    fn add(&mut self, at: usize) {
+        let at = at % STEPS;
+        if !mem::replace(&mut self.is_in[at], true) {
+            self.list[self.length % STEPS] = at as u16;
+            self.length += 1;
         }
-        let mut compiler = Compiler { rest: expression, regex, length: 0, sets: 0 };
-        compiler.expression()?;
-        Ok(compiler.regex)
+    }
+
+    /// Takes one out that has not been looked at.
+    fn pop(&mut self) -> Option<usize> {
+        self.length = self.length.checked_sub(1)?;
+        Some(self.list[self.length % STEPS].into())
+    }
+}
+
+impl Regex {
+    /// One that matches everywhere.
+    pub const EMPTY: Regex = Regex { steps: [MATCH; STEPS], sets: [[0; 32]; SETS] };
+
+    /// Reads an expression, and becomes that; undefined if it is refused. One with a NUL in it is
+    /// not valid.
+    #[inline(never)]
+    pub fn compile(&mut self, expression: &[u8]) -> Result<(), Invalid> {
+        let mut compiler = Compiler {
+            ahead: 0,
+            rest: expression,
+            invalid: None,
+            depth: 0,
+            length: 0,
+            sets: 0,
+            set: [0; 32],
+            regex: self,
+        };
+        compiler.next();
+        compiler.alternatives();
+        if !compiler.rest.is_empty() {
+            compiler.fail(Invalid::Syntax);
+        }
+        compiler.push(MATCH);
+        compiler.invalid.map_or(Ok(()), Err)
     }
 
     /// Whether it matches anywhere in the text.
     pub fn matches(&self, text: &[u8]) -> bool {
-        let mut before = None;
-        // Where the bytes so far lead to.
-        let mut reached = Places::EMPTY;
-        for after in text.iter().map(|byte| Some(*byte)).chain([None]) {
-            let mut seen = Places::EMPTY;
-            let mut next = Places::EMPTY;
+        let (mut places, mut others) = (Places::NONE, Places::NONE);
+        let (mut now, mut next) = (&mut places, &mut others);
+        let mut text = text.iter();
+        // What comes before and behind, two bits each, as [`anchor`] has it: 0 outside the text, 1
+        // no byte of a word, 2 one. It is the number of a bit there.
+        let mut edge = 0;
+        loop {
+            // At the end that is none.
+            let mut byte = 256;
+            edge = edge << 2 & 12;
+            if let Some(next) = text.next() {
+                byte = usize::from(*next);
+                edge |= 1 + u32::from(is_word(*next));
+            }
             // A match can begin anywhere.
-            reached.insert(0);
-            while let Some(at) = reached.pop() {
-                seen.insert(at);
-                let mut go = |to: usize| {
-                    if !seen.contains(to) {
-                        reached.insert(to);
+            now.add(0);
+            while let Some(at) = now.pop() {
+                let step = self.steps[at % STEPS];
+                if step == MATCH {
+                    return true;
+                }
+                if step & (JUMP | SPLIT) != 0 {
+                    now.add(at + usize::from(step));
+                }
+                if step & TAKE != 0 {
+                    if self.takes(step, byte) {
+                        next.add(at + 1);
                     }
-                };
-                match self.steps[at % INSTRUCTIONS] {
-                    Step::Match => return true,
-                    Step::Byte(byte) if after == Some(byte) => next.insert(at + 1),
-                    Step::Set(set) if after.is_some_and(|byte| self.has(set, byte)) => {
-                        next.insert(at + 1);
-                    }
-                    Step::Anchor(anchor) if anchor.holds(before, after) => go(at + 1),
-                    Step::Jump(distance) => go(at.wrapping_add_signed(distance.into())),
-                    Step::Split(distance) => {
-                        go(at + 1);
-                        go(at.wrapping_add_signed(distance.into()));
-                    }
-                    _ => {}
+                } else if step & SPLIT != 0 || step & ANCHOR != 0 && step >> edge & 1 != 0 {
+                    now.add(at + 1);
                 }
             }
-            reached = next;
-            before = after;
+            if byte == 256 {
+                return false;
+            }
+            *now = Places::NONE;
+            mem::swap(&mut now, &mut next);
         }
-        false
     }
 
-    /// Whether the set with that number has the byte in it.
-    fn has(&self, set: u8, byte: u8) -> bool {
-        self.sets[usize::from(set) % SETS].contains(byte.into())
+    /// Whether a step takes the byte.
+    #[inline(never)]
+    fn takes(&self, step: Step, byte: usize) -> bool {
+        let number = usize::from(step - TAKE);
+        match number.checked_sub(256) {
+            None => number == byte,
+            Some(set) => {
+                let bits = self.sets[set % SETS].get(byte / 8).copied().unwrap_or(0);
+                bits >> (byte % 8) & 1 != 0
+            }
+        }
     }
 }
 
-/// A group that is open, or the expression as a whole.
-#[derive(Clone, Copy)]
-struct Group {
-    /// Where its program begins.
-    start: usize,
-    /// The jump from the end of its alternatives so far to its own end, if there are any.
-    jump: Option<usize>,
-}
-
-/// What stands in brackets.
-enum Element {
-    /// A single character, which can begin or end a range.
-    One(u8),
-    /// More than that, and already in the set.
-    More,
-}
-
-/// An expression being read.
+/// An expression being read. What is wrong with it is noted; then there is nothing left to be read.
 struct Compiler<'a> {
-    /// What has not been read yet.
+    /// What comes next; NUL, which is in no expression, if nothing does.
+    ahead: u8,
+    /// What comes behind that.
     rest: &'a [u8],
-    regex: Regex,
-    /// How long the program is; there is always room for the end.
+    /// What was wrong first.
+    invalid: Option<Invalid>,
+    /// How many groups are open.
+    depth: usize,
+    /// How long the program is.
     length: usize,
     /// How many sets there are.
     sets: usize,
+    /// The set that is being read.
+    set: Bytes,
+    regex: &'a mut Regex,
 }
 
-impl Compiler<'_> {
-    /// Reads all of it.
-    fn expression(&mut self) -> Result<(), Invalid> {
-        let mut group = Group { start: 0, jump: None };
-        // The groups around it, the innermost last.
-        let mut outer = [group; DEPTH];
-        let mut depth = 0;
-        while let Some(byte) = self.next() {
-            // Where that begins which a repetition would repeat.
-            let mut start = self.length;
-            match byte {
-                b'|' => {
-                    self.close(group)?;
-                    let distance = distance(self.length + 2 - group.start)?;
-                    self.insert(group.start, Step::Split(distance))?;
-                    group.jump = Some(self.length);
-                    // How far is known when the group ends.
-                    self.push(Step::Jump(1))?;
-                    continue;
-                }
-                b'(' => {
-                    *outer.get_mut(depth).ok_or(Invalid::TooDeep)? = group;
-                    depth += 1;
-                    group = Group { start, jump: None };
-                    continue;
-                }
-                b')' if depth > 0 => {
-                    self.close(group)?;
-                    start = group.start;
-                    depth -= 1;
-                    group = *outer.get(depth).ok_or(Invalid::TooDeep)?;
-                }
-                b'*' | b'+' | b'?' | b'{' => return Err(Invalid::Syntax),
-                b'.' => self.push_set(bytes_that(|byte| byte != 0))?,
-                b'[' => self.bracket()?,
-                b'^' | b'$' => {
-                    let is_start = byte == b'^';
-                    let anchor = if is_start { Anchor::TextStart } else { Anchor::TextEnd };
-                    self.push(Step::Anchor(anchor))?;
-                    continue;
-                }
-                b'\\' => {
-                    let is_anchor = self.escape()?;
-                    if is_anchor {
-                        continue;
-                    }
-                }
-                _ => self.push(Step::Byte(byte))?,
-            }
-            while let Some(operator @ (b'*' | b'+' | b'?' | b'{')) = self.rest.first() {
-                let operator = *operator;
-                self.next();
-                let (least, most) = match operator {
-                    b'*' => (0, None),
-                    b'+' => (1, None),
-                    b'?' => (0, Some(1)),
-                    _ => self.bound()?,
-                };
-                self.repeat(start, least, most)?;
-            }
-        }
-        if depth > 0 {
-            return Err(Invalid::Syntax);
-        }
-        self.close(group)
+impl<'a> Compiler<'a> {
+    #[inline(never)]
+    fn fail(&mut self, why: Invalid) {
+        self.invalid = self.invalid.or(Some(why));
+        self.ahead = 0;
+        self.rest = &[];
     }
 
-    /// Reads a byte, if there is one.
-    fn next(&mut self) -> Option<u8> {
-        let (byte, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*byte)
+    /// Reads what comes next.
+    #[inline(never)]
+    fn next(&mut self) -> u8 {
+        let next = match self.rest {
+            [first, rest @ ..] if *first != 0 => {
+                self.rest = rest;
+                *first
+            }
+            _ => 0,
+        };
+        mem::replace(&mut self.ahead, next)
     }
 
     /// Reads this byte, if it comes next.
     fn eat(&mut self, byte: u8) -> bool {
-        let is_next = self.rest.first() == Some(&byte);
+        let is_next = self.ahead == byte;
         if is_next {
             self.next();
         }
         is_next
     }
 
+    /// Puts a step in front of all from `at` on.
+    #[inline(never)]
+    fn insert(&mut self, at: usize, mut step: Step) {
+        match self.regex.steps.get_mut(at..self.length + 1) {
+            Some(places) => {
+                self.length += 1;
+                for place in places {
+                    mem::swap(place, &mut step);
+                }
+            }
+            None => self.fail(Invalid::TooLarge),
+        }
+    }
+
     /// Appends a step.
-    fn push(&mut self, step: Step) -> Result<(), Invalid> {
-        if self.length + 1 >= INSTRUCTIONS {
-            return Err(Invalid::TooLarge);
+    #[inline(never)]
+    fn push(&mut self, step: Step) {
+        self.insert(self.length, step);
+    }
+
+    /// Reads alternatives, up to the end of the group or of the expression.
+    fn alternatives(&mut self) {
+        let start = self.length;
+        self.sequence();
+        while self.eat(b'|') {
+            let middle = self.length;
+            self.sequence();
+            self.insert(middle, JUMP + distance(middle, self.length + 1));
+            self.insert(start, SPLIT + distance(start, middle + 2));
         }
-        *self.regex.steps.get_mut(self.length).ok_or(Invalid::TooLarge)? = step;
-        self.length += 1;
-        Ok(())
     }
 
-    /// Puts a step in front of all from `start` on.
-    fn insert(&mut self, start: usize, step: Step) -> Result<(), Invalid> {
-        self.push(step)?;
-        let moved = self.regex.steps.get_mut(start..self.length);
-        moved.ok_or(Invalid::TooLarge)?.rotate_right(1);
-        Ok(())
-    }
-
-    /// Appends a copy of so many steps from `start` on.
-    fn copy(&mut self, start: usize, count: usize) -> Result<(), Invalid> {
-        for at in start..start + count {
-            let step = self.regex.steps.get(at).ok_or(Invalid::TooLarge)?;
-            self.push(*step)?;
-        }
-        Ok(())
-    }
-
-    /// Appends a step that takes a byte of the set.
-    fn push_set(&mut self, set: Bytes) -> Result<(), Invalid> {
-        let known = self.regex.sets.iter().take(self.sets).position(|known| *known == set);
-        let number = known.unwrap_or(self.sets);
-        *self.regex.sets.get_mut(number).ok_or(Invalid::TooLarge)? = set;
-        self.sets = self.sets.max(number + 1);
-        self.push(Step::Set(number as u8))
-    }
-
-    /// Ends the alternatives so far where the program now ends.
-    fn close(&mut self, group: Group) -> Result<(), Invalid> {
-        if let Some(jump) = group.jump {
-            let step = Step::Jump(distance(self.length - jump)?);
-            *self.regex.steps.get_mut(jump).ok_or(Invalid::TooLarge)? = step;
-        }
-        Ok(())
-    }
-
-    /// Reads what stands behind a backslash. Says whether it is an anchor.
-    fn escape(&mut self) -> Result<bool, Invalid> {
-        let byte = self.next().ok_or(Invalid::Syntax)?;
-        let anchor = match byte {
-            b'1'..=b'9' => return Err(Invalid::BackReference),
-            b'w' | b'W' => {
-                self.push_set(bytes_that(|other| is_word(other) == (byte == b'w')))?;
-                return Ok(false);
-            }
-            b's' | b'S' => {
-                let is_in = |other| is_of(b"space", other) == Some(byte == b's');
-                self.push_set(bytes_that(is_in))?;
-                return Ok(false);
-            }
-            b'`' => Anchor::TextStart,
-            b'\'' => Anchor::TextEnd,
-            b'<' => Anchor::WordStart,
-            b'>' => Anchor::WordEnd,
-            b'b' => Anchor::WordEdge,
-            b'B' => Anchor::NotWordEdge,
-            _ => {
-                self.push(Step::Byte(byte))?;
-                return Ok(false);
-            }
-        };
-        self.push(Step::Anchor(anchor))?;
-        Ok(true)
-    }
-
-    /// Reads a bound from behind `{` to `}`.
-    fn bound(&mut self) -> Result<(usize, Option<usize>), Invalid> {
-        let (least, end) = self.number()?;
-        let (most, end) = match (least, end) {
-            (Some(_), b'}') => (least, end),
-            (_, b',') => self.number()?,
-            _ => return Err(Invalid::Syntax),
-        };
-        let least = least.unwrap_or(0);
-        if end != b'}' || most.is_some_and(|most| most < least) {
-            return Err(Invalid::Syntax);
-        }
-        if most.unwrap_or(least) > REPEAT_MAX {
-            return Err(Invalid::TooLarge);
-        }
-        Ok((least, most))
-    }
-
-    /// Reads digits, if any, and the comma or brace behind them. Digits and the comma can have a
-    /// backslash in front of them where that makes them ordinary, as glibc has it.
-    fn number(&mut self) -> Result<(Option<usize>, u8), Invalid> {
-        let mut number = None;
+    /// Reads an alternative.
+    fn sequence(&mut self) {
         loop {
-            let byte = match self.next() {
-                Some(b'\\') if self.eat(b'0') => b'0',
-                Some(b'\\') if self.eat(b',') => b',',
-                Some(byte) => byte,
-                None => return Err(Invalid::Syntax),
-            };
-            if byte == b',' || byte == b'}' {
-                return Ok((number, byte));
+            let start = self.length;
+            let mut byte = self.ahead;
+            if byte == 0 || byte == b'|' || byte == b')' && self.depth > 0 {
+                return;
             }
-            if !byte.is_ascii_digit() {
-                return Err(Invalid::Syntax);
+            self.next();
+            let is_escaped = byte == b'\\';
+            if is_escaped {
+                byte = self.next();
             }
-            let value = number.unwrap_or(0) * 10 + usize::from(byte - b'0');
-            number = Some(value.min(REPEAT_MAX + 1));
+            match (is_escaped, byte) {
+                (false, b'(') => {
+                    if self.depth == DEPTH {
+                        self.fail(Invalid::TooDeep);
+                    }
+                    self.depth += 1;
+                    self.alternatives();
+                    self.depth -= 1;
+                    if self.next() != b')' {
+                        self.fail(Invalid::Syntax);
+                    }
+                }
+                // There is nothing to repeat, or nothing behind the backslash.
+                (false, b'*' | b'+' | b'?' | b'{') | (true, 0) => self.fail(Invalid::Syntax),
+                (true, b'1'..=b'9') => self.fail(Invalid::BackReference),
+                (false, b'[') => self.bracket(),
+                (false, b'.') => self.set(b"\x01-\xff]"),
+                (true, b'w') => self.set(b"[:alnum:]_]"),
+                (true, b'W') => self.set(b"^[:alnum:]_]"),
+                (true, b's') => self.set(b"[:space:]]"),
+                (true, b'S') => self.set(b"^[:space:]]"),
+                _ => {
+                    let anchor = anchor(is_escaped, byte);
+                    if anchor != 0 {
+                        self.push(ANCHOR + anchor);
+                        // That cannot be repeated.
+                        continue;
+                    }
+                    self.push(TAKE + Step::from(byte));
+                }
+            }
+            loop {
+                let (least, most) = match self.ahead {
+                    b'*' => (0, UNLIMITED),
+                    b'+' => (1, UNLIMITED),
+                    b'?' => (0, 1),
+                    b'{' => (0, 0),
+                    _ => break,
+                };
+                self.next();
+                let (least, most) = if most == 0 { self.bound() } else { (least, most) };
+                self.repeat(start, least, most);
+            }
         }
     }
 
-    /// Has all from `start` on repeated so many times; without `most` any number of times more.
-    fn repeat(&mut self, start: usize, least: usize, most: Option<usize>) -> Result<(), Invalid> {
-        let count = self.length - start;
-        // The empty string is what it was, however often.
-        if count == 0 {
-            return Ok(());
-        }
-        if most == Some(0) {
-            let dropped = self.regex.steps.get_mut(start..self.length);
-            dropped.ok_or(Invalid::TooLarge)?.fill(Step::Match);
-            self.length = start;
-            return Ok(());
-        }
-        for _ in 1..least {
-            self.copy(start, count)?;
-        }
-        let Some(most) = most else {
-            self.push(Step::Split(-distance(count)?))?;
-            if least == 0 {
-                self.insert(start, Step::Split(distance(count + 2)?))?;
+    /// Reads a bound from behind `{` to `}`. Digits and the comma can have a backslash in front of
+    /// them where that makes them ordinary, as glibc has it.
+    fn bound(&mut self) -> (usize, usize) {
+        let (mut least, mut number) = (UNLIMITED, UNLIMITED);
+        loop {
+            let mut byte = self.next();
+            if byte == b'\\' && matches!(self.ahead, b'0' | b',') {
+                byte = self.next();
             }
-            return Ok(());
-        };
-        // Each of the rest can be where it ends.
-        let optional = most - least;
-        let mut left = optional * (count + 1);
-        let mut source = start;
+            match byte {
+                b'0'..=b'9' => {
+                    // Without a number so far that is 0.
+                    number = (number & REPEAT_MAX) * 10 + usize::from(byte - b'0');
+                    if number > REPEAT_MAX {
+                        self.fail(Invalid::TooLarge);
+                    }
+                }
+                b',' if least == UNLIMITED => {
+                    least = number & REPEAT_MAX;
+                    number = UNLIMITED;
+                }
+                _ => {
+                    if least == UNLIMITED {
+                        least = number;
+                    }
+                    if byte != b'}' || least > number || least == UNLIMITED {
+                        self.fail(Invalid::Syntax);
+                    }
+                    return (least, number);
+                }
+            }
+        }
+    }
+
+    /// Has all from `start` on repeated so many times.
+    fn repeat(&mut self, start: usize, least: usize, most: usize) {
+        let end = self.length;
+        // The empty string is what it was, however often.
+        if start == end || most == 0 {
+            self.length = start;
+            return;
+        }
+        let copies = if most == UNLIMITED { least } else { most };
+        // One does not have to go into the last of these.
+        let skip = SPLIT + distance(start, end + 1);
+        // More than that do not fit anyway.
+        for copy in 1..copies.min(STEPS) {
+            if copy >= least {
+                self.push(skip);
+            }
+            for at in start..end {
+                self.push(self.regex.steps[at % STEPS]);
+            }
+        }
+        if most == UNLIMITED {
+            self.push(SPLIT + distance(end, start));
+        }
         if least == 0 {
-            self.insert(start, Step::Split(distance(left)?))?;
-            source += 1;
-            left -= count + 1;
+            self.insert(start, skip);
         }
-        while left > 0 {
-            self.push(Step::Split(distance(left)?))?;
-            self.copy(source, count)?;
-            left -= count + 1;
-        }
-        Ok(())
+    }
+
+    /// Has a set that is written like that.
+    fn set(&mut self, bracket: &'a [u8]) {
+        let behind = (self.ahead, self.rest);
+        self.rest = bracket;
+        self.next();
+        self.bracket();
+        (self.ahead, self.rest) = behind;
     }
 
     /// Reads from behind `[` to `]`.
-    fn bracket(&mut self) -> Result<(), Invalid> {
+    #[inline(never)]
+    fn bracket(&mut self) {
         let is_negated = self.eat(b'^');
-        let mut set = Bytes::EMPTY;
-        let mut is_first = true;
+        self.set = [0; 32];
+        let mut byte = self.next();
         loop {
-            let byte = self.next().ok_or(Invalid::Syntax)?;
-            if byte == b']' && !is_first {
+            let low = self.element(byte);
+            if low != 0 {
+                let mut high = low;
+                if self.ahead == b'-' && self.rest.first() != Some(&b']') {
+                    self.next();
+                    let end = self.next();
+                    high = self.element(end);
+                }
+                self.range(low, high);
+            }
+            byte = self.next();
+            if byte == b']' {
                 break;
             }
-            if byte == b'-' && !is_first && self.rest.first() != Some(&b']') {
-                return Err(Invalid::Syntax);
-            }
-            is_first = false;
-            let Element::One(low) = self.element(byte, &mut set)? else { continue };
-            let mut high = low;
-            if let [b'-', end, ..] = *self.rest {
-                if end != b']' {
-                    self.next();
-                    self.next();
-                    let Element::One(end) = self.element(end, &mut set)? else {
-                        return Err(Invalid::Syntax);
-                    };
-                    high = end;
-                }
-            }
-            if low > high {
-                return Err(Invalid::Syntax);
-            }
-            for byte in low..=high {
-                set.insert(byte.into());
+            if byte == 0 || byte == b'-' && self.ahead != b']' {
+                self.fail(Invalid::Syntax);
+                break;
             }
         }
-        self.push_set(bytes_that(|byte| set.contains(byte.into()) != is_negated))
+        if is_negated {
+            for bits in &mut self.set {
+                *bits = !*bits;
+            }
+        }
+        let mut number = 0;
+        while number < self.sets && self.regex.sets[number % SETS] != self.set {
+            number += 1;
+        }
+        if number == self.sets {
+            match self.regex.sets.get_mut(number) {
+                Some(place) => {
+                    *place = self.set;
+                    self.sets += 1;
+                }
+                None => self.fail(Invalid::TooLarge),
+            }
+        }
+        self.push(TAKE + 256 + number as Step);
     }
 
-    /// Reads the rest of something in brackets that begins with that byte.
-    fn element(&mut self, byte: u8, set: &mut Bytes) -> Result<Element, Invalid> {
-        let Some(kind @ (b'.' | b'=' | b':')) = self.rest.first() else {
-            return Ok(Element::One(byte));
-        };
-        if byte != b'[' {
-            return Ok(Element::One(byte));
+    /// Reads the rest of something in brackets that begins with that byte. Gives a single character,
+    /// which can begin or end a range; or NUL, for more than that, which is already in the set.
+    #[inline(never)]
+    fn element(&mut self, byte: u8) -> u8 {
+        let kind = self.ahead;
+        if byte != b'[' || !matches!(kind, b'.' | b'=' | b':') {
+            return byte;
         }
-        let kind = *kind;
+        if kind == b':' {
+            self.class();
+            return 0;
+        }
         self.next();
-        let end = self.rest.windows(2).position(|pair| pair == [kind, b']']);
-        let (name, rest) =
-            end.and_then(|end| self.rest.split_at_checked(end)).ok_or(Invalid::Syntax)?;
-        self.rest = rest.get(2..).ok_or(Invalid::Syntax)?;
-        match (kind, name) {
-            (b'.', [one]) => Ok(Element::One(*one)),
-            (b'=', [one]) => {
-                set.insert((*one).into());
-                Ok(Element::More)
-            }
-            (b':', _) => {
-                for byte in 0..=u8::MAX {
-                    if is_of(name, byte).ok_or(Invalid::Syntax)? {
-                        set.insert(byte.into());
-                    }
+        let one = self.next();
+        if self.next() != kind || self.next() != b']' {
+            self.fail(Invalid::Syntax);
+        }
+        if kind == b'=' {
+            self.range(one, one);
+            return 0;
+        }
+        one
+    }
+
+    /// Reads the name of a class from behind the colon that comes next up to `]`, and puts all of it into the set.
+    fn class(&mut self) {
+        for mut class in CLASSES.split(|byte| *byte == b'\n') {
+            let mut rest = self.rest;
+            while let ([byte, behind @ ..], [other, ranges @ ..]) = (rest, class) {
+                if byte != other {
+                    break;
                 }
-                Ok(Element::More)
+                (rest, class) = (behind, ranges);
+                if *byte == b']' {
+                    self.rest = rest;
+                    self.next();
+                    while let [low, high, behind @ ..] = class {
+                        self.range(*low, *high);
+                        class = behind;
+                    }
+                    return;
+                }
             }
-            _ => Err(Invalid::Syntax),
+        }
+        self.fail(Invalid::Syntax);
+    }
+
+    /// Puts these and all between into the set.
+    #[inline(never)]
+    fn range(&mut self, low: u8, high: u8) {
+        if low > high {
+            self.fail(Invalid::Syntax);
+        }
+        for byte in usize::from(low)..usize::from(high) + 1 {
+            self.set[byte / 8] |= 1 << (byte % 8);
         }
     }
 }
 
-/// A distance in a program.
-fn distance(steps: usize) -> Result<i16, Invalid> {
-    if steps <= INSTRUCTIONS { Ok(steps as i16) } else { Err(Invalid::TooLarge) }
+/// How far it is from one place to another, as a step has it.
+fn distance(from: usize, to: usize) -> Step {
+    (to.wrapping_sub(from) % STEPS) as Step
 }

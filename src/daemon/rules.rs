@@ -1,11 +1,12 @@
 //! Who may do what: the rules of a daemon, wherever they come from.
 //!
-//! A client goes by its user and group. A few keys are looked up, [`keys`], and the first that has
+//! A client goes by its user and group. A few keys are looked up, [`decide`] says which, and the first that has
 //! a rule decides; without a rule everybody is refused. This and the form of a rule in a file are
 //! those of `s6-accessrules-cdb-from-fs` by its documentation, the rights those of `s6-fdholderd`;
 //! what they leave open was found by running both.
 
-use super::cdb::{Cdb, Invalid};
+use super::cdb::{self, Missing};
+use crate::sys::text::{Text, Texts};
 
 /// A user and one of its groups, by number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,116 +20,119 @@ pub struct Identity {
 /// Bytes of the longest key.
 pub const KEY_MAX: usize = b"uid/4294967295".len();
 
-/// The name of a rule.
-#[derive(Clone, Copy)]
-pub struct Key {
-    /// The name is written from the end of this.
+/// The name of a rule, which is written from its end.
+struct Key {
     bytes: [u8; KEY_MAX],
     start: usize,
 }
 
 impl Key {
-    /// The name, at most [`KEY_MAX`] bytes, none of them NUL.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-
-    fn new(name: &[u8]) -> Key {
-        Key { bytes: [0; KEY_MAX], start: KEY_MAX }.behind(name)
-    }
-
-    /// That kind with a number behind it, in decimal digits.
-    fn numbered(kind: &[u8], mut number: u32) -> Key {
-        let mut key = Key::new(b"");
-        loop {
-            key = key.behind(&[b'0' + (number % 10) as u8]);
-            number /= 10;
-            if number == 0 {
-                return key.behind(kind);
-            }
-        }
-    }
-
-    /// The same with `text` in front.
-    fn behind(mut self, text: &[u8]) -> Key {
+    /// Puts this in front.
+    #[inline(never)]
+    fn put(&mut self, text: &[u8]) {
         for byte in text.iter().rev() {
             self.start = self.start.saturating_sub(1);
-            if let Some(place) = self.bytes.get_mut(self.start) {
-                *place = *byte;
-            }
+            self.bytes[self.start % KEY_MAX] = *byte;
         }
-        self
     }
 }
 
-/// The keys under which the rule for a client is looked for, in this order. `own` is the effective
-/// user and group of the daemon: a client that has the same is `self` as well as a number.
-pub fn keys(client: Identity, own: Identity) -> impl Iterator<Item = Key> {
-    let own_user = (client.uid == own.uid).then(|| Key::new(b"uid/self"));
-    let own_group = (client.gid == own.gid).then(|| Key::new(b"gid/self"));
-    let user = Some(Key::numbered(b"uid/", client.uid));
-    let group = Some(Key::numbered(b"gid/", client.gid));
-    let default = Some(Key::new(b"uid/default"));
-    [own_user, user, own_group, group, default].into_iter().flatten()
-}
-
-/// What is to be found under a key.
+/// What is to be found under a key. As wide as an error number, so a result of either travels in two
+/// registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Rule<R> {
+#[repr(usize)]
+pub enum Rule {
     /// No rule: the next key decides.
     Absent,
     /// The client is refused. So it is by a rule that cannot be read.
     Refused,
-    /// The client has these rights.
-    Allowed(R),
+    /// The client has the rights that are said along with this.
+    Allowed,
 }
 
-/// What a client is allowed, or that it is refused: the first of its [`keys`] that has a rule
-/// decides. `rule` looks one up, and is not asked again after that.
-pub fn decide<R>(
-    client: Identity,
-    own: Identity,
-    mut rule: impl FnMut(&[u8]) -> Rule<R>,
-) -> Option<R> {
-    for key in keys(client, own) {
-        match rule(key.bytes()) {
+/// Whether a client is allowed anything: the first of its keys that has a rule decides. `rule`
+/// looks one up, a name of at most [`KEY_MAX`] bytes, none of them NUL, and is not asked again
+/// after that.
+///
+/// The keys are those of the user, of the group, and the default, in this order. `own` is the
+/// effective user and group of the daemon: a client that has the same is first `self`, then a
+/// number.
+pub fn decide(client: Identity, own: Identity, mut rule: impl FnMut(&[u8]) -> Rule) -> bool {
+    for number in 0..5 {
+        let is_group = number & 2 != 0;
+        let (id, own) = if is_group { (client.gid, own.gid) } else { (client.uid, own.uid) };
+        let mut key = Key { bytes: [0; KEY_MAX], start: KEY_MAX };
+        match number {
+            0 | 2 if id == own => key.put(b"self"),
+            0 | 2 => continue,
+            4 => key.put(b"default"),
+            _ => {
+                let mut left = id;
+                loop {
+                    key.put(&[b'0' + (left % 10) as u8]);
+                    left /= 10;
+                    if left == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        key.put(if is_group { b"gid/" } else { b"uid/" });
+        match rule(key.bytes.get(key.start..).unwrap_or_default()) {
             Rule::Absent => {}
-            Rule::Refused => return None,
-            Rule::Allowed(rights) => return Some(rights),
+            rule => return rule == Rule::Allowed,
         }
     }
-    None
+    false
 }
 
-/// What a client may do. The default is nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Rights<'a> {
-    /// Read everything out.
-    pub get_dump: bool,
-    /// Put many things in at once.
-    pub set_dump: bool,
-    /// See what there is.
-    pub list: bool,
-    /// Store and delete what has an identifier in which this POSIX extended regular expression,
-    /// not yet looked at, finds something. An empty one does in all, none in nothing.
-    pub store: Option<&'a [u8]>,
-    /// Retrieve, in the same way.
-    pub retrieve: Option<&'a [u8]>,
+/// What a client may do: for each right the value that it comes with, in the order of
+/// [`variables`]. The default is nothing.
+///
+/// - Store and delete what has an identifier in which the value, a POSIX extended regular
+///   expression, not yet looked at, finds something. An empty one does in all.
+/// - Retrieve, in the same way.
+/// - Read everything out. This and those that follow mean the same with any value.
+/// - Put many things in at once.
+/// - See what there is.
+pub type Rights<'a> = [Option<&'a [u8]>; 5];
+
+/// How many of them are expressions; they come first.
+pub const EXPRESSIONS: usize = 2;
+
+/// What the names of all variables begin with.
+pub const PREFIX: Text = Text::new(c"S6_FDHOLDER_");
+
+/// How the names of the variables that give rights go on.
+pub fn variables() -> impl Iterator<Item = Text> {
+    const { Texts::new(b"STORE_REGEX\0RETRIEVE_REGEX\0GETDUMP\0SETDUMP\0LIST\0\0") }
 }
 
-impl<'a> Rights<'a> {
-    /// Adds what a variable means. Some mean something by being set, be it to nothing; of several
-    /// expressions for the same thing the first counts. Other variables mean nothing.
-    pub fn add(&mut self, name: &[u8], value: &'a [u8]) {
-        match name {
-            b"S6_FDHOLDER_GETDUMP" => self.get_dump = true,
-            b"S6_FDHOLDER_SETDUMP" => self.set_dump = true,
-            b"S6_FDHOLDER_LIST" => self.list = true,
-            b"S6_FDHOLDER_STORE_REGEX" => self.store = self.store.or(Some(value)),
-            b"S6_FDHOLDER_RETRIEVE_REGEX" => self.retrieve = self.retrieve.or(Some(value)),
-            _ => {}
+/// Adds what a variable means. Some mean something by being set, be it to nothing; of several
+/// values for the same thing the first counts. Other variables mean nothing, and neither does what
+/// has no `=`.
+#[inline(never)]
+fn add<'a>(rights: &mut Rights<'a>, string: &'a [u8]) {
+    let Some(string) = behind(string, PREFIX) else { return };
+    let mut names = variables();
+    for right in rights {
+        let Some(name) = names.next() else { return };
+        if let Some([b'=', value @ ..]) = behind(string, name) {
+            right.get_or_insert(value);
         }
     }
+}
+
+/// What lies behind `head`, if it begins with that.
+#[inline(never)]
+fn behind(mut string: &[u8], head: Text) -> Option<&[u8]> {
+    for byte in head {
+        match string {
+            [first, rest @ ..] if *first == byte => string = rest,
+            _ => return None,
+        }
+    }
+    Some(string)
 }
 
 /// The most bytes of variables, and of a program to run, in a rule of a file.
@@ -144,44 +148,48 @@ pub const VALUE_MAX: usize = 1 + 2 + PART_MAX + 2 + PART_MAX;
 /// not hold to this refuses the client: no byte at all, more than [`VALUE_MAX`], lengths above
 /// [`PART_MAX`] or that do not fit, a last string without NUL. In all this the C daemons are the
 /// same, except that they overlook a last string without NUL, which no program writes.
-pub fn parse_value(value: &[u8]) -> Rule<Rights<'_>> {
-    match value.first() {
+///
+/// What is allowed is added to `rights`; they mean nothing with any other answer.
+pub fn parse_value<'a>(value: &'a [u8], rights: &mut Rights<'a>) -> Rule {
+    match value {
         _ if value.len() > VALUE_MAX => Rule::Refused,
-        None | Some(b'D') => Rule::Refused,
-        Some(b'A') => parse_rights(value).map_or(Rule::Refused, Rule::Allowed),
+        [] | [b'D', ..] => Rule::Refused,
+        [b'A', value @ ..] => parse_rights(value, rights).map_or(Rule::Refused, |()| Rule::Allowed),
         _ => Rule::Absent,
     }
 }
 
 /// Reads the value of a rule that allows something.
-fn parse_rights(value: &[u8]) -> Option<Rights<'_>> {
-    let (strings, value) = part(value.get(1..)?)?;
-    let (_program, value) = part(value)?;
+fn parse_rights<'a>(mut value: &'a [u8], rights: &mut Rights<'a>) -> Option<()> {
+    let mut strings = part(&mut value)?;
+    part(&mut value)?;
     if !value.is_empty() {
         return None;
     }
-    let mut rights = Rights::default();
-    for string in strings.split_inclusive(|byte| *byte == 0) {
-        let string = string.strip_suffix(&[0])?;
-        if let Some(end) = string.iter().position(|byte| *byte == b'=') {
-            rights.add(string.get(..end)?, string.get(end + 1..)?);
-        }
+    while !strings.is_empty() {
+        let end = strings.iter().position(|byte| *byte == 0)?;
+        let (string, rest) = strings.split_at_checked(end)?;
+        add(rights, string);
+        strings = rest.get(1..)?;
     }
-    Some(rights)
+    Some(())
 }
 
-/// What a length and so many bytes at the start of `value` hold, and what lies behind.
-fn part(value: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, value) = value.split_first_chunk()?;
-    let length = u16::from_be_bytes(*length).into();
-    if length <= PART_MAX { value.split_at_checked(length) } else { None }
+/// Takes a length and so many bytes from the start of `value`.
+#[inline(never)]
+fn part<'a>(value: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = value.split_first_chunk()?;
+    let (part, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    *value = rest;
+    Some(part).filter(|part| part.len() <= PART_MAX)
 }
 
-/// The rule that a file has under a key. A broken file refuses the client.
-pub fn find<'a>(file: &Cdb<'a>, key: &[u8]) -> Rule<Rights<'a>> {
-    match file.find(key) {
-        Ok(Some(value)) => parse_value(value),
-        Ok(None) => Rule::Absent,
-        Err(Invalid) => Rule::Refused,
+/// The rule that a file has under a key, which adds to `rights` as [`parse_value`] does. A broken
+/// file refuses the client.
+pub fn find<'a>(file: &'a [u8], key: &[u8], rights: &mut Rights<'a>) -> Rule {
+    match cdb::find(file, key) {
+        Ok(value) => parse_value(value, rights),
+        Err(Missing::Absent) => Rule::Absent,
+        Err(Missing::Invalid) => Rule::Refused,
     }
 }

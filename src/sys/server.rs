@@ -104,18 +104,18 @@ impl PathBuffer {
     }
 
     /// Reads the start of the file there and says how many bytes; fewer than there is room for are
-    /// all that it has. Nothing if there is no file.
-    pub fn read_file(&self, bytes: &mut [u8]) -> Result<Option<usize>, Errno> {
+    /// all that it has. None if there is no file.
+    pub fn read_file(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
         self.check()?;
         let fd = match open(self.bytes.as_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) {
-            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(0),
             result => result? as i32,
         };
         let mut have = 0;
         let read = loop {
-            let Some(rest @ [_, ..]) = bytes.get_mut(have..) else { break Ok(Some(have)) };
+            let Some(rest @ [_, ..]) = bytes.get_mut(have..) else { break Ok(have) };
             match read(fd, rest) {
-                Ok(0) => break Ok(Some(have)),
+                Ok(0) => break Ok(have),
                 Ok(n) => have += n,
                 Err(errno) => break Err(errno),
             }
