@@ -29,11 +29,13 @@ impl Log {
     }
 
     /// A line about what a client has done, to what identifier, if to any, and with what error, if
-    /// that is not 0. It is a warning if that is another error than a refusal in due course.
+    /// that is not 0. An error is a warning, unless a client has been refused in due course.
     #[inline(never)]
     pub fn event(self, client: Identity, what: Message, identifier: &[u8], errno: usize) {
-        const IN_DUE_COURSE: u64 = 1 | 1 << libc::EPERM | 1 << libc::ENOENT | 1 << libc::EBUSY;
-        let is_expected = errno < 64 && IN_DUE_COURSE >> errno & 1 > 0;
+        const IN_DUE_COURSE: u64 =
+            1 << libc::EPERM | 1 << libc::ENOENT | 1 << libc::EBUSY | 1 << libc::ENFILE;
+        let is_refused = client != NOBODY && errno < 64 && IN_DUE_COURSE >> errno & 1 > 0;
+        let is_expected = errno == 0 || is_refused;
         let Some(line) = self.line(1 + u32::from(is_expected)) else { return };
         if client != NOBODY {
             line.text(text!("uid ")).number(client.uid);

@@ -177,6 +177,10 @@ impl Content {
     fn read_from(fd: usize) -> Result<Content, Errno> {
         // SAFETY: touches no memory.
         let length = unsafe { call3(fd, 0, libc::SEEK_END as usize, libc::SYS_lseek)? };
+        // A directory says something absurd.
+        if length > i32::MAX as usize {
+            return Err(Errno::INVAL);
+        }
         let content = Content { place: map_bytes(length.max(1)).ok_or(Errno::NOMEM)?, length };
         let mut have = 0;
         while have < length {
