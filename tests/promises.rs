@@ -239,6 +239,38 @@ fn what_only_a_dump_needs_is_closed_when_its_reader_hangs_up() {
 }
 
 #[test]
+fn readers_who_do_not_read_are_not_in_the_way_of_what_is_to_be_held() {
+    // What they still need is not held any more, and there is room for so much of it.
+    let daemon = start(Setup { maxfds: 1500, open_files: Some(9000), ..Setup::default() });
+    make_room();
+    let mut readers = Vec::new();
+    let mut all = Vec::new();
+    for round in 0..5 {
+        let stream = connect(&daemon);
+        all.iter().for_each(|held: &Held| wire::delete(&stream, &held.id).unwrap());
+        all = hold((0..1500).map(|number| format!("{:0>255}", round * 10_000 + number)));
+        wire::set_dump(&daemon.path, &all).unwrap();
+        readers.push((ask_for_dump(&daemon), identities(&all)));
+    }
+    let cut = daemon.log().lines().filter(|line| line.contains("warning")).count();
+    assert!((1..5).contains(&cut), "{}", daemon.log());
+    let mut served = 0;
+    for ((reader, total), expected) in readers {
+        let mut dump = Vec::new();
+        while let Ok((payload, fds)) = wire::receive_frame(&reader) {
+            dump.extend(wire::entries(&payload, fds));
+            if dump.len() == total {
+                assert!(identities(&dump) == expected);
+                served += 1;
+                break;
+            }
+        }
+    }
+    assert_eq!(served + cut, 5, "{}", daemon.log());
+    assert!(holds(&daemon, &all));
+}
+
+#[test]
 fn no_dump_crosses_descriptors_while_others_come_and_go() {
     // Each is named by its inode.
     let daemon = start(Setup::default());
@@ -341,6 +373,20 @@ fn nothing_is_served_after_its_date_however_busy_the_daemon_is() {
         done.store(true, Ordering::Relaxed);
         result.unwrap();
     });
+}
+
+#[test]
+fn what_expires_while_requests_wait_is_not_served() {
+    let daemon = start(Setup::default());
+    let stream = connect(&daemon);
+    let span = Duration::from_millis(300);
+    let begun = Instant::now();
+    assert_eq!(store(&stream, &Held::new("a", expiry_in(span), memfd())), 0);
+    signal(&daemon, Signal::STOP);
+    send(&stream, b"R\0\x01a\0", &[]);
+    thread::sleep(span.saturating_sub(begun.elapsed()) + Duration::from_millis(20));
+    signal(&daemon, Signal::CONT);
+    assert_eq!(status(&stream), 2);
 }
 
 #[test]
@@ -549,10 +595,16 @@ fn an_ordinary_user_s_limit_on_descriptors_in_flight_makes_a_reader_wait() {
         wire::delete(&stream, b"new").unwrap();
         assert_eq!(store(&stream, &all[0]), 0);
     }
-    for (reader, total) in readers {
-        assert!(same_dump(&identities(&read_dump(&reader, total)), &identities(&all)));
-        assert_eq!(wire::list(&reader).unwrap().len(), 120);
-    }
+    // Whose turn it is when there is room again nobody has promised.
+    let expected = identities(&all);
+    thread::scope(|scope| {
+        for (reader, total) in &readers {
+            scope.spawn(|| {
+                assert!(same_dump(&identities(&read_dump(reader, *total)), &expected));
+                assert_eq!(wire::list(reader).unwrap().len(), 120);
+            });
+        }
+    });
 }
 
 #[test]

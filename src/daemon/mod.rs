@@ -42,9 +42,9 @@ const LISTENER: i32 = 0;
 /// The first client's place among what is waited for.
 const FIRST: usize = 2;
 
-/// Descriptors that the daemon itself needs: the first three, signals, a spare one, and one for
-/// reading rules.
-const OWN_DESCRIPTORS: usize = 6;
+/// Descriptors that the daemon itself needs besides those that were open at the start: a spare one,
+/// one for signals and one for reading rules.
+const OWN_DESCRIPTORS: usize = 3;
 
 /// How many clients are accepted before it is the others' turn.
 const ACCEPTED: usize = 4;
@@ -126,11 +126,11 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     if let Err(errno) = server::check_listening(LISTENER) {
         fail(text!("standard input is not a listening socket"), errno);
     }
-    // What is closed of the first three would be the number of something else before long.
-    while sys::duplicate(LISTENER).is_ok_and(|number| Fd::own(number).is_none()) {}
     server::set_nonblocking(LISTENER);
+    fd::raise_limit();
+    let spare = spare();
     let log = Log(settings.verbosity);
-    let (held, clients) = fit(settings, log);
+    let (held, clients) = fit(settings, spare.as_ref(), log);
 
     let pages = Buffer::size(held).saturating_mul(clients + 1);
     let each_client = gate::BYTES_EACH + size_of::<(Option<Client>, Buffer, Poll)>();
@@ -151,7 +151,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         buffer: Buffer::new(&mut pages, held),
         out: pool::composer(),
         polls: memory.list(FIRST + clients),
-        spare: spare(),
+        spare,
         count: 0,
         most: clients,
         is_crowded: false,
@@ -184,19 +184,28 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     }
 }
 
-/// A descriptor to be closed where another is needed and cannot be had.
+/// A descriptor to be closed where another is needed and cannot be had. What is closed of the first
+/// three would be the number of something else before long, so these stay open.
 fn spare() -> Option<Fd> {
-    sys::duplicate(LISTENER).ok().and_then(Fd::own)
+    loop {
+        if let Some(fd) = Fd::own(sys::duplicate(LISTENER).ok()?) {
+            return Some(fd);
+        }
+    }
 }
 
 /// How many descriptors and clients there is room for: what is asked for, or less.
-fn fit(settings: &Settings, log: Log) -> (usize, usize) {
-    fd::raise_limit();
+fn fit(settings: &Settings, spare: Option<&Fd>, log: Log) -> (usize, usize) {
     let limit = usize::try_from(sys::open_file_limit().soft).unwrap_or(usize::MAX);
-    let room = limit.saturating_sub(OWN_DESCRIPTORS);
+    // What was open at the start has the numbers below the first free one.
+    let taken = spare.map_or(limit, |spare| spare.number() as usize) + OWN_DESCRIPTORS;
+    let room = limit.saturating_sub(taken);
+    if room < 2 {
+        fail(text!("the open-file limit is too low"), Errno::MFILE);
+    }
     let clients = (settings.clients as usize).min(CLIENTS_MAX).min(room / 2).max(1);
     let wanted = (settings.held as usize).max(1);
-    let held = wanted.min(room.saturating_sub(clients)).max(1);
+    let held = wanted.min(room - clients);
     if held < wanted {
         if let Some(line) = log.warning() {
             line.text(text!("the open-file limit is ")).number(limit as u32);
