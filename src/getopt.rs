@@ -24,7 +24,8 @@ pub struct Applet {
     pub run: fn(&mut Arguments) -> !,
 }
 
-/// An option.
+/// An option, without the gap that alignment would leave in it.
+#[repr(Rust, packed)]
 pub struct Opt {
     /// The letter behind `-`.
     pub letter: u8,

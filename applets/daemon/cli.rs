@@ -1,24 +1,23 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Makes a Unix socket, drops privileges and goes on as s6-fdholderd, which holds descriptors for
-/// others.
+/// Makes a socket, drops privileges and goes on as s6-fdholderd.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,
     name = "s6-fdholder-daemon",
-    note = "-d | -D: a socket on which nobody listens is replaced, unless -D is given.",
-    note = "-i | -x: one of them is needed. SIGHUP has a file of rules read again.",
+    note = "-d | -D: -d is the default.",
+    note = "-i | -x: one of them is needed. SIGHUP reads the file again.",
     example = "s6-fdholder-daemon -1 -i /etc/fdholder/rules /run/fdholder/s",
     error_code(0, "ended by SIGTERM"),
     error_code(100, "wrong usage"),
-    error_code(111, "a system call failed at the start")
+    error_code(111, "a system call failed")
 )]
 pub struct Cli {
-    /// write a newline to standard output and close it when ready
+    /// write a newline to standard output when ready, and close it
     #[argh(switch, short = '1')]
     pub ready: bool,
 
-    /// how much to say: 0 nothing, 1 what goes wrong (if not given), 2 all that happens
+    /// says nothing at 0, what goes wrong at 1 (the default), everything at 2
     #[argh(option, short = 'v', arg_name = "verbosity")]
     pub verbosity: Option<u32>,
 
@@ -30,23 +29,23 @@ pub struct Cli {
     #[argh(switch, short = 'D')]
     pub no_replace: bool,
 
-    /// clients at a time, 256 at most; 16 if not given
+    /// clients at a time, at most 256; 16 if not given
     #[argh(option, short = 'c', long = "clients", arg_name = "maxconn")]
     pub maxconn: Option<u32>,
 
-    /// descriptors to hold; 1000 if not given
+    /// descriptors to hold at most; 1000 if not given
     #[argh(option, short = 'n', long = "descriptors", arg_name = "maxfds")]
     pub maxfds: Option<u32>,
 
-    /// connections that may wait to be accepted; 4096 if not given
+    /// connections that may wait; 4096 if not given
     #[argh(option, short = 'b', arg_name = "backlog")]
     pub backlog: Option<u32>,
 
-    /// groups to have, numbers with commas between them
+    /// groups to have, with commas between them
     #[argh(option, short = 'G', long = "groups", arg_name = "gidlist")]
     pub groups: Option<String>,
 
-    /// main group to have; no others unless -G names them
+    /// group to have; no others but those of -G
     #[argh(option, short = 'g', long = "group", arg_name = "gid")]
     pub group: Option<u32>,
 
@@ -54,12 +53,11 @@ pub struct Cli {
     #[argh(option, short = 'u', long = "user", arg_name = "uid")]
     pub user: Option<u32>,
 
-    /// take these three from the variables UID, GID and GIDLIST
+    /// take them from $UID, $GID and $GIDLIST
     #[argh(switch, short = 'U')]
     pub environment: bool,
 
-    /// milliseconds that a client in the middle of an operation may be silent; 0 or none is no
-    /// limit
+    /// milliseconds to wait for a client in the middle of something; 0 or none is no limit
     #[argh(option, short = 't', long = "timeout", arg_name = "clienttimeout")]
     pub timeout: Option<u32>,
 

@@ -1,36 +1,35 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Holds descriptors for others. It serves on the listening Unix socket that is its standard input,
-/// until SIGTERM makes it a lame duck, which ends when its clients have finished.
+/// Holds descriptors for others. It serves on the listening socket that is its standard input,
+/// until SIGTERM: then its clients may finish.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,
     name = "s6-fdholderd",
-    note = "-i | -x: one of them is needed. SIGHUP has a file of rules read again.",
+    note = "-i | -x: one of them is needed. SIGHUP reads the file again.",
     example = "s6-fdholderd -1 -i /etc/fdholder/rules < listening-socket",
     error_code(0, "ended by SIGTERM"),
     error_code(100, "wrong usage"),
-    error_code(111, "a system call failed at the start")
+    error_code(111, "a system call failed")
 )]
 pub struct Cli {
-    /// write a newline to standard output and close it when ready
+    /// write a newline to standard output when ready, and close it
     #[argh(switch, short = '1')]
     pub ready: bool,
 
-    /// how much to say: 0 nothing, 1 what goes wrong (if not given), 2 all that happens
+    /// says nothing at 0, what goes wrong at 1 (the default), everything at 2
     #[argh(option, short = 'v', arg_name = "verbosity")]
     pub verbosity: Option<u32>,
 
-    /// clients at a time, 256 at most; 16 if not given
+    /// clients at a time, at most 256; 16 if not given
     #[argh(option, short = 'c', long = "clients", arg_name = "maxconn")]
     pub maxconn: Option<u32>,
 
-    /// descriptors to hold; 1000 if not given
+    /// descriptors to hold at most; 1000 if not given
     #[argh(option, short = 'n', long = "descriptors", arg_name = "maxfds")]
     pub maxfds: Option<u32>,
 
-    /// milliseconds that a client in the middle of an operation may be silent; 0 or none is no
-    /// limit
+    /// milliseconds to wait for a client in the middle of something; 0 or none is no limit
     #[argh(option, short = 't', long = "timeout", arg_name = "clienttimeout")]
     pub timeout: Option<u32>,
 
