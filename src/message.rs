@@ -82,24 +82,22 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Reads the entry at the start of `bytes`; the second value is what lies behind it.
     pub fn parse(bytes: &'a [u8]) -> Option<(Entry<'a>, &'a [u8])> {
-        let (head, behind) = bytes.split_first_chunk::<EXPIRY>()?;
-        let [first, .., a, b, c, d] = *head;
-        let (identifier, rest) = identifier(behind)?;
-        let valid = first < 0x80 && u32::from_be_bytes([a, b, c, d]) < 1_000_000_000;
-        if valid { Some((Entry { expiry: head, identifier }, rest)) } else { None }
+        let (head, behind) = bytes.split_first_chunk::<{ EXPIRY + 1 }>()?;
+        let [first, .., a, b, c, d, length] = *head;
+        // Where the first NUL is the identifier has to end.
+        let end = behind.iter().position(|byte| *byte == 0)?;
+        let valid = first < 0x80
+            && u32::from_be_bytes([a, b, c, d]) < 1_000_000_000
+            && end == usize::from(length)
+            && end > 0;
+        if !valid {
+            return None;
+        }
+        Some((
+            Entry { expiry: bytes.first_chunk()?, identifier: behind.get(..end)? },
+            behind.get(end + 1..)?,
+        ))
     }
-}
-
-/// Reads the identifier at the start of `bytes`, its length in front and NUL behind it; the second
-/// value is what lies behind that.
-pub fn identifier(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, behind) = bytes.split_first()?;
-    // Where the first NUL is the identifier has to end.
-    let end = behind.iter().position(|byte| *byte == 0)?;
-    if end != usize::from(*length) || end == 0 {
-        return None;
-    }
-    Some((behind.get(..end)?, behind.get(end + 1..)?))
 }
 
 /// Counts the entries that `payload` consists of; none if one of them is not valid, or anything

@@ -180,7 +180,9 @@ impl Composer {
     pub fn bytes(&mut self, bytes: &[u8]) {
         let end = self.length + bytes.len();
         if let Some(place) = self.bytes.get_mut(self.length..end) {
-            place.copy_from_slice(bytes);
+            for (to, from) in place.iter_mut().zip(bytes) {
+                *to = *from;
+            }
             self.length = end;
         }
     }
@@ -245,9 +247,16 @@ impl Composer {
     /// The frame and its control message, which is empty if there are no descriptors.
     pub fn frame(&mut self) -> (&[u8], &[i32]) {
         let descriptors = self.descriptors();
-        self.bytes[..4].copy_from_slice(&((self.length - HEADER) as u32).to_be_bytes());
-        self.bytes[4..HEADER].copy_from_slice(&(descriptors as u16).to_be_bytes());
-        self.control[..CONTROL_HEADER].copy_from_slice(&sys::control_header(descriptors));
+        let length = self.length - HEADER;
+        if let Some((place, rest)) = self.bytes.split_first_chunk_mut() {
+            *place = (length as u32).to_be_bytes();
+            if let Some(place) = rest.first_chunk_mut() {
+                *place = (descriptors as u16).to_be_bytes();
+            }
+        }
+        if let Some(place) = self.control.first_chunk_mut() {
+            *place = sys::control_header(descriptors);
+        }
         let words = if descriptors == 0 { 0 } else { self.control_length };
         let control = self.control.get(..words).unwrap_or_default();
         (self.bytes.get(..self.length).unwrap_or_default(), control)

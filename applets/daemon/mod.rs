@@ -2,8 +2,8 @@
 
 use crate::applets::fdholderd;
 use crate::applets::options::daemon as option;
-use crate::daemon::Settings;
 use crate::daemon::listener::{self, Privileges};
+use crate::daemon::{self, Settings};
 use crate::exit::{self, Exit};
 use crate::getopt::{self, Arguments};
 use crate::sys::text::Text;
@@ -15,30 +15,35 @@ const BACKLOG: u32 = 4096;
 pub fn run(arguments: &mut Arguments) -> ! {
     let mut settings = Settings::DEFAULT;
     let mut privileges = Privileges::UNCHANGED;
-    let (mut backlog, mut replaces) = (BACKLOG, true);
+    let (mut backlog, mut replaces) = (None, true);
     while let Some(letter) = arguments.option() {
-        match letter {
-            option::REPLACE => replaces = true,
-            option::NO_REPLACE => replaces = false,
-            option::BACKLOG => backlog = arguments.number(),
-            option::USER => privileges.uid = Some(arguments.number()),
-            option::GROUP => privileges.gid = Some(arguments.number()),
-            option::GROUPS => groups(&mut privileges, arguments.value, arguments),
-            option::ENVIRONMENT => from_environment(&mut privileges, arguments),
-            _ => fdholderd::set(&mut settings, letter, arguments),
-        }
+        let number = match letter {
+            option::BACKLOG => &mut backlog,
+            option::USER => &mut privileges.uid,
+            option::GROUP => &mut privileges.gid,
+            _ => {
+                match letter {
+                    option::REPLACE => replaces = true,
+                    option::NO_REPLACE => replaces = false,
+                    option::GROUPS => groups(&mut privileges, arguments.value, arguments),
+                    option::ENVIRONMENT => from_environment(&mut privileges, arguments),
+                    _ => fdholderd::set(&mut settings, letter, arguments),
+                }
+                continue;
+            }
+        };
+        *number = Some(arguments.number());
     }
+    let backlog = backlog.unwrap_or(BACKLOG);
     let path = arguments.operand();
     if settings.rules.is_none() {
         arguments.applet.wrong_usage();
     }
     if let Err(errno) = listener::listen(path, backlog, replaces) {
-        let line = exit::fatal().text(text!("unable to bind to ")).quoted(path);
-        line.reason(errno.number()).end(Exit::SYSTEM);
+        daemon::fail(text!("unable to bind to "), path, errno);
     }
     if let Err(errno) = privileges.assume() {
-        let line = exit::fatal().text(text!("unable to drop privileges"));
-        line.reason(errno.number()).end(Exit::SYSTEM);
+        daemon::fail(text!("unable to drop privileges"), Text::EMPTY, errno);
     }
     fdholderd::serve(&settings, arguments)
 }

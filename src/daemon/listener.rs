@@ -11,20 +11,17 @@ use crate::sys::{self, Errno, server};
 /// `EADDRINUSE` if somebody does, or it is not wanted; `EEXIST` if it is no socket.
 pub fn listen(path: Text, backlog: u32, replaces: bool) -> Result<(), Errno> {
     let fd = socket::open()?;
-    match server::bind(fd.number(), path) {
-        Err(Errno::ADDRINUSE) if replaces => {
-            // What is no socket refuses connections as well.
-            if sys::connect(socket::open()?.number(), path) != Err(Errno::CONNREFUSED) {
-                return Err(Errno::ADDRINUSE);
-            }
-            if !server::is_socket(path) {
-                return Err(Errno::EXIST);
-            }
-            server::remove(path)?;
-            server::bind(fd.number(), path)?;
+    let mut bound = server::bind(fd.number(), path);
+    let is_refused = || sys::connect(fd.number(), path) == Err(Errno::CONNREFUSED);
+    if bound == Err(Errno::ADDRINUSE) && replaces && is_refused() {
+        // What is no socket refuses connections as well.
+        if !server::is_socket(path) {
+            return Err(Errno::EXIST);
         }
-        bound => bound?,
+        server::remove(path)?;
+        bound = server::bind(fd.number(), path);
     }
+    bound?;
     server::listen(fd.number(), backlog)?;
     server::put_at(fd.number(), 0)
 }
@@ -34,15 +31,15 @@ const GROUPS_MAX: usize = 64;
 
 /// A user and groups to act as; what is not given stays as it is, but the groups besides the main
 /// one go with anything that is given.
-#[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Privileges {
     /// The user.
     pub uid: Option<u32>,
     /// The main group.
     pub gid: Option<u32>,
-    groups: [u32; GROUPS_MAX],
-    count: usize,
     has_groups: bool,
+    count: usize,
+    groups: [u32; GROUPS_MAX],
 }
 
 impl Privileges {
@@ -52,22 +49,25 @@ impl Privileges {
 
     /// Takes a list of groups, numbers with commas between them, perhaps none at all. False if it
     /// is no such list, or too long.
+    #[inline(never)]
     pub fn set_groups(&mut self, mut list: Text) -> bool {
         (self.count, self.has_groups) = (0, true);
-        while !list.is_empty() {
-            let is_number = list.first().is_ascii_digit();
-            let (group, rest) = getopt::decimal(list);
-            list = rest;
-            // Behind a comma comes another one.
-            let is_last = list.is_empty();
-            let is_right = is_number && (is_last || list.pop() == b',' && !list.is_empty());
-            let Some(place) = self.groups.get_mut(self.count).filter(|_| is_right) else {
-                return false;
-            };
-            *place = group;
-            self.count += 1;
+        if list.is_empty() {
+            return true;
         }
-        true
+        while let Some(place) = self.groups.get_mut(self.count) {
+            if !list.first().is_ascii_digit() {
+                break;
+            }
+            (*place, list) = getopt::decimal(list);
+            self.count += 1;
+            match list.pop() {
+                0 => return true,
+                b',' => {}
+                _ => break,
+            }
+        }
+        false
     }
 
     /// Has the process act as that from now on.

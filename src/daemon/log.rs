@@ -55,6 +55,7 @@ impl Log {
     }
 
     /// The same without an identifier.
+    #[inline(never)]
     pub fn note(self, client: Identity, what: Message, errno: usize) {
         self.event(client, what, &[], errno);
     }

@@ -18,20 +18,21 @@ pub mod table;
 
 use crate::exit::{self, Exit};
 use crate::fd::{self, Fd};
-use crate::pool::{self, Composer};
-use crate::sys::memory::{List, Memory};
+use crate::pool;
+use crate::sys::hand_out::HandOut;
+use crate::sys::memory::{Memory, Space, at};
 use crate::sys::server::{self, Signal, Signals};
+use crate::sys::text::Text;
 use crate::sys::{self, Errno, Poll};
 use crate::tai;
 use crate::text::{Message, text};
-use client::{Buffer, Client};
-use core::mem;
+use client::Client;
 use core::sync::atomic::AtomicU8;
 use gate::{Gate, Source};
 use log::{Log, NOBODY};
 use request::{Service, Session};
 use rules::Identity;
-use table::Table;
+use table::{NO_ALARM, NOW, Table};
 
 /// The most clients at a time.
 pub const CLIENTS_MAX: usize = 256;
@@ -44,7 +45,7 @@ const FIRST: usize = 2;
 
 /// Descriptors that the daemon itself needs besides those that were open at the start: a spare one,
 /// one for signals and one for reading rules.
-const OWN_DESCRIPTORS: usize = 3;
+const OWN_DESCRIPTORS: u32 = 3;
 
 /// How many clients are accepted before it is the others' turn.
 const ACCEPTED: usize = 4;
@@ -87,249 +88,222 @@ impl Settings {
     };
 }
 
-/// A running daemon.
-struct Daemon {
-    service: Service,
-    /// The clients; one that is gone leaves its place to another.
-    clients: List<Option<Client>>,
-    /// What each of them is served with if something of it has been left there; and all others.
-    buffers: List<Buffer>,
-    buffer: Buffer,
-    /// Pieces of answers.
-    out: &'static mut Composer,
+/// What there is for each client, as many as there can be.
+struct Seats {
+    clients: [Client; CLIENTS_MAX],
     /// What is waited for: new clients, signals, and each client.
-    polls: List<Poll>,
+    polls: [Poll; FIRST + CLIENTS_MAX],
+}
+
+static SEATS: HandOut<Seats> = HandOut::new(Seats {
+    clients: [const { Client::NOBODY }; CLIENTS_MAX],
+    polls: [Poll { fd: 0, events: 0, happened: 0 }; FIRST + CLIENTS_MAX],
+});
+
+/// A running daemon. What is large stands last: the rest is reached with shorter instructions.
+#[repr(C)]
+struct Daemon<'a> {
+    settings: &'a Settings,
+    clients: &'static mut [Client],
+    polls: &'static mut [Poll],
+    signals: Signals,
     /// Closed to get a descriptor where there is no other.
     spare: Option<Fd>,
-    /// How many clients there are, and how many there may be.
-    count: usize,
-    most: usize,
     /// Whether a client has been turned away since the last one was accepted, for want of a
     /// descriptor; and whether there is nothing but to wait.
     is_crowded: bool,
     is_stuck: bool,
-    /// Milliseconds, as in the settings.
-    timeout: u32,
-    lame_duck: u32,
-    /// When the daemon ends whatever is under way, if it is to end; in milliseconds of uptime.
-    end: Option<u64>,
+    /// Whether it is to end, and since when, in milliseconds of uptime.
+    is_ending: bool,
+    since: u32,
+    service: Service,
 }
 
-/// Says what cannot be had and ends the process.
-fn fail(what: Message, errno: Errno) -> ! {
-    exit::fatal().text(what).reason(errno.number()).end(Exit::SYSTEM)
+/// Says what cannot be done, with what, and ends the process.
+#[inline(never)]
+pub fn fail(what: Message, object: Text, errno: Errno) -> ! {
+    exit::fatal().text(what).quoted(object).reason(errno.number()).end(Exit::SYSTEM)
 }
 
 /// Serves on the listening socket that is standard input, until it is told to end. `source` is
 /// where the rules are.
 pub fn serve(settings: &Settings, source: Source) -> ! {
     if let Err(errno) = server::check_listening(LISTENER) {
-        fail(text!("standard input is not a listening socket"), errno);
+        fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
     }
     server::set_nonblocking(LISTENER);
     fd::raise_limit();
     let spare = spare();
-    let log = Log(settings.verbosity);
-    let (held, clients) = fit(settings, spare.as_ref(), log);
-
-    let pages = Buffer::size(held).saturating_mul(clients + 1);
-    let each_client = gate::BYTES_EACH + size_of::<(Option<Client>, Buffer, Poll)>();
-    let rest = each_client * clients + size_of::<[Poll; FIRST]>() + 64;
-    let size = table::BYTES_EACH.saturating_mul(held).saturating_add(pages).saturating_add(rest);
-    let Some(mut memory) = Memory::map(size) else {
-        fail(text!("unable to get memory for -n and -c"), Errno::NOMEM)
+    // Neither is larger than the limit on open files: the sum is no number too large.
+    let (held, clients) = fit(settings, &spare);
+    let size = held * table::BYTES_EACH + clients * (gate::BYTES_EACH + size_of::<Space>());
+    // The lengths of three pieces are rounded up.
+    let Some(mut memory) = Memory::map(size + 64) else {
+        fail(text!("unable to get memory for -n and -c"), Text::EMPTY, Errno::NOMEM)
     };
-    let mut pages = memory.part(pages);
+    let memory = &mut memory;
+    let Seats { clients: seats, polls } = SEATS.take();
+    for (seat, space) in seats.iter_mut().zip(memory.zeros(clients)) {
+        seat.space = Some(space);
+    }
+    let signals = Signals::new().unwrap_or_else(|errno| {
+        fail(text!("unable to wait for signals"), Text::EMPTY, errno);
+    });
     let mut daemon = Daemon {
-        service: Service {
-            table: Table::new(&mut memory, held, sys::now().nanoseconds as u64),
-            gate: Gate::new(&mut memory, clients, source),
-            log,
-        },
-        clients: memory.list(clients),
-        buffers: memory.list(clients),
-        buffer: Buffer::new(&mut pages, held),
-        out: pool::composer(),
-        polls: memory.list(FIRST + clients),
+        settings,
+        clients: seats.get_mut(..clients).unwrap_or_default(),
+        polls: polls.get_mut(..FIRST + clients).unwrap_or_default(),
+        signals,
         spare,
-        count: 0,
-        most: clients,
         is_crowded: false,
         is_stuck: false,
-        timeout: settings.timeout,
-        lame_duck: settings.lame_duck,
-        end: None,
+        is_ending: false,
+        since: 0,
+        service: Service {
+            table: Table::new(memory, held, sys::now().nanoseconds as u64),
+            log: Log(settings.verbosity),
+            now: 0,
+            out: pool::composer(),
+            gate: Gate::new(memory, clients, source),
+        },
     };
-    while !daemon.clients.is_full() {
-        daemon.clients.push(None);
-        daemon.buffers.push(Buffer::new(&mut pages, held));
-    }
-    while !daemon.polls.is_full() {
-        daemon.polls.push(Poll { fd: -1, events: Poll::IN, happened: 0 });
-    }
     if let Err((path, errno)) = daemon.service.gate.reload() {
-        let line = exit::fatal().text(text!("unable to read rules from ")).quoted(path);
-        line.reason(errno.number()).end(Exit::SYSTEM);
+        fail(text!("unable to read rules from "), path, errno);
     }
-    let signals = Signals::new();
-    let signals = signals.unwrap_or_else(|errno| fail(text!("unable to wait for signals"), errno));
-    daemon.polls.at(1).fd = signals.number();
     if settings.says_ready {
         // Whoever does not want to know any more is no reason to stop.
         let _ = sys::write_all(1, &[AtomicU8::new(b'\n')]);
         let _ = server::put_at(LISTENER, 1);
     }
     loop {
-        daemon.turn(&signals);
+        daemon.turn();
     }
 }
 
 /// A descriptor to be closed where another is needed and cannot be had. What is closed of the first
-/// three would be the number of something else before long, so these stay open.
+/// three, which would be the number of something else before long, is opened on the way.
+#[inline(never)]
 fn spare() -> Option<Fd> {
     loop {
-        if let Some(fd) = Fd::own(sys::duplicate(LISTENER).ok()?) {
-            return Some(fd);
+        let fd = Fd::own(sys::duplicate(LISTENER).ok()?);
+        if fd.is_some() {
+            return fd;
         }
     }
 }
 
 /// How many descriptors and clients there is room for: what is asked for, or less.
-fn fit(settings: &Settings, spare: Option<&Fd>, log: Log) -> (usize, usize) {
-    let limit = usize::try_from(sys::open_file_limit().soft).unwrap_or(usize::MAX);
+fn fit(settings: &Settings, spare: &Option<Fd>) -> (usize, usize) {
+    let limit = u32::try_from(sys::open_file_limit().soft).unwrap_or(u32::MAX);
     // What was open at the start has the numbers below the first free one.
-    let taken = spare.map_or(limit, |spare| spare.number() as usize) + OWN_DESCRIPTORS;
+    let taken = spare.as_ref().map_or(limit, |spare| spare.number() as u32 + OWN_DESCRIPTORS);
     let room = limit.saturating_sub(taken);
     if room < 2 {
-        fail(text!("the open-file limit is too low"), Errno::MFILE);
+        fail(text!("the open-file limit is too low"), Text::EMPTY, Errno::MFILE);
     }
-    let clients = (settings.clients as usize).min(CLIENTS_MAX).min(room / 2).max(1);
-    let wanted = (settings.held as usize).max(1);
-    let held = wanted.min(room - clients);
-    if held < wanted {
-        if let Some(line) = log.warning() {
-            line.text(text!("the open-file limit is ")).number(limit as u32);
-            line.text(text!(": it leaves room for ")).number(held as u32);
+    let clients = settings.clients.min(CLIENTS_MAX as u32).min(room / 2).max(1);
+    let held = settings.held.min(room - clients).max(1);
+    if held < settings.held {
+        if let Some(line) = Log(settings.verbosity).warning() {
+            line.text(text!("the open-file limit is ")).number(limit);
+            line.text(text!(": it leaves room for ")).number(held);
             line.text(text!(" descriptors")).say();
         }
     }
-    (held, clients)
+    (held as usize, clients as usize)
 }
 
-impl Daemon {
+impl Daemon<'_> {
     /// Waits until there is something to do, and does it: for every client once at the most.
-    fn turn(&mut self, signals: &Signals) {
+    #[inline(never)]
+    fn turn(&mut self) {
         let milliseconds = self.prepare();
-        server::wait(&mut self.polls, milliseconds);
-        let now = server::uptime();
-        for number in 0..self.most {
-            let poll = self.polls.at(FIRST + number);
-            // Those without a descriptor do not wait for anything outside.
-            if poll.happened != 0 || poll.fd < 0 {
-                self.serve(number, now);
-            }
-        }
-        if self.end.is_none() && (self.polls.at(0).happened != 0 || self.is_stuck) {
+        server::wait(self.polls, milliseconds);
+        self.service.now = server::uptime();
+        self.serve_all(false);
+        let [listener, signals, ..] = *self.polls else { return };
+        if listener.happened != 0 || self.is_stuck {
             self.is_stuck = false;
             // No more than a few: those who have come already are not to wait for those who come.
             for _ in 0..ACCEPTED {
-                if self.count == self.most || !self.accept(now) {
+                if self.is_ending || !self.accept() {
                     break;
                 }
             }
         }
-        if self.polls.at(1).happened == 0 {
-            return;
-        }
-        while let Some(signal) = signals.next() {
-            if signal == Signal::HangUp {
-                self.reload();
-            } else if self.end.is_none() {
-                self.service.log.note(NOBODY, text!("lame duck"), 0);
-                let limit = if self.lame_duck > 0 { self.lame_duck.into() } else { u64::MAX / 2 };
-                self.end = Some(now + limit);
-                // What has come by now is still answered.
-                for number in 0..self.most {
-                    self.serve(number, now);
+        if signals.happened != 0 {
+            while let Some(signal) = self.signals.next() {
+                if signal == Signal::HangUp {
+                    self.reload();
+                } else if !self.is_ending {
+                    self.service.log.note(NOBODY, text!("lame duck"), 0);
+                    (self.is_ending, self.since) = (true, self.service.now);
+                    // What has come by now is still answered.
+                    self.serve_all(true);
                 }
+            }
+        }
+    }
+
+    /// Serves `all` clients, or those for which something can be done.
+    #[inline(never)]
+    fn serve_all(&mut self, all: bool) {
+        for number in 0..self.clients.len() {
+            let poll = at(self.polls, FIRST + number);
+            // Those without a descriptor do not wait for anything outside.
+            if all || poll.happened != 0 || poll.fd < 0 {
+                self.serve(number);
             }
         }
     }
 
     /// Says what is to be waited for, and for how many milliseconds.
     fn prepare(&mut self) -> u32 {
-        let mut wait = self.expire();
+        let mut wait = expire(&mut self.service);
         let now = server::uptime();
-        for number in 0..self.most {
-            let poll = self.polls.at(FIRST + number);
+        let timeout = self.settings.timeout;
+        let [listener, signals, polls @ ..] = &mut *self.polls else { return wait };
+        let mut count = 0;
+        for (client, poll) in self.clients.iter_mut().zip(polls) {
             poll.fd = -1;
-            let Some(client) = self.clients.at(number) else { continue };
-            let is_busy = client.is_busy();
-            let mut left = u32::MAX;
-            if self.timeout > 0 && is_busy {
-                left = self.timeout.saturating_sub((now - client.moved) as u32);
-                if left == 0 {
-                    client.doom = Some(Errno::TIMEDOUT);
-                }
+            if client.fd.is_some() {
+                count += 1;
+                wait = wait.min(client.prepare(poll, now, timeout, self.is_ending));
             }
-            if self.end.is_some() && !is_busy {
-                client.doom = Some(Errno::PIPE);
-            }
-            if client.doom.is_some() || client.has_request(self.buffers.at(number)) {
-                left = 0;
-            } else if client.is_crowded {
-                left = left.min(MOMENT);
-            } else {
-                poll.fd = client.number();
-                poll.events = if client.is_answered() { Poll::OUT } else { Poll::IN };
-            }
-            wait = wait.min(left);
         }
-        let listener = self.polls.at(0);
-        listener.fd = -1;
-        if let Some(end) = self.end {
-            if self.count == 0 || now >= end {
+        *signals = Poll { fd: self.signals.number(), events: Poll::IN, happened: 0 };
+        *listener = Poll { fd: -1, events: Poll::IN, happened: 0 };
+        if self.is_ending {
+            let mut left = u32::MAX;
+            if self.settings.lame_duck > 0 {
+                left = self.settings.lame_duck.saturating_sub(now.wrapping_sub(self.since));
+            }
+            if count == 0 || left == 0 {
                 exit::success();
             }
-            wait = wait.min((end - now).min(WAIT_MAX.into()) as u32);
+            wait = wait.min(left);
         } else if self.is_stuck {
             wait = wait.min(MOMENT);
-        } else if self.count < self.most {
+        } else if count < self.clients.len() {
             listener.fd = LISTENER;
         }
         wait
     }
 
-    /// Closes what is past its expiry, and says in how many milliseconds something else will be.
-    fn expire(&mut self) -> u32 {
-        while let Some(&number) = self.service.table.held().first() {
-            let slot = self.service.table.slot(number);
-            let (seconds, nanoseconds) = tai::order(&slot.expiry);
-            let now = tai::order(&tai::label(sys::now()));
-            if (seconds, nanoseconds) > now {
-                let left = nanoseconds as i32 - now.1 as i32;
-                return match seconds - now.0 {
-                    seconds @ 0..60 => (seconds as i32 * 1000 + left / 1_000_000 + 1) as u32,
-                    seconds if seconds < tai::NEVER / 2 => WAIT_MAX,
-                    _ => u32::MAX,
-                };
-            }
-            self.service.log.event(NOBODY, text!("expire"), slot.identifier(), 0);
-            self.service.table.forget(number);
-        }
-        u32::MAX
-    }
-
     /// Accepts a client and serves it at once, since it may have asked already; false if there is
-    /// none.
-    fn accept(&mut self, now: u64) -> bool {
+    /// none, or no place for it.
+    #[inline(never)]
+    fn accept(&mut self) -> bool {
+        let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
+            return false;
+        };
+        let Service { gate, log, now, .. } = &mut self.service;
         let fd = match server::accept(LISTENER) {
             Ok(number) => Fd::own(number),
             Err(Errno::AGAIN) => return false,
             Err(errno) => {
                 if !self.is_crowded {
-                    let what = text!("unable to accept a client");
-                    self.service.log.note(NOBODY, what, errno.number());
+                    log.note(NOBODY, text!("unable to accept a client"), errno.number());
                 }
                 // It is turned away: nothing that is held is closed for it.
                 self.is_crowded = true;
@@ -343,88 +317,35 @@ impl Daemon {
         let Some(fd) = fd else { return true };
         let Ok((uid, gid)) = server::peer(fd.number()) else { return true };
         let who = Identity { uid, gid };
-        let Some(access) = self.service.gate.admit(who, self.service.log) else { return true };
-        self.service.log.note(who, text!("connect"), 0);
-        let mut number = 0;
-        while self.clients.at(number).is_some() {
-            number += 1;
-        }
-        *self.clients.at(number) = Some(Client::new(fd, Session { who, access, missing: 0 }, now));
-        self.count += 1;
-        self.serve(number, now);
+        let Some(access) = gate.admit(who, *log) else { return true };
+        let client = at(self.clients, number);
+        client.session = Session { who, missing: 0, access };
+        (client.fd, client.moved) = (Some(fd), *now);
+        log.note(who, text!("connect"), 0);
+        self.serve(number);
         true
     }
 
-    /// Does for a client what can be done without waiting, and hangs up on one that is gone, or has
-    /// to go.
-    fn serve(&mut self, number: usize, now: u64) {
-        let Some(mut client) = self.clients.at(number).take() else { return };
-        let was_kept = client.is_kept;
-        if was_kept {
-            mem::swap(&mut self.buffer, self.buffers.at(number));
+    /// Does for a client, if there is one, what can be done without waiting, and hangs up on one
+    /// that is gone, or has to go.
+    #[inline(never)]
+    fn serve(&mut self, number: usize) {
+        let Daemon { clients, service, .. } = self;
+        let client = at(clients, number);
+        if client.fd.is_none() {
+            return;
         }
-        let served = match client.doom {
-            Some(errno) => Err(errno),
-            None => self.try_serve(&mut client, now),
-        };
-        client.is_kept = served.is_ok() && client.has_rest();
-        if let Err(errno) = served {
-            client.leave(&mut self.buffer, &mut self.service.table);
-            self.service.gate.dismiss(&client.session.access);
-            self.count -= 1;
-            let is_expected = matches!(errno, Errno::PIPE | Errno::CONNRESET);
-            let reason = if is_expected { 0 } else { errno.number() };
-            self.service.log.note(client.session.who, text!("disconnect"), reason);
+        let mut done = client.receive(service);
+        if done.is_ok() {
+            let descriptors = client.descriptors();
+            make_room(clients, service, descriptors);
+            // Nothing that has come is to see what has expired before.
+            expire(service);
+            done = at(clients, number).answer(service);
         }
-        let is_kept = client.is_kept;
-        if served.is_ok() {
-            *self.clients.at(number) = Some(client);
+        if let Err(errno) = done {
+            at(clients, number).leave(service, errno);
         }
-        // One buffer is in everybody's use; what is kept is in the client's own.
-        if was_kept || is_kept {
-            let own = self.buffers.at(number);
-            mem::swap(&mut self.buffer, own);
-            if !is_kept {
-                own.give_back();
-            }
-        }
-    }
-
-    fn try_serve(&mut self, client: &mut Client, now: u64) -> Result<(), Errno> {
-        if !client.is_answered() {
-            if !client.has_request(&self.buffer) && !client.receive(&mut self.buffer)? {
-                return Ok(());
-            }
-            client.moved = now;
-            // Answers that nobody takes must not be in the way of what is to be held.
-            while self.service.table.free_slots()
-                < client.descriptors().min(self.service.table.most())
-            {
-                self.shed(now);
-            }
-            self.expire();
-            client.take(&mut self.buffer, &mut self.service)?;
-        }
-        if client.send(&mut self.buffer, self.out, &mut self.service.table)? {
-            client.moved = now;
-        }
-        Ok(())
-    }
-
-    /// Hangs up on the client that has waited longest of those for whose answers slots are kept.
-    fn shed(&mut self, now: u64) {
-        let mut slowest = (u64::MAX, 0);
-        for number in 0..self.most {
-            if let Some(client) = self.clients.at(number) {
-                if client.needs_slots() {
-                    slowest = slowest.min((client.moved, number));
-                }
-            }
-        }
-        if let Some(client) = self.clients.at(slowest.1) {
-            client.doom = Some(Errno::NOBUFS);
-        }
-        self.serve(slowest.1, now);
     }
 
     /// Reads the rules again.
@@ -436,5 +357,52 @@ impl Daemon {
             line.text(text!("the old rules stay: unable to read rules from "));
             line.quoted(path).reason(errno.number()).say();
         }
+    }
+}
+
+/// Closes what is past its expiry, and says in how many milliseconds something else may be.
+#[inline(never)]
+fn expire(service: &mut Service) -> u32 {
+    let Service { table, log, .. } = service;
+    let now = tai::label(sys::now());
+    if now >= table.alarm {
+        table.alarm = NO_ALARM;
+        let mut at = 0;
+        while let Some(slot) = table.after(&mut at, NOW) {
+            let expiry = *slot.expiry();
+            if now >= expiry {
+                log.event(NOBODY, text!("expire"), slot.identifier(), 0);
+                table.forget(at - 1);
+            } else {
+                table.set_alarm(&expiry);
+            }
+        }
+    }
+    let (seconds, nanoseconds) = tai::order(&table.alarm);
+    let now = tai::order(&now);
+    let left = (nanoseconds as i32 - now.1 as i32) / 1_000_000;
+    match seconds - now.0 {
+        seconds @ 0..60 => (seconds as i32 * 1000 + left + 1) as u32,
+        seconds if seconds < tai::NEVER / 2 => WAIT_MAX,
+        _ => u32::MAX,
+    }
+}
+
+/// Answers that nobody takes must not be in the way of what is to be held: of the clients for whose
+/// answers slots are kept, has those that have waited longest hung up on, until there are so many
+/// free slots, or as many as may be held.
+fn make_room(clients: &mut [Client], service: &mut Service, descriptors: usize) {
+    let Service { table, now, .. } = service;
+    while table.free_slots() < descriptors.min(table.most()) {
+        let (mut slowest, mut longest) = (None, 0);
+        for client in clients.iter_mut() {
+            let waited = now.wrapping_sub(client.moved);
+            if client.needs_slots() && waited >= longest {
+                (slowest, longest) = (Some(client), waited);
+            }
+        }
+        let Some(client) = slowest else { return };
+        client.doom = Some(Errno::NOBUFS);
+        client.forget_answer(table);
     }
 }

@@ -6,7 +6,8 @@ use super::log::Log;
 use super::rules::Identity;
 use super::table::Table;
 use crate::fd::Fd;
-use crate::message::{self, ENTRIES_MAX, EXPIRY, Entry};
+use crate::message::{self, ENTRIES_MAX, EXPIRY};
+use crate::pool::Composer;
 use crate::sys::Errno;
 use crate::text::text;
 
@@ -28,59 +29,100 @@ impl Drop for Descriptors<'_> {
 }
 
 /// Who asks, and what has been agreed on so far.
+#[repr(C)]
 pub struct Session {
     /// The user.
     pub who: Identity,
-    /// What it may do.
-    pub access: Access,
     /// How many entries are still to come in the set dump that is open; 0 if none is.
     pub missing: usize,
+    /// What it may do.
+    pub access: Access,
 }
 
-/// What is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer {
+impl Session {
+    /// Nobody's.
+    pub const NOBODY: Session = Session {
+        who: Identity { uid: 0, gid: 0 },
+        missing: 0,
+        access: Access {
+            get_dump: false,
+            set_dump: false,
+            list: false,
+            store: None,
+            retrieve: None,
+        },
+    };
+}
+
+/// What kind of an answer it is, in an order that tells which have slots: from
+/// [`Kind::Descriptor`] on one, from [`Kind::List`] on all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    /// None.
+    Nothing,
     /// A status alone: 0 or an error.
-    Status(u32),
+    Status,
     /// So many frames of a set dump are expected.
-    Expect(u32),
+    Expect,
     /// The descriptor in a slot.
-    Descriptor(u32),
+    Descriptor,
     /// The same, and when it has been handed over, it is not held any more.
-    LastDescriptor(u32),
+    LastDescriptor,
     /// The identifiers of all that is held.
     List,
     /// All that is held.
     Dump,
 }
 
+/// What is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// What it is.
+    pub kind: Kind,
+    /// A status, a number of frames, the number of a slot, or nothing that matters.
+    pub number: u32,
+}
+
+impl Answer {
+    /// It has been done, and that is all.
+    pub const DONE: Answer = Answer { kind: Kind::Status, number: 0 };
+}
+
 /// How many frames it takes for so many entries.
+#[inline(never)]
 pub fn frames(entries: usize) -> u32 {
     entries.div_ceil(ENTRIES_MAX) as u32
 }
 
-/// What the daemon has to do its work with.
+/// What the daemon has to do its work with. What is large stands last: the rest is reached with
+/// shorter instructions.
+#[repr(C)]
 pub struct Service {
+    /// What is said of what is done.
+    pub log: Log,
+    /// Milliseconds of uptime.
+    pub now: u32,
+    /// Pieces of answers.
+    pub out: &'static mut Composer,
     /// What is held.
     pub table: Table,
     /// Who may do what.
     pub gate: Gate,
-    /// What is said of it.
-    pub log: Log,
 }
 
 /// A request that is being looked at.
+#[repr(C)]
 pub struct Request<'a> {
+    /// What has not been looked at yet.
+    pub payload: &'a [u8],
+    /// What it is about, as soon as that is known.
+    pub identifier: &'a [u8],
     /// What it is about.
     pub service: &'a mut Service,
     /// Whose it is.
     pub session: &'a mut Session,
-    /// What has not been looked at yet.
-    pub payload: &'a [u8],
     /// What came with it.
     pub descriptors: Descriptors<'a>,
-    /// What it is about, as soon as that is known.
-    pub identifier: &'a [u8],
     /// What is answered if it is done.
     pub answer: Answer,
 }
@@ -88,21 +130,24 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// Does what it asks for, if that may be done. Where there are descriptors, the table must have
     /// a free slot for each of them, or for as many as may be held.
+    #[inline(never)]
     pub fn handle(mut self) -> Answer {
+        let access = self.session.access;
         let letter = self.byte();
-        let what = match letter {
-            b'S' => text!("store"),
-            b'D' => text!("delete"),
-            b'R' => text!("retrieve"),
-            b'L' => text!("list"),
-            b'?' => text!("get dump"),
-            b'!' | b'.' => text!("set dump"),
-            _ => text!("request"),
+        let (what, done) = match letter {
+            b'S' => (text!("store"), self.store()),
+            b'D' => (text!("delete"), self.delete()),
+            b'R' => (text!("retrieve"), self.retrieve()),
+            b'L' => (text!("list"), self.all(access.list, Kind::List)),
+            b'?' => (text!("get dump"), self.all(access.get_dump, Kind::Dump)),
+            b'!' => (text!("set dump"), self.open()),
+            b'.' => (text!("set dump"), self.entries()),
+            _ => (text!("request"), Err(Errno::PROTO)),
         };
         let mut errno = 0;
-        if let Err(error) = self.run(letter) {
+        if let Err(error) = done {
             errno = error.number();
-            self.answer = Answer::Status(errno as u32);
+            self.answer = Answer { kind: Kind::Status, number: errno as u32 };
             self.session.missing = 0;
         }
         // Of the frames of a set dump it is enough to say so if one is refused.
@@ -112,49 +157,6 @@ impl Request<'_> {
         self.answer
     }
 
-    fn run(&mut self, letter: u8) -> Result<(), Errno> {
-        let descriptors = self.descriptors.0.len();
-        let expected = match letter {
-            b'S' => 1,
-            b'.' => descriptors,
-            _ => 0,
-        };
-        let access = self.session.access;
-        let mut rights = access.set_dump;
-        if descriptors != expected {
-            return Err(Errno::PROTO);
-        }
-        match letter {
-            b'S' => return self.store(),
-            b'D' => {
-                self.identify()?;
-                self.check(access.store)?;
-                let slot = self.find()?;
-                self.service.table.forget(slot);
-                return Ok(());
-            }
-            b'R' => return self.retrieve(),
-            b'.' => return self.entries(),
-            b'L' => (self.answer, rights) = (Answer::List, access.list),
-            b'?' => (self.answer, rights) = (Answer::Dump, access.get_dump),
-            b'!' => {
-                let (number, rest) = self.payload.split_first_chunk().ok_or(Errno::PROTO)?;
-                self.payload = rest;
-                self.session.missing = u32::from_be_bytes(*number) as usize;
-                self.answer = Answer::Expect(frames(self.session.missing));
-            }
-            _ => return Err(Errno::PROTO),
-        }
-        self.end()?;
-        if !rights {
-            return Err(Errno::PERM);
-        }
-        if self.session.missing > self.service.table.most() {
-            return Err(Errno::NFILE);
-        }
-        Ok(())
-    }
-
     /// Takes a byte off the payload, 0 if there is none.
     fn byte(&mut self) -> u8 {
         let Some((byte, rest)) = self.payload.split_first() else { return 0 };
@@ -162,17 +164,49 @@ impl Request<'_> {
         *byte
     }
 
-    /// The payload must have come to its end.
-    fn end(&self) -> Result<(), Errno> {
-        if self.payload.is_empty() { Ok(()) } else { Err(Errno::PROTO) }
+    /// The payload must have come to its end, and with it so many descriptors.
+    fn end(&self, descriptors: usize) -> Result<(), Errno> {
+        let is_right = self.payload.is_empty() && self.descriptors.0.len() == descriptors;
+        if is_right { Ok(()) } else { Err(Errno::PROTO) }
+    }
+
+    /// A request that says no more than its letter: it needs a right, and an answer about all that
+    /// is held.
+    #[inline(never)]
+    fn all(&mut self, right: bool, kind: Kind) -> Result<(), Errno> {
+        self.answer.kind = kind;
+        self.end(0)?;
+        if right { Ok(()) } else { Err(Errno::PERM) }
+    }
+
+    /// Opens a set dump.
+    fn open(&mut self) -> Result<(), Errno> {
+        let (number, rest) = self.payload.split_first_chunk().ok_or(Errno::PROTO)?;
+        self.payload = rest;
+        let missing = u32::from_be_bytes(*number) as usize;
+        self.answer.number = frames(missing);
+        self.all(self.session.access.set_dump, Kind::Expect)?;
+        if missing > self.service.table.most() {
+            return Err(Errno::NFILE);
+        }
+        self.session.missing = missing;
+        Ok(())
     }
 
     /// Takes the rest of a payload as length, identifier, NUL.
     #[inline(never)]
+    #[allow(
+        clippy::manual_contains,
+        reason = "`contains` takes 150 bytes more: it is made for speed"
+    )]
     fn identify(&mut self) -> Result<(), Errno> {
-        let (identifier, rest) = message::identifier(self.payload).ok_or(Errno::PROTO)?;
-        (self.identifier, self.payload) = (identifier, rest);
-        self.end()
+        let [length, identifier @ .., 0] = self.payload else { return Err(Errno::PROTO) };
+        let is_short = identifier.is_empty() || identifier.iter().any(|byte| *byte == 0);
+        if is_short || identifier.len() != usize::from(*length) {
+            return Err(Errno::PROTO);
+        }
+        (self.identifier, self.payload) = (identifier, &[]);
+        self.end(0)
     }
 
     /// Checks the right that an expression gives.
@@ -183,14 +217,15 @@ impl Request<'_> {
     }
 
     /// The slot of what it is about.
-    fn find(&mut self) -> Result<u32, Errno> {
-        self.service.table.find(self.identifier).ok_or(Errno::NOENT)
+    #[inline(never)]
+    fn find(&mut self) -> Result<usize, Errno> {
+        let slot = self.service.table.find(self.identifier).ok_or(Errno::NOENT)?;
+        Ok(slot as usize)
     }
 
     fn store(&mut self) -> Result<(), Errno> {
-        let (entry, rest) = Entry::parse(self.payload).ok_or(Errno::PROTO)?;
-        (self.identifier, self.payload) = (entry.identifier, rest);
-        self.end()?;
+        self.check_entries(1)?;
+        self.identifier = next_identifier(&mut &*self.payload);
         self.check(self.session.access.store)?;
         if self.find().is_ok() {
             return Err(Errno::BUSY);
@@ -198,9 +233,42 @@ impl Request<'_> {
         if self.service.table.room() == 0 {
             return Err(Errno::NFILE);
         }
-        if let Some(fd) = self.descriptors.take() {
-            self.service.table.insert(&entry, fd);
+        self.hold();
+        Ok(())
+    }
+
+    /// The payload must be so many entries, and with it must have come so many descriptors.
+    #[inline(never)]
+    fn check_entries(&self, count: usize) -> Result<(), Errno> {
+        let is_right = message::count_entries(self.payload) == count && count > 0;
+        if is_right && self.descriptors.0.len() == count { Ok(()) } else { Err(Errno::PROTO) }
+    }
+
+    /// Holds descriptors under the valid entries that the payload consists of, in place of what had
+    /// those identifiers.
+    #[inline(never)]
+    fn hold(&mut self) {
+        let table = &mut self.service.table;
+        loop {
+            let entry = self.payload;
+            let identifier = next_identifier(&mut self.payload);
+            if identifier.is_empty() {
+                return;
+            }
+            if let Some(slot) = table.find(identifier) {
+                table.forget(slot);
+            }
+            if let Some(fd) = self.descriptors.take() {
+                table.insert(entry, fd);
+            }
         }
+    }
+
+    fn delete(&mut self) -> Result<(), Errno> {
+        self.identify()?;
+        self.check(self.session.access.store)?;
+        let slot = self.find()?;
+        self.service.table.forget(slot as u32);
         Ok(())
     }
 
@@ -211,41 +279,31 @@ impl Request<'_> {
         if flag > 0 {
             self.check(self.session.access.store)?;
         }
-        let slot = self.find()?;
-        self.answer = match flag {
-            0 => Answer::Descriptor(slot),
-            1 => Answer::LastDescriptor(slot),
+        let kind = match flag {
+            0 => Kind::Descriptor,
+            1 => Kind::LastDescriptor,
             _ => return Err(Errno::PROTO),
         };
+        self.answer = Answer { kind, number: self.find()? as u32 };
         Ok(())
     }
 
-    /// Holds what a frame of a set dump has in it, in place of what had those identifiers; but
-    /// nothing of a frame that is not right from one end to the other.
+    /// Holds what a frame of a set dump has in it, but nothing of a frame that is not right from one
+    /// end to the other.
     fn entries(&mut self) -> Result<(), Errno> {
         let count = self.descriptors.0.len();
-        if count == 0
-            || count > self.session.missing
-            || message::count_entries(self.payload) != count
-        {
+        self.check_entries(count)?;
+        if count > self.session.missing {
             return Err(Errno::PROTO);
         }
         let room = self.service.table.room();
         if count > room && self.count_new() > room {
             return Err(Errno::NFILE);
         }
-        let mut rest = self.payload;
-        while let (Some((entry, behind)), Some(fd)) = (Entry::parse(rest), self.descriptors.take())
-        {
-            if let Some(slot) = self.service.table.find(entry.identifier) {
-                self.service.table.forget(slot);
-            }
-            self.service.table.insert(&entry, fd);
-            rest = behind;
-        }
+        self.hold();
         self.session.missing -= count;
         if self.session.missing > 0 {
-            self.answer = Answer::Status(libc::EAGAIN as u32);
+            self.answer.number = libc::EAGAIN as u32;
         }
         Ok(())
     }
@@ -255,26 +313,28 @@ impl Request<'_> {
     fn count_new(&mut self) -> usize {
         let mut new = 0;
         let mut rest = self.payload;
-        while let Some((identifier, behind)) = next_identifier(rest) {
-            if self.service.table.find(identifier).is_none() {
-                let mut before = self.payload;
-                while let Some((other, behind)) = next_identifier(before) {
-                    if other == identifier {
-                        new += usize::from(before.len() == rest.len());
-                        break;
-                    }
-                    before = behind;
-                }
+        loop {
+            let identifier = next_identifier(&mut rest);
+            if identifier.is_empty() {
+                return new;
             }
-            rest = behind;
+            if self.service.table.find(identifier).is_none() {
+                let mut first = self.payload;
+                while next_identifier(&mut first) != identifier {}
+                new += usize::from(first.len() == rest.len());
+            }
         }
-        new
     }
 }
 
-/// The identifier of the first of some valid entries, and those behind it.
-fn next_identifier(entries: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, behind) = entries.get(EXPIRY..)?.split_first()?;
-    let (identifier, behind) = behind.split_at_checked((*length).into())?;
-    Some((identifier, behind.get(1..)?))
+/// Takes the first of some valid entries off, and says its identifier; if there is none, an empty
+/// one.
+#[inline(never)]
+fn next_identifier<'a>(entries: &mut &'a [u8]) -> &'a [u8] {
+    let [_, length, behind @ ..] = entries.get(EXPIRY - 1..).unwrap_or_default() else {
+        return &[];
+    };
+    let (identifier, rest) = behind.split_at_checked((*length).into()).unwrap_or_default();
+    *entries = rest.get(1..).unwrap_or_default();
+    identifier
 }

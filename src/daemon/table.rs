@@ -1,23 +1,28 @@
-//! What the daemon holds: descriptors by identifier and by expiry.
+//! What the daemon holds: descriptors by identifier and by moment.
 //!
 //! A held descriptor has a slot. Identifiers are found by hashing them, with a number that nobody
-//! knows beforehand, into buckets of slots; what expires first stands on top of a heap. Dates may
-//! repeat. All of this is sized once, for as many as may be held.
+//! knows beforehand, into buckets of slots. What has expired is looked for when something can have:
+//! at the *alarm*, before which nothing expires. All of this is sized once, for as many as may be
+//! held.
 //!
-//! A reply that has to wait for a slow reader refers to slots. One that is forgotten meanwhile is
-//! not held any more, but keeps its descriptor and its identifier until no reply needs them; there
-//! are as many slots for such *ghosts* as for what is held.
+//! A reply that has to wait for a slow reader is about what was held when it was asked for: each
+//! slot knows from when until when that is so, by a clock that every such reply moves on. What is
+//! forgotten meanwhile keeps its descriptor and its identifier until no reply needs them; there are
+//! as many slots for such *ghosts* as for what is held.
 
 use crate::fd::Fd;
-use crate::message::{Entry, IDENTIFIER_MAX};
+use crate::message::{ENTRY_MAX, EXPIRY};
 use crate::sys::memory::{List, Memory, at};
-use crate::tai::{self, Label};
+use crate::tai::Label;
 
 /// Bytes of memory for each descriptor that may be held.
-pub const BYTES_EACH: usize = 2 * size_of::<Slot>() + 2 * size_of::<u32>();
+pub const BYTES_EACH: usize = 2 * size_of::<Slot>() + size_of::<u32>();
 
-/// No slot, or no place, where one could be.
-const NONE: u32 = u32::MAX;
+/// A moment that never comes.
+const NEVER: u64 = u64::MAX;
+
+/// The present, for [`Table::after`].
+pub const NOW: u64 = NEVER - 1;
 
 /// What a reply needs of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,77 +33,102 @@ pub enum Need {
     Descriptor,
 }
 
-/// What is held, or was.
+/// What is held, or was. What is large stands last: the rest is reached with shorter instructions.
+#[repr(C)]
 pub struct Slot {
-    /// Where in the heap it is; [`NONE`] if it is not held any more.
-    place: u32,
-    /// The next in the same bucket and one more, 0 for none; of a free one, the next free one.
+    /// The number of the next in the same bucket, or of the next free one, and one more; 0 for
+    /// none.
     next: u32,
     fd: Option<Fd>,
     /// How many replies need it, by [`Need`].
     needed: [u16; 2],
-    /// When it expires.
-    pub expiry: Label,
-    length: u8,
-    identifier: [u8; IDENTIFIER_MAX],
+    /// When it was put in, and when it was forgotten.
+    since: u64,
+    until: u64,
+    /// As it is on the wire: expiry, length, identifier, NUL.
+    entry: [u8; ENTRY_MAX],
 }
 
+/// Where in an entry the identifier begins.
+const IDENTIFIER_AT: usize = EXPIRY + 1;
+
 impl Slot {
-    const EMPTY: Slot = Slot {
-        place: 0,
-        next: 0,
-        fd: None,
-        needed: [0; 2],
-        expiry: [0; 12],
-        length: 0,
-        identifier: [0; IDENTIFIER_MAX],
-    };
+    const EMPTY: Slot =
+        Slot { next: 0, fd: None, needed: [0; 2], since: 0, until: 0, entry: [0; ENTRY_MAX] };
+
+    /// A part of the entry, up to so many bytes behind the identifier.
+    fn part(&self, from: usize, behind: usize) -> &[u8] {
+        let end = IDENTIFIER_AT + usize::from(self.entry[EXPIRY]) + behind;
+        self.entry.get(from..end).unwrap_or_default()
+    }
 
     /// The identifier.
     pub fn identifier(&self) -> &[u8] {
-        self.identifier.get(..self.length.into()).unwrap_or_default()
+        self.part(IDENTIFIER_AT, 0)
+    }
+
+    /// The identifier with NUL behind it, and if that is wanted `whole`, expiry and length in front.
+    pub fn wire(&self, whole: bool) -> &[u8] {
+        self.part(if whole { 0 } else { IDENTIFIER_AT }, 1)
+    }
+
+    /// When it expires.
+    pub fn expiry(&self) -> &Label {
+        self.entry.first_chunk().unwrap_or(&[0; EXPIRY])
     }
 
     /// The number of the descriptor.
-    pub fn descriptor(&self) -> i32 {
-        self.fd.as_ref().map_or(-1, Fd::number)
+    pub fn descriptor(&self) -> u32 {
+        self.fd.as_ref().map_or(0, Fd::number) as u32
+    }
+
+    /// A reply needs it from now on.
+    pub fn need(&mut self, need: Need) {
+        self.needed[need as usize] += 1;
     }
 }
 
 /// The table.
+#[repr(C)]
 pub struct Table {
     slots: List<Slot>,
-    /// The first slot of each bucket and one more, 0 for none.
+    /// The number of the first slot of each bucket and one more, 0 for none.
     buckets: &'static mut [u32],
-    /// The slots of all that is held; none expires before the one above it, at half its place.
-    heap: &'static mut [u32],
     /// How many are held.
     held: usize,
-    /// The first free one of the slots that have been used.
-    free: u32,
     /// How many slots are in use.
     used: usize,
     /// What identifiers are multiplied with to find their bucket.
     factor: u64,
+    /// How often the present has been recorded.
+    clock: u64,
+    /// The number of a free one of the slots that have been used, and one more; 0 for none.
+    free: u32,
+    /// Nothing that is held expires before this date.
+    pub alarm: Label,
 }
+
+/// Later than all dates.
+pub const NO_ALARM: Label = [u8::MAX; EXPIRY];
 
 impl Table {
     /// An empty one for so many descriptors; `seed` should not be known to others.
     pub fn new(memory: &mut Memory, most: usize, seed: u64) -> Table {
         Table {
-            buckets: memory.zeros(most),
-            heap: memory.zeros(most),
             slots: memory.list(2 * most),
+            buckets: memory.zeros(most),
             held: 0,
-            free: NONE,
             used: 0,
             factor: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            clock: 0,
+            free: 0,
+            alarm: NO_ALARM,
         }
     }
 
     /// How many may be held.
     pub fn most(&self) -> usize {
-        self.heap.len()
+        self.buckets.len()
     }
 
     /// How many more may be held.
@@ -106,29 +136,33 @@ impl Table {
         self.most() - self.held
     }
 
-    /// The slots of all that is held, first what expires first.
-    pub fn held(&self) -> &[u32] {
-        self.heap.get(..self.held).unwrap_or_default()
-    }
-
     /// How many more slots there are, for what is to be held or for ghosts.
     pub fn free_slots(&self) -> usize {
         2 * self.most() - self.used
     }
 
-    /// The slot of that number.
+    /// Makes the present a moment for [`Table::after`], that can be asked for later.
+    pub fn record(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock - 1
+    }
+
+    /// The next slot, from the number `at` on, of what was held at a moment; `at` goes behind it.
     #[inline(never)]
-    pub fn slot(&mut self, number: u32) -> &mut Slot {
-        self.slots.at(number as usize)
+    pub fn after(&mut self, at: &mut u32, moment: u64) -> Option<&mut Slot> {
+        let slots = self.slots.get_mut(*at as usize..).unwrap_or_default();
+        slots.iter_mut().find(|slot| {
+            *at += 1;
+            slot.since <= moment && moment < slot.until
+        })
     }
 
     /// The number of the slot of what is held under an identifier.
     #[inline(never)]
     pub fn find(&mut self, identifier: &[u8]) -> Option<u32> {
-        let bucket = self.bucket(identifier);
-        let mut next = *at(self.buckets, bucket);
+        let mut next = *bucket(self.buckets, self.factor, identifier);
         while next > 0 {
-            let slot = self.slot(next - 1);
+            let slot = slot(&mut self.slots, next - 1);
             if slot.identifier() == identifier {
                 return Some(next - 1);
             }
@@ -137,136 +171,94 @@ impl Table {
         None
     }
 
-    /// Holds a descriptor. The identifier must not be in use, and there has to be a slot.
-    #[inline(never)]
-    pub fn insert(&mut self, entry: &Entry, fd: Fd) {
-        let mut number = self.free;
-        if number == NONE {
+    /// Holds a descriptor under a valid entry, of which the identifier must not be in use; and
+    /// there has to be a slot.
+    pub fn insert(&mut self, entry: &[u8], fd: Fd) {
+        let mut number = self.free.wrapping_sub(1);
+        if self.free == 0 {
             number = self.slots.push(Slot::EMPTY) as u32;
-        } else {
-            self.free = self.slot(number).next;
         }
-        let bucket = self.bucket(entry.identifier);
-        let next = core::mem::replace(at(self.buckets, bucket), number + 1);
-        let slot = self.slot(number);
-        slot.next = next;
+        let slot = slot(&mut self.slots, number);
+        self.free = slot.next;
         slot.fd = Some(fd);
-        slot.expiry = *entry.expiry;
-        slot.length = entry.identifier.len() as u8;
-        for (to, from) in slot.identifier.iter_mut().zip(entry.identifier) {
+        (slot.since, slot.until) = (self.clock, NEVER);
+        for (to, from) in slot.entry.iter_mut().zip(entry) {
             *to = *from;
         }
+        let bucket = bucket(self.buckets, self.factor, slot.identifier());
+        slot.next = core::mem::replace(bucket, number + 1);
         self.used += 1;
         self.held += 1;
-        self.settle(self.held - 1, number);
+        if let Some(expiry) = entry.first_chunk() {
+            self.set_alarm(expiry);
+        }
     }
 
-    /// Holds what is in a slot no longer. It is closed as soon as no reply needs it.
+    /// Makes a date the alarm, if it is earlier.
+    #[inline(never)]
+    pub fn set_alarm(&mut self, date: &Label) {
+        if *date < self.alarm {
+            self.alarm = *date;
+        }
+    }
+
+    /// Holds what is in a slot no longer, if it does. It is closed as soon as no reply needs it.
     #[inline(never)]
     pub fn forget(&mut self, number: u32) {
-        let slot = self.slot(number);
-        let place = core::mem::replace(&mut slot.place, NONE);
-        if place == NONE {
+        let forgotten = slot(&mut self.slots, number);
+        if forgotten.until != NEVER {
             return;
         }
+        forgotten.until = self.clock;
+        self.held -= 1;
         // Out of its bucket: whatever leads to it leads to the next one.
-        let next = slot.next;
-        let bucket = self.bucket(self.slots.get(number as usize).map_or(&[], Slot::identifier));
-        let mut link = at(self.buckets, bucket);
+        let next = forgotten.next;
+        let mut link = bucket(self.buckets, self.factor, forgotten.identifier());
         while *link != number + 1 {
             let before = *link - 1;
-            link = &mut self.slots.at(before as usize).next;
+            link = &mut slot(&mut self.slots, before).next;
         }
         *link = next;
-        // Out of the heap: the last one takes its place.
-        self.held -= 1;
-        if place as usize != self.held {
-            let last = self.heap.get(self.held).map_or(0, |last| *last);
-            self.settle(place as usize, last);
-        }
         self.clean(number);
     }
 
-    /// A reply needs a slot from now on.
-    pub fn need(&mut self, number: u32, need: Need) {
-        self.slot(number).needed[need as usize] += 1;
-    }
-
-    /// It does not any more.
+    /// A reply does not need a slot any more.
+    #[inline(never)]
     pub fn release(&mut self, number: u32, need: Need) {
-        self.slot(number).needed[need as usize] -= 1;
+        slot(&mut self.slots, number).needed[need as usize] -= 1;
         self.clean(number);
     }
 
     /// Closes and frees what is not held any more, as far as no reply needs it.
     fn clean(&mut self, number: u32) {
-        let free = self.free;
-        let slot = self.slot(number);
-        if slot.place != NONE || slot.needed[Need::Descriptor as usize] > 0 {
+        let slot = slot(&mut self.slots, number);
+        let [identifier, descriptor] = slot.needed;
+        if slot.until == NEVER || descriptor > 0 {
             return;
         }
         slot.fd = None;
-        if slot.needed[Need::Identifier as usize] == 0 {
-            slot.next = free;
-            self.free = number;
+        if identifier == 0 {
+            slot.next = self.free;
+            self.free = number + 1;
             self.used -= 1;
         }
     }
+}
 
-    /// The number of the bucket that an identifier belongs to.
-    fn bucket(&self, identifier: &[u8]) -> usize {
-        let mut hash = self.factor;
-        for byte in identifier {
-            hash = hash.wrapping_add(1 + u64::from(*byte)).wrapping_mul(self.factor);
-        }
-        // Of the upper half, which depends on all bytes, the part that the buckets are of 2^32.
-        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
-    }
+/// The slot of that number.
+#[inline(never)]
+fn slot(slots: &mut List<Slot>, number: u32) -> &mut Slot {
+    slots.at(number as usize)
+}
 
-    /// Puts a slot into the heap: at a place, or as far above it or below it as it has to be.
-    fn settle(&mut self, mut place: usize, number: u32) {
-        let expiry = tai::order(&self.slot(number).expiry);
-        let mut other;
-        // Up, past whatever expires later.
-        while place > 0 {
-            other = (place - 1) / 2;
-            if self.expiry_at(other) <= expiry {
-                break;
-            }
-            self.shift(other, place);
-            place = other;
-        }
-        // Down, past whatever expires earlier.
-        loop {
-            other = 2 * place + 1;
-            if other + 1 < self.held && self.expiry_at(other + 1) < self.expiry_at(other) {
-                other += 1;
-            }
-            if other >= self.held || self.expiry_at(other) >= expiry {
-                break;
-            }
-            self.shift(other, place);
-            place = other;
-        }
-        self.put(place, number);
+/// The bucket that an identifier belongs to.
+#[inline(never)]
+fn bucket<'a>(buckets: &'a mut [u32], factor: u64, identifier: &[u8]) -> &'a mut u32 {
+    let mut hash = factor;
+    for byte in identifier {
+        hash = hash.wrapping_add(1 + u64::from(*byte)).wrapping_mul(factor);
     }
-
-    /// The expiry at a place of the heap.
-    #[inline(never)]
-    fn expiry_at(&mut self, place: usize) -> (u64, u32) {
-        let number = *at(self.heap, place);
-        tai::order(&self.slot(number).expiry)
-    }
-
-    /// Moves what is at one place of the heap to another.
-    fn shift(&mut self, from: usize, to: usize) {
-        let number = *at(self.heap, from);
-        self.put(to, number);
-    }
-
-    /// Puts a slot at a place of the heap.
-    fn put(&mut self, place: usize, number: u32) {
-        *at(self.heap, place) = number;
-        self.slot(number).place = place as u32;
-    }
+    // Of the upper half, which depends on all bytes, the part that the buckets are of 2^32.
+    let number = ((hash >> 32) * buckets.len() as u64) >> 32;
+    at(buckets, number as usize)
 }

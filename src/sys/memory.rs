@@ -1,13 +1,34 @@
 //! Memory of a size that is known only at the start, and files read into memory.
 
 use super::text::Text;
-use super::{AT, Errno, call3, call5, map_bytes};
+use super::{AT, CONTROL_MAX, Errno, call3, call5, map_bytes};
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::slice;
 
-/// What [`Memory::zeros`] aligns to: no kernel has larger pages.
-pub const PAGE_MAX: usize = 1 << 16;
+/// No kernel has larger pages.
+const PAGE_MAX: usize = 1 << 16;
+
+/// Where what comes from a client is received: whole pages, so that they can be given back.
+#[repr(C)]
+pub struct Space {
+    /// The control message.
+    pub control: [i32; CONTROL_MAX],
+    /// The bytes.
+    pub bytes: [u8; 2 * PAGE_MAX - size_of::<[i32; CONTROL_MAX]>()],
+}
+
+impl Space {
+    /// Gives the memory back. There is no control message in it from now on; of the rest it is open
+    /// whether that becomes zeros.
+    pub fn give_back(&mut self) {
+        self.control[0] = 0;
+        let (place, advice) = (self as *mut Space as usize, libc::MADV_DONTNEED as usize);
+        // SAFETY: all of it, which consists of numbers, can become zeros; if it does not begin with
+        // a page the kernel does nothing.
+        let _ = unsafe { call3(place, size_of::<Space>(), advice, libc::SYS_madvise) };
+    }
+}
 
 /// One mapping that is handed out piece by piece and stays until the process ends. It is all zeros,
 /// and costs nothing until it is used.
@@ -16,17 +37,18 @@ pub struct Memory {
     left: usize,
 }
 
-/// Numbers: zeros are a value of these.
+/// What every piece is aligned to. A mapping begins with a page.
+const ALIGN: usize = 8;
+
+/// What consists of numbers: zeros are a value of these.
 ///
 /// # Safety
 /// All bytes zero must be a valid value, and there must be nothing to drop.
-pub unsafe trait Number: Copy {}
-// SAFETY: an integer.
-unsafe impl Number for u8 {}
+pub unsafe trait Number {}
 // SAFETY: an integer.
 unsafe impl Number for u32 {}
-// SAFETY: an integer.
-unsafe impl Number for i32 {}
+// SAFETY: integers.
+unsafe impl Number for Space {}
 
 impl Memory {
     /// So many bytes; nothing if they cannot be had.
@@ -34,70 +56,35 @@ impl Memory {
         Some(Memory { next: map_bytes(size)?, left: size })
     }
 
-    /// The first so many bytes, to be handed out by themselves.
-    pub fn part(&mut self, size: usize) -> Memory {
-        Memory { next: self.take::<u8>(size, 1), left: size }
-    }
-
-    /// A place for that many values. What there is no room for is a mistake in the program, which
+    /// A place for that many bytes. What there is no room for is a mistake in the program, which
     /// ends it.
-    fn take<T>(&mut self, count: usize, align: usize) -> NonNull<T> {
-        let padding = (self.next.as_ptr() as usize).wrapping_neg() & (align - 1);
-        let size = count.saturating_mul(size_of::<T>()).saturating_add(padding);
+    #[inline(never)]
+    fn take(&mut self, size: usize) -> NonNull<u8> {
+        let size = size.next_multiple_of(ALIGN);
         let Some(left) = self.left.checked_sub(size) else { super::exit(111) };
         self.left = left;
-        // SAFETY: both ends lie in what is left of the mapping.
-        unsafe {
-            let place = self.next.add(padding).cast();
-            self.next = self.next.add(size);
-            place
-        }
+        let place = self.next;
+        // SAFETY: both ends lie in what was left of the mapping.
+        self.next = unsafe { place.add(size) };
+        place
+    }
+
+    /// A place for that many values.
+    fn place<T>(&mut self, count: usize) -> NonNull<T> {
+        const { assert!(align_of::<T>() <= ALIGN) };
+        self.take(count.saturating_mul(size_of::<T>())).cast()
     }
 
     /// That many zeros.
     pub fn zeros<N: Number>(&mut self, count: usize) -> &'static mut [N] {
-        let place = self.take(count, align_of::<N>());
+        let place = self.place(count);
         // SAFETY: the mapping has never been written to, and nobody else has this part of it.
         unsafe { slice::from_raw_parts_mut(place.as_ptr(), count) }
     }
 
-    /// That many zeros, which have their pages for themselves if the count in bytes is a multiple
-    /// of [`PAGE_MAX`], and so was whatever has been taken before.
-    pub fn pages<N: Number>(&mut self, count: usize) -> Pages<N> {
-        Pages(self.zeros(count))
-    }
-
     /// Room for that many values, none there yet.
     pub fn list<T>(&mut self, capacity: usize) -> List<T> {
-        List { place: self.take(capacity, align_of::<T>()), length: 0, capacity }
-    }
-}
-
-/// Numbers that can be given back.
-pub struct Pages<N: 'static>(&'static mut [N]);
-
-impl<N: Number> Pages<N> {
-    /// Gives the memory back; the numbers are undefined from now on, until they are written again.
-    pub fn give_back(&mut self) {
-        let size = size_of_val(self.0) / PAGE_MAX * PAGE_MAX;
-        let place = self.0.as_mut_ptr() as usize;
-        // SAFETY: what is no multiple of a page in length is left out, so these numbers alone can
-        // become zeros; where they do not begin with a page the kernel does nothing.
-        let _ = unsafe { call3(place, size, libc::MADV_DONTNEED as usize, libc::SYS_madvise) };
-    }
-}
-
-impl<N> Deref for Pages<N> {
-    type Target = [N];
-
-    fn deref(&self) -> &[N] {
-        self.0
-    }
-}
-
-impl<N> DerefMut for Pages<N> {
-    fn deref_mut(&mut self) -> &mut [N] {
-        self.0
+        List { place: self.place(capacity), length: 0, capacity }
     }
 }
 

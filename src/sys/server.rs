@@ -148,12 +148,11 @@ impl Signals {
     /// Asks for SIGTERM and SIGHUP. SIGPIPE means nothing from now on.
     pub fn new() -> Result<Signals, Errno> {
         // The kernel's set of 64 signals, the lowest bit for the first one.
-        let set = [libc::SIGTERM, libc::SIGHUP, libc::SIGPIPE];
-        let set: u64 = set.iter().map(|signal| 1 << (signal - 1)).sum();
+        let set = 1 << (libc::SIGTERM - 1) | 1 << (libc::SIGHUP - 1) | 1u64 << (libc::SIGPIPE - 1);
         let (place, length) = (ptr::from_ref(&set) as usize, size_of_val(&set));
         let how = libc::SIG_BLOCK as usize;
-        // SAFETY: the kernel reads eight bytes.
-        unsafe { call5(how, place, 0, length, 0, libc::SYS_rt_sigprocmask)? };
+        // SAFETY: the kernel reads eight bytes. It cannot fail.
+        let _ = unsafe { call5(how, place, 0, length, 0, libc::SYS_rt_sigprocmask) };
         let flags = (libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) as usize;
         // SAFETY: the same.
         let fd = unsafe { call5(usize::MAX, place, length, flags, 0, libc::SYS_signalfd4)? };
@@ -167,9 +166,11 @@ impl Signals {
 
     /// The next one that has come.
     pub fn next(&self) -> Option<Signal> {
-        // The kernel's `struct signalfd_siginfo` begins with the number.
-        let mut information = [0; 128];
-        while read(self.0, &mut information) == Ok(128) {
+        // The kernel's `struct signalfd_siginfo`, which begins with the number. There is more room
+        // than it has to be: that takes less code to fill.
+        const SIZE: usize = 128;
+        let mut information = [0; 2 * SIZE];
+        while read(self.0, &mut information[..SIZE]) == Ok(SIZE) {
             let [a, b, c, d, ..] = information;
             match i32::from_ne_bytes([a, b, c, d]) {
                 libc::SIGTERM => return Some(Signal::Terminate),
@@ -202,10 +203,11 @@ pub fn has_room(fd: i32) -> bool {
     one[0].happened != 0
 }
 
-/// What the clock says that never jumps: milliseconds since the machine was started.
-pub fn uptime() -> u64 {
+/// What the clock says that never jumps: milliseconds since the machine was started, modulo 2^32.
+#[inline(never)]
+pub fn uptime() -> u32 {
     let Time { seconds, nanoseconds } = super::clock(libc::CLOCK_MONOTONIC);
-    seconds as u64 * 1000 + u64::from(nanoseconds as u32 / 1_000_000)
+    (seconds as u32).wrapping_mul(1000).wrapping_add(nanoseconds as u32 / 1_000_000)
 }
 
 /// Waits for something to happen, at most that many milliseconds, or if they are `u32::MAX` for
