@@ -34,7 +34,7 @@ pub struct Client {
     reply: Reply,
     /// Why it is to be hung up on, if it is.
     pub doom: Option<Errno>,
-    /// Where requests are received.
+    /// Where the beginning of a request is kept; nothing is in it otherwise.
     pub space: Option<&'static mut Space>,
     /// Whether the kernel takes no more descriptors of this user's at the moment. Nothing tells when
     /// that is over, only trying again does.
@@ -119,6 +119,11 @@ impl Client {
         }
     }
 
+    /// Whether the beginning of a request is kept.
+    pub fn keeps_request(&self) -> bool {
+        self.have > 0
+    }
+
     /// How many descriptors came with the request that may be done next.
     pub fn descriptors(&self) -> usize {
         if self.is_answered() { 0 } else { self.descriptors }
@@ -140,6 +145,7 @@ impl Client {
         let (mut end, mut control) = (whole, 0);
         if is_first {
             (end, control) = (REQUEST_MAX, space.control.len());
+            space.control[0] = 0;
         }
         let place = space.bytes.get_mut(self.have..end).unwrap_or_default();
         let control = space.control.get_mut(..control).unwrap_or_default();
@@ -201,9 +207,6 @@ impl Client {
         // What came behind it is the beginning of the next request.
         self.have = have - whole;
         bytes.copy_within(whole.., 0);
-        if have == whole {
-            space.give_back();
-        }
         Ok(())
     }
 
@@ -254,7 +257,6 @@ impl Client {
         self.forget_answer(&mut service.table);
         if let Some(space) = &mut self.space {
             drop(own(&mut space.control, self.descriptors));
-            space.give_back();
         }
         (self.fd, self.doom, self.have, self.descriptors) = (None, None, 0, 0);
         service.gate.dismiss(&self.session.access);

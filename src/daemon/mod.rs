@@ -27,6 +27,7 @@ use crate::sys::{self, Errno, Poll};
 use crate::tai;
 use crate::text::{Message, text};
 use client::Client;
+use core::mem;
 use core::sync::atomic::AtomicU8;
 use gate::{Gate, Source};
 use log::{Log, NOBODY};
@@ -136,15 +137,18 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     let spare = spare();
     // Neither is larger than the limit on open files: the sum is no number too large.
     let (held, clients) = fit(settings, &spare);
-    let size = held * table::BYTES_EACH + clients * (gate::BYTES_EACH + size_of::<Space>());
+    let spaces = 1 + clients;
+    let size = held * table::BYTES_EACH + spaces * (gate::BYTES_EACH + size_of::<Space>());
     // The lengths of three pieces are rounded up.
     let Some(mut memory) = Memory::map(size + 64) else {
         fail(text!("unable to get memory for -n and -c"), Text::EMPTY, Errno::NOMEM)
     };
     let memory = &mut memory;
     let Seats { clients: seats, polls } = SEATS.take();
-    for (seat, space) in seats.iter_mut().zip(memory.zeros(clients)) {
-        seat.space = Some(space);
+    let mut spaces = memory.zeros(spaces).iter_mut();
+    let space = spaces.next();
+    for seat in seats.iter_mut().take(clients) {
+        seat.space = spaces.next();
     }
     let signals = Signals::new().unwrap_or_else(|errno| {
         fail(text!("unable to wait for signals"), Text::EMPTY, errno);
@@ -163,6 +167,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
             table: Table::new(memory, held, sys::now().nanoseconds as u64),
             log: Log(settings.verbosity),
             now: 0,
+            space,
             out: pool::composer(),
             gate: Gate::new(memory, clients, source),
         },
@@ -335,6 +340,12 @@ impl Daemon<'_> {
         if client.fd.is_none() {
             return;
         }
+        // All use the same space, until the beginning of a request has to be kept: its client keeps
+        // that space then, and leaves its own to the others.
+        let has_kept = client.keeps_request();
+        if !has_kept {
+            mem::swap(&mut client.space, &mut service.space);
+        }
         let mut done = client.receive(service);
         if done.is_ok() {
             let descriptors = client.descriptors();
@@ -343,8 +354,16 @@ impl Daemon<'_> {
             expire(service);
             done = at(clients, number).answer(service);
         }
+        let client = at(clients, number);
         if let Err(errno) = done {
-            at(clients, number).leave(service, errno);
+            client.leave(service, errno);
+        }
+        if client.keeps_request() {
+            return;
+        }
+        match &mut client.space {
+            Some(space) if has_kept => space.give_back(),
+            space => mem::swap(space, &mut service.space),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::fd::Fd;
 use crate::message::{self, ENTRIES_MAX, EXPIRY};
 use crate::pool::Composer;
 use crate::sys::Errno;
+use crate::sys::memory::Space;
 use crate::text::text;
 
 /// The descriptors that came with a request; what nobody takes is closed.
@@ -102,6 +103,8 @@ pub struct Service {
     pub log: Log,
     /// Milliseconds of uptime.
     pub now: u32,
+    /// Where requests are received.
+    pub space: Option<&'static mut Space>,
     /// Pieces of answers.
     pub out: &'static mut Composer,
     /// What is held.
