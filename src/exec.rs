@@ -35,13 +35,7 @@ fn search(name: Text, arguments: Vector, environment: Vector) -> Errno {
             return sys::execute_at(name, arguments, environment);
         }
     }
-    let mut path = PATH;
-    for variable in environment {
-        if let Some(value) = variable.behind(Text::new(c"PATH=")) {
-            path = value;
-            break;
-        }
-    }
+    let mut path = environment.value(Text::new(c"PATH=")).unwrap_or(PATH);
     let mut errno = Errno::NOENT;
     loop {
         let mut file = PathBuffer::EMPTY;

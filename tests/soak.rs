@@ -17,8 +17,9 @@ use crate::kit::wire::{
     store_request,
 };
 use crate::siege::{Siege, connect};
+use rustix::io::{read, retry_on_intr};
 use std::collections::{HashSet, VecDeque};
-use std::io::{Error, Read, Result};
+use std::io::{Error, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -260,7 +261,8 @@ impl Worker {
                 wire::send(&stream, &bytes, fds).unwrap();
                 if length > 0 {
                     // As much of it as has come.
-                    let read = (&stream).read(&mut vec![0; length]).unwrap();
+                    let mut place = vec![0; length];
+                    let read = retry_on_intr(|| read(&stream, &mut place[..])).unwrap();
                     assert!(read > 0, "the daemon has hung up");
                 }
             }

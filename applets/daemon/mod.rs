@@ -2,10 +2,10 @@
 
 use crate::applets::fdholderd;
 use crate::applets::options::daemon as option;
-use crate::daemon::listener::{self, Privileges};
+use crate::daemon::listener::{self, GROUPS, Privileges};
 use crate::daemon::{self, Settings};
 use crate::exit::{self, Exit};
-use crate::getopt::{self, Arguments};
+use crate::getopt::Arguments;
 use crate::sys::text::Text;
 use crate::text::text;
 
@@ -15,26 +15,21 @@ const BACKLOG: u32 = 4096;
 pub fn run(arguments: &mut Arguments) -> ! {
     let mut settings = Settings::DEFAULT;
     let mut privileges = Privileges::UNCHANGED;
-    let (mut backlog, mut replaces) = (None, true);
+    let (mut backlog, mut replaces) = (BACKLOG, true);
     while let Some(letter) = arguments.option() {
-        let number = match letter {
-            option::BACKLOG => &mut backlog,
-            option::USER => &mut privileges.uid,
-            option::GROUP => &mut privileges.gid,
-            _ => {
-                match letter {
-                    option::REPLACE => replaces = true,
-                    option::NO_REPLACE => replaces = false,
-                    option::GROUPS => groups(&mut privileges, arguments.value, arguments),
-                    option::ENVIRONMENT => from_environment(&mut privileges, arguments),
-                    _ => fdholderd::set(&mut settings, letter, arguments),
+        match letter {
+            option::REPLACE => replaces = true,
+            option::NO_REPLACE => replaces = false,
+            option::BACKLOG => backlog = arguments.number(),
+            option::USER | option::GROUP | option::GROUPS => {
+                if !privileges.set(place(letter), arguments.value) {
+                    arguments.applet.wrong_usage();
                 }
-                continue;
             }
-        };
-        *number = Some(arguments.number());
+            option::ENVIRONMENT => from_environment(&mut privileges, arguments),
+            _ => fdholderd::set(&mut settings, letter, arguments),
+        }
     }
-    let backlog = backlog.unwrap_or(BACKLOG);
     let path = arguments.operand();
     if settings.rules.is_none() {
         arguments.applet.wrong_usage();
@@ -48,29 +43,21 @@ pub fn run(arguments: &mut Arguments) -> ! {
     fdholderd::serve(&settings, arguments)
 }
 
-/// Takes a list of groups.
-fn groups(privileges: &mut Privileges, list: Text, arguments: &Arguments) {
-    if !privileges.set_groups(list) {
-        arguments.applet.wrong_usage();
+/// Which of the privileges an option is about.
+fn place(letter: u8) -> usize {
+    match letter {
+        option::USER => 0,
+        option::GROUP => 1,
+        _ => GROUPS,
     }
 }
 
-/// Takes user and groups from the environment; there must be a user and a group.
+/// Takes user, group and groups from the environment. Of groups there may be none.
 fn from_environment(privileges: &mut Privileges, arguments: &Arguments) {
-    groups(privileges, Text::EMPTY, arguments);
-    (privileges.uid, privileges.gid) = (None, None);
-    for variable in arguments.environment {
-        if let Some(value) = variable.behind(Text::new(c"UID=")) {
-            privileges.uid = getopt::number(value);
-        } else if let Some(value) = variable.behind(Text::new(c"GID=")) {
-            privileges.gid = getopt::number(value);
-        } else if let Some(value) = variable.behind(Text::new(c"GIDLIST=")) {
-            groups(privileges, value, arguments);
+    for (place, name) in [c"UID=", c"GID=", c"GIDLIST="].into_iter().enumerate() {
+        let value = arguments.environment.value(Text::new(name)).unwrap_or(Text::EMPTY);
+        if !privileges.set(place, value) {
+            exit::fatal().text(text!("UID, GID or GIDLIST is not valid")).end(Exit::USAGE);
         }
-    }
-    if privileges.uid.is_none() || privileges.gid.is_none() {
-        exit::fatal()
-            .text(text!("UID and GID must be numbers in the environment"))
-            .end(Exit::USAGE);
     }
 }

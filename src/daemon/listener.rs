@@ -29,39 +29,45 @@ pub fn listen(path: Text, backlog: u32, replaces: bool) -> Result<(), Errno> {
 /// How many groups a process can be given here.
 const GROUPS_MAX: usize = 64;
 
-/// A user and groups to act as; what is not given stays as it is, but the groups besides the main
-/// one go with anything that is given.
+/// A user, a group and more groups to act as. What is not given stays as it is, but the groups
+/// besides the main one go with anything that is given.
 #[repr(C)]
 pub struct Privileges {
-    /// The user.
-    pub uid: Option<u32>,
-    /// The main group.
-    pub gid: Option<u32>,
-    has_groups: bool,
+    /// The user and the main group.
+    ids: [Option<u32>; GROUPS],
+    is_given: bool,
     count: usize,
     groups: [u32; GROUPS_MAX],
 }
 
+/// The place of the groups among the privileges, behind the user, 0, and the main group, 1.
+pub const GROUPS: usize = 2;
+
 impl Privileges {
     /// Those that the process has.
     pub const UNCHANGED: Privileges =
-        Privileges { uid: None, gid: None, groups: [0; GROUPS_MAX], count: 0, has_groups: false };
+        Privileges { ids: [None; GROUPS], is_given: false, count: 0, groups: [0; GROUPS_MAX] };
 
-    /// Takes a list of groups, numbers with commas between them, perhaps none at all. False if it
-    /// is no such list, or too long.
+    /// Takes the privilege at that place: a number, or a list of numbers with commas between them,
+    /// perhaps none at all. False if it is not that, or the list is too long.
     #[inline(never)]
-    pub fn set_groups(&mut self, mut list: Text) -> bool {
-        (self.count, self.has_groups) = (0, true);
-        if list.is_empty() {
+    pub fn set(&mut self, place: usize, mut value: Text) -> bool {
+        self.is_given = true;
+        if let Some(id) = self.ids.get_mut(place) {
+            *id = getopt::number(value);
+            return id.is_some();
+        }
+        self.count = 0;
+        if value.is_empty() {
             return true;
         }
         while let Some(place) = self.groups.get_mut(self.count) {
-            if !list.first().is_ascii_digit() {
+            if !value.first().is_ascii_digit() {
                 break;
             }
-            (*place, list) = getopt::decimal(list);
+            (*place, value) = getopt::decimal(value);
             self.count += 1;
-            match list.pop() {
+            match value.pop() {
                 0 => return true,
                 b',' => {}
                 _ => break,
@@ -72,13 +78,14 @@ impl Privileges {
 
     /// Has the process act as that from now on.
     pub fn assume(&self) -> Result<(), Errno> {
-        if self.has_groups || self.uid.is_some() || self.gid.is_some() {
+        if self.is_given {
             server::set_groups(self.groups.get(..self.count).unwrap_or_default())?;
         }
-        if let Some(gid) = self.gid {
+        let [uid, gid] = self.ids;
+        if let Some(gid) = gid {
             server::set_group(gid)?;
         }
-        if let Some(uid) = self.uid {
+        if let Some(uid) = uid {
             server::set_user(uid)?;
         }
         Ok(())

@@ -28,6 +28,12 @@ impl Vector {
         unsafe { Text::from_ptr(*self.0) }
     }
 
+    /// What lies behind a name, `=` included, in the first string that begins with it.
+    #[inline(never)]
+    pub fn value(mut self, name: Text) -> Option<Text> {
+        self.find_map(|string| string.behind(name))
+    }
+
     /// For the system calls that take such a vector.
     pub fn as_ptr(self) -> *const *const u8 {
         self.0
