@@ -33,29 +33,32 @@ enum Rule<'a> {
     Allowed(Rights<'a>),
 }
 
-/// The rights by their names.
-fn named(rights: rules::Rights) -> Rights {
-    let [store, retrieve, get_dump, set_dump, list] = rights;
+/// The rights that the strings of a rule give, by their names.
+fn named(strings: &[u8]) -> Rights<'_> {
+    let mut values = rules::variables().map(|name| rules::value(strings, name));
+    let [store, retrieve, get_dump, set_dump, list] =
+        std::array::from_fn(|_| values.next().unwrap());
+    assert_eq!(values.next(), None);
     let [get_dump, set_dump, list] = [get_dump, set_dump, list].map(|value| value.is_some());
     Rights { get_dump, set_dump, list, store, retrieve }
 }
 
 /// Puts an answer and its rights together.
-fn rule<'a>(answer: impl FnOnce(&mut rules::Rights<'a>) -> rules::Rule) -> Rule<'a> {
-    let mut rights = rules::Rights::default();
-    match answer(&mut rights) {
-        rules::Rule::Absent => Rule::Absent,
-        rules::Rule::Refused => Rule::Refused,
-        rules::Rule::Allowed => Rule::Allowed(named(rights)),
+fn rule(answer: Result<&[u8], rules::Rule>) -> Rule<'_> {
+    match answer {
+        Err(rules::Rule::Absent) => Rule::Absent,
+        Err(rules::Rule::Refused) => Rule::Refused,
+        Ok(strings) => Rule::Allowed(named(strings)),
+        Err(rules::Rule::Allowed) => panic!("allowed without strings"),
     }
 }
 
 fn find<'a>(file: &'a [u8], key: &[u8]) -> Rule<'a> {
-    rule(|rights| rules::find(file, key, rights))
+    rule(rules::find(file, key))
 }
 
 fn parse_value(value: &[u8]) -> Rule<'_> {
-    rule(|rights| rules::parse_value(value, rights))
+    rule(rules::parse_value(value))
 }
 
 /// The hash of a key, once more.
@@ -505,9 +508,15 @@ fn compare(generation: Generation, what: &str, file: &[u8]) {
 
     assert!(cdb::is_valid(file));
     let own = Identity { uid: getuid().as_raw(), gid: getgid().as_raw() };
-    let mut rights = rules::Rights::default();
-    let decided = rules::decide(own, own, |key| rules::find(file, key, &mut rights));
-    assert_eq!(allowed, decided.then(|| expected(named(rights))), "{generation:?}, {what}");
+    let mut strings = &[][..];
+    let decided = rules::decide(own, own, |key| match rules::find(file, key) {
+        Ok(found) => {
+            strings = found;
+            rules::Rule::Allowed
+        }
+        Err(rule) => rule,
+    });
+    assert_eq!(allowed, decided.then(|| expected(named(strings))), "{generation:?}, {what}");
 }
 
 #[test]

@@ -53,8 +53,10 @@ pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
         }
         if slot_hash == hash {
             let (key_length, length) = pair(file, position);
-            let record_key = part(file, position + PAIR, key_length).ok_or(Missing::Invalid)?;
-            let value = part(file, position + PAIR + key_length, length).ok_or(Missing::Invalid)?;
+            let record = part(file, position + PAIR, key_length + length);
+            let (record_key, value) = record
+                .and_then(|record| record.split_at_checked(key_length))
+                .ok_or(Missing::Invalid)?;
             if record_key == key {
                 return Ok(value);
             }

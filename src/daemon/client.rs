@@ -259,7 +259,6 @@ impl Client {
             drop(own(&mut space.control, self.descriptors));
         }
         (self.fd, self.doom, self.have, self.descriptors) = (None, None, 0, 0);
-        service.gate.dismiss(&self.session.access);
         let is_expected = matches!(errno, Errno::PIPE | Errno::CONNRESET);
         let reason = if is_expected { 0 } else { errno.number() };
         service.log.note(self.session.who, text!("disconnect"), reason);

@@ -3,18 +3,18 @@
 
 use super::cdb;
 use super::log::Log;
-use super::regex::Regex;
-use super::rules::{self, Identity, Rights, Rule};
-use crate::sys::memory::{Content, List, Memory};
+use super::regex::{self, Program};
+use super::rules::{self, EXPRESSIONS, Identity, RIGHTS, Right, Rule};
+use crate::sys::memory::{self, Content, Memory};
 use crate::sys::text::Text;
 use crate::sys::{Errno, PathBuffer, server};
-use crate::text::text;
+use crate::text::{Message, text};
 
 /// Bytes of the longest expression.
 const TEXT_MAX: usize = 2048;
 
 /// Bytes of memory for each client that there may be, enough for the empty expression as well.
-pub const BYTES_EACH: usize = 3 * size_of::<Expression>();
+pub const BYTES_EACH: usize = (1 + EXPRESSIONS) * size_of::<Program>();
 
 /// Where the rules are.
 #[derive(Clone, Copy)]
@@ -25,41 +25,56 @@ pub enum Source {
     File(Text),
 }
 
-/// What a client may do.
+/// What a client may do: for each right the number, counted from 1, of the expression that has to
+/// find something in the identifier, [`EMPTY`] for a right that is no matter of identifiers.
 #[derive(Clone, Copy)]
-pub struct Access {
-    /// Read everything out.
-    pub get_dump: bool,
-    /// Put many things in at once.
-    pub set_dump: bool,
-    /// See what there is.
-    pub list: bool,
-    /// Store and delete what this finds something in.
-    pub store: Option<usize>,
-    /// Retrieve what this finds something in.
-    pub retrieve: Option<usize>,
+pub struct Access([u16; RIGHTS]);
+
+impl Access {
+    /// Nothing.
+    pub const NOTHING: Access = Access([NONE; RIGHTS]);
 }
 
-struct Expression {
-    is_used: bool,
-    regex: Regex,
-}
+/// The number of the empty expression, which finds something everywhere.
+const EMPTY: u16 = 1;
+/// The number of no expression: there is no such right.
+const NONE: u16 = 0;
 
 /// The rules, and the expressions out of them.
 pub struct Gate {
     source: Source,
-    file: Option<Content>,
+    file: Content,
     own: Identity,
-    expressions: List<Expression>,
+    /// The empty one, then those of each place for a client.
+    expressions: &'static mut [Program],
+}
+
+/// A client that asks to be let in, and what has become of that so far.
+struct Admission {
+    client: Identity,
+    log: Log,
+    /// Its place among all clients.
+    place: usize,
+    /// What it may do.
+    access: Access,
+    /// Whether it is refused, and a line has said so.
+    is_refused: bool,
+}
+
+impl Admission {
+    #[inline(never)]
+    fn refuse(&mut self, what: Message, text: &[u8], errno: Errno) {
+        self.is_refused = true;
+        self.log.event(self.client, what, text, errno.number());
+    }
 }
 
 impl Gate {
     /// Without rules yet: [`Gate::reload`] reads a file of them.
     pub fn new(memory: &mut Memory, clients: usize, source: Source) -> Gate {
         let (uid, gid) = server::effective();
-        let mut expressions = memory.list(1 + 2 * clients);
-        expressions.push(Expression { is_used: true, regex: Regex::EMPTY });
-        Gate { source, file: None, own: Identity { uid, gid }, expressions }
+        let expressions = memory.zeros(1 + EXPRESSIONS * clients);
+        Gate { source, file: Content::EMPTY, own: Identity { uid, gid }, expressions }
     }
 
     /// Reads the file again, if the rules are in one. If it cannot be, or is none, the old ones
@@ -70,149 +85,108 @@ impl Gate {
         if !cdb::is_valid(&content) {
             return Err((path, Errno::INVAL));
         }
-        self.file = Some(content);
+        self.file = content;
         Ok(())
     }
 
-    /// What a client may do; nothing if it is to be refused.
+    /// What a client may do that gets the place of that number, which nobody has; nothing if it is
+    /// to be refused.
     #[inline(never)]
-    pub fn admit(&mut self, client: Identity, log: Log) -> Option<Access> {
-        let mut access =
-            Access { get_dump: false, set_dump: false, list: false, store: None, retrieve: None };
-        // Whether a line has said so.
-        let mut refused = false;
-        let allowed = rules::decide(client, self.own, |key| {
-            let mut values = [[0; TEXT_MAX]; 5];
-            let mut rights = Rights::default();
-            let rule = match (self.source, &self.file) {
-                (Source::Directory(path), _) => in_directory(path, key, &mut values, &mut rights),
-                (_, Some(file)) => Ok(rules::find(file, key, &mut rights)),
-                _ => Ok(Rule::Refused),
-            };
-            let rule = rule.unwrap_or_else(|errno| {
-                refused = true;
-                let what = text!("connect: unable to read the rule");
-                log.event(client, what, key, errno.number());
+    pub fn admit(&mut self, place: usize, client: Identity, log: Log) -> Option<Access> {
+        let access = Access::NOTHING;
+        let mut admission = Admission { client, log, place, access, is_refused: false };
+        let is_allowed = rules::decide(client, self.own, |key| {
+            self.look_up(key, &mut admission).unwrap_or_else(|errno| {
+                admission.refuse(text!("connect: unable to read the rule"), key, errno);
                 Rule::Refused
-            });
-            if rule == Rule::Allowed {
-                let [store, retrieve, get_dump, set_dump, list] = rights;
-                access.get_dump = get_dump.is_some();
-                access.set_dump = set_dump.is_some();
-                access.list = list.is_some();
-                for (text, place) in [(store, &mut access.store), (retrieve, &mut access.retrieve)]
-                {
-                    let Some(text) = text else { continue };
-                    *place = take(&mut self.expressions, text);
-                    if place.is_none() {
-                        refused = true;
-                        let what = text!("connect: unable to use the expression");
-                        log.event(client, what, text, Errno::INVAL.number());
+            })
+        });
+        if !is_allowed && !admission.is_refused {
+            admission.refuse(text!("connect"), &[], Errno::PERM);
+        }
+        if admission.is_refused { None } else { Some(admission.access) }
+    }
+
+    /// Looks a rule up, and puts the rights that it gives into the admission.
+    ///
+    /// In a directory, if `KEY/allow` exists it allows; else if `KEY/deny` exists it refuses; else
+    /// there is no rule. The rights are files in `KEY/env`, of which the name is a variable and the
+    /// first line, without blanks at its end, the value; an empty file unsets it. (From the
+    /// documentation of `s6-ipcserver-access`, and from running `s6-fdholderd`.)
+    #[inline(never)]
+    fn look_up(&mut self, key: &[u8], admission: &mut Admission) -> Result<Rule, Errno> {
+        let mut path = PathBuffer::EMPTY;
+        let mut strings = None;
+        match self.source {
+            Source::Directory(directory) => {
+                path.text(directory);
+                path.byte(b'/');
+                path.bytes(key);
+            }
+            Source::File(_) => match rules::find(&self.file, key) {
+                Ok(found) => strings = Some(found),
+                Err(rule) => return Ok(rule),
+            },
+        }
+        let length = path.length();
+        if strings.is_none() {
+            path.text(const { Text::new(c"/allow") });
+            if path.count()? == 0 {
+                path.truncate(length);
+                path.text(const { Text::new(c"/deny") });
+                return Ok(if path.count()? == 0 { Rule::Absent } else { Rule::Refused });
+            }
+        }
+        for (right, name) in rules::variables().enumerate() {
+            let mut bytes = [0; TEXT_MAX];
+            let value = match strings {
+                Some(strings) => rules::value(strings, name),
+                None => {
+                    path.truncate(length);
+                    path.text(const { Text::new(c"/env/S6_FDHOLDER_") });
+                    path.text(name);
+                    match path.read_file(&mut bytes)? {
+                        0 => None,
+                        // It does not matter what these are set to.
+                        _ if right >= EXPRESSIONS => Some(&[][..]),
+                        read => Some(first_line(&bytes, read)?),
                     }
                 }
+            };
+            let (Some(number), Some(value)) = (admission.access.0.get_mut(right), value) else {
+                continue;
+            };
+            *number = EMPTY;
+            if right < EXPRESSIONS && !value.is_empty() {
+                let own = usize::from(EMPTY) + EXPRESSIONS * admission.place + right;
+                *number = own as u16 + 1;
+                if regex::compile(memory::at(self.expressions, own), value).is_err() {
+                    let what = text!("connect: unable to use the expression");
+                    admission.refuse(what, value, Errno::INVAL);
+                }
             }
-            rule
-        });
-        if allowed && !refused {
-            return Some(access);
         }
-        self.dismiss(&access);
-        if !refused {
-            log.note(client, text!("connect"), Errno::PERM.number());
-        }
-        None
+        Ok(Rule::Allowed)
     }
 
-    /// A client that had this is gone.
-    pub fn dismiss(&mut self, access: &Access) {
-        for number in [access.store, access.retrieve].into_iter().flatten() {
-            self.expressions.at(number).is_used = number == EMPTY;
-        }
+    /// Whether somebody has a right for an identifier.
+    pub fn allows(&self, access: &Access, right: Right, identifier: &[u8]) -> bool {
+        let number = access.0[right as usize].wrapping_sub(1);
+        let expression = self.expressions.get(usize::from(number));
+        expression.is_some_and(|expression| regex::matches(expression, identifier))
     }
-
-    /// Whether an expression finds something in an identifier.
-    pub fn allows(&self, expression: Option<usize>, identifier: &[u8]) -> bool {
-        let expression = expression.and_then(|number| self.expressions.get(number));
-        expression.is_some_and(|expression| expression.regex.matches(identifier))
-    }
-}
-
-/// The number of the empty expression, which finds something everywhere.
-const EMPTY: usize = 0;
-
-/// The number of an expression, compiled now; nothing if it is none.
-#[inline(never)]
-fn take(expressions: &mut List<Expression>, text: &[u8]) -> Option<usize> {
-    if text.is_empty() {
-        return Some(EMPTY);
-    }
-    let mut number = 0;
-    while expressions.get(number).is_some_and(|expression| expression.is_used) {
-        number += 1;
-    }
-    if number == expressions.len() {
-        expressions.push(Expression { is_used: false, regex: Regex::EMPTY });
-    }
-    let expression = expressions.at(number);
-    expression.regex.compile(text).ok()?;
-    expression.is_used = true;
-    Some(number)
-}
-
-/// Looks a rule up below a directory.
-///
-/// `KEY/allow` exists: allowed; else `KEY/deny` exists: refused; else no rule. The rights are files
-/// in `KEY/env`, of which the name is a variable and the first line, without blanks at its end, the
-/// value; an empty file unsets it. (From the documentation of `s6-ipcserver-access`, and from
-/// running `s6-fdholderd`.)
-#[inline(never)]
-fn in_directory<'a>(
-    directory: Text,
-    key: &[u8],
-    values: &'a mut [[u8; TEXT_MAX]; 5],
-    rights: &mut Rights<'a>,
-) -> Result<Rule, Errno> {
-    let mut path = PathBuffer::EMPTY;
-    path.text(directory);
-    path.byte(b'/');
-    path.bytes(key);
-    let length = path.length();
-    path.text(const { Text::new(c"/allow") });
-    if !path.exists()? {
-        path.truncate(length);
-        path.text(const { Text::new(c"/deny") });
-        return Ok(if path.exists()? { Rule::Refused } else { Rule::Absent });
-    }
-    let mut names = rules::variables();
-    for (number, value) in values.iter_mut().enumerate() {
-        let (Some(name), Some(right)) = (names.next(), rights.get_mut(number)) else { break };
-        path.truncate(length);
-        path.text(const { Text::new(c"/env/") });
-        path.text(rules::PREFIX);
-        path.text(name);
-        if let read @ 1.. = path.read_file(value)? {
-            // Of the others it does not matter what they are set to.
-            let is_expression = number < rules::EXPRESSIONS;
-            *right = Some(if is_expression { first_line(value, read)? } else { &[] });
-        }
-    }
-    Ok(Rule::Allowed)
 }
 
 /// The first line of which so many bytes have been read, without blanks at its end; an error if it
 /// may go on.
 fn first_line(bytes: &[u8], read: usize) -> Result<&[u8], Errno> {
-    let mut length = 0;
-    for (place, byte) in bytes.iter().take(read).enumerate() {
-        match byte {
-            b'\n' => return Ok(bytes.get(..length).unwrap_or_default()),
-            b' ' | b'\t' | b'\r' => {}
-            _ => length = place + 1,
-        }
+    let read = bytes.get(..read).unwrap_or_default();
+    let mut line = read.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.len() == bytes.len() {
+        return Err(Errno::TOOBIG);
     }
-    if read == bytes.len() {
-        Err(Errno::TOOBIG)
-    } else {
-        Ok(bytes.get(..length).unwrap_or_default())
+    while let [rest @ .., b' ' | b'\t' | b'\r'] = line {
+        line = rest;
     }
+    Ok(line)
 }

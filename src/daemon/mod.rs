@@ -322,7 +322,7 @@ impl Daemon<'_> {
         let Some(fd) = fd else { return true };
         let Ok((uid, gid)) = server::peer(fd.number()) else { return true };
         let who = Identity { uid, gid };
-        let Some(access) = gate.admit(who, *log) else { return true };
+        let Some(access) = gate.admit(number, who, *log) else { return true };
         let client = at(self.clients, number);
         client.session = Session { who, missing: 0, access };
         (client.fd, client.moved) = (Some(fd), *now);

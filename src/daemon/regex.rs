@@ -31,8 +31,6 @@ use core::mem;
 
 /// Room for steps, the last one included.
 const STEPS: usize = 512;
-/// Room for sets of bytes that differ.
-const SETS: usize = 32;
 /// How many groups can be open at once: reading goes one call deeper for each.
 const DEPTH: usize = 64;
 /// The largest number in a bound, `RE_DUP_MAX` of glibc. It has all bits below [`UNLIMITED`].
@@ -53,13 +51,22 @@ pub enum Invalid {
     TooDeep,
 }
 
+/// An expression, ready to be searched for: its steps, then for each byte the sets that have it, a
+/// bit for each set. All zeros are the empty one, which matches everywhere.
+pub type Program = [u32; STEPS + 256];
+/// The empty one.
+pub const EMPTY: Program = [0; STEPS + 256];
+
 /// A step of a program: one of these constants, and a number below 4,096 with all but the first.
-type Step = u16;
+type Step = u32;
 /// The end: there is a match.
 const MATCH: Step = 0;
 /// Takes the byte that the number is, or one of the set that it is the number of, plus 256.
 const TAKE: Step = 0x1000;
-/// Goes on where an [`anchor`] with that number holds.
+/// Goes on where an anchor with that number holds. What comes before chooses a hexadecimal digit:
+/// the last one for the start of the text, the next for a byte that belongs to no word, the next
+/// for one that does. What comes behind chooses a bit of the digit: 1 for the end of the text, 2
+/// and 4 likewise.
 const ANCHOR: Step = 0x2000;
 /// Goes on so far from here, modulo [`STEPS`]: a step back is `STEPS` - 1. The distance counts from
 /// the step itself, so a piece of a program can be copied and moved as it is.
@@ -67,39 +74,38 @@ const JUMP: Step = 0x4000;
 /// Goes on both behind this and so far from here.
 const SPLIT: Step = 0x8000;
 
-/// A set of bytes, a bit for each.
-type Bytes = [u8; 32];
+/// A backslash in front of a byte, in [`SPECIAL`].
+const ESCAPED: u16 = 0x100;
+/// Cannot be there: nothing to repeat, or nothing behind a backslash.
+const WRONG: u16 = 0x4000;
+/// What stands for an anchor, for a set, of which this is the place in [`SETS`], or for nothing.
+const SPECIAL: [[u16; 2]; 18] = [
+    [b'^' as u16, ANCHOR as u16 + 0x007],
+    [b'$' as u16, ANCHOR as u16 + 0x111],
+    [b'*' as u16, WRONG],
+    [b'+' as u16, WRONG],
+    [b'?' as u16, WRONG],
+    [b'{' as u16, WRONG],
+    [b'.' as u16, 23],
+    [ESCAPED, WRONG],
+    [ESCAPED + b'`' as u16, ANCHOR as u16 + 0x007],
+    [ESCAPED + b'\'' as u16, ANCHOR as u16 + 0x111],
+    [ESCAPED + b'<' as u16, ANCHOR as u16 + 0x044],
+    [ESCAPED + b'>' as u16, ANCHOR as u16 + 0x300],
+    [ESCAPED + b'b' as u16, ANCHOR as u16 + 0x344],
+    [ESCAPED + b'B' as u16, ANCHOR as u16 + 0x433],
+    [ESCAPED + b'W' as u16, 0],
+    [ESCAPED + b'w' as u16, 1],
+    [ESCAPED + b'S' as u16, 12],
+    [ESCAPED + b's' as u16, 13],
+];
+/// The sets among them, as brackets have them.
+const SETS: &[u8] = b"^[:alnum:]_]^[:space:]]\x01-\xff]";
 
 /// The classes of characters: the name and what stands behind it, then the ranges.
 const CLASSES: &[u8] = b"alnum:]09AZaz\nalpha:]AZaz\nblank:]\t\t  \ncntrl:]\0\x1f\x7f\x7f\n\
     digit:]09\ngraph:]!~\nlower:]az\nprint:] ~\npunct:]!/:@[`{~\nspace:]\t\r  \nupper:]AZ\n\
     xdigit:]09AFaf";
-
-/// Where an anchor holds; 0 if it is none. What comes before chooses a hexadecimal digit: the last
-/// one for the start of the text, the next for a byte that belongs to no word, the next for one that
-/// does. What comes behind chooses a bit of the digit: 1 for the end of the text, 2 and 4 likewise.
-fn anchor(is_escaped: bool, byte: u8) -> Step {
-    match (is_escaped, byte) {
-        (false, b'^') | (true, b'`') => 0x007,
-        (false, b'$') | (true, b'\'') => 0x111,
-        (true, b'<') => 0x044,
-        (true, b'>') => 0x300,
-        (true, b'b') => 0x344,
-        (true, b'B') => 0x433,
-        _ => 0,
-    }
-}
-
-/// Whether a byte belongs to a word.
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-/// An expression, ready to be searched for. All zeros are one, [`Regex::EMPTY`].
-pub struct Regex {
-    steps: [Step; STEPS],
-    sets: [Bytes; SETS],
-}
 
 /// Places in a program that a match can have reached.
 struct Places {
@@ -130,94 +136,80 @@ impl Places {
     }
 }
 
-impl Regex {
-    /// One that matches everywhere.
-    pub const EMPTY: Regex = Regex { steps: [MATCH; STEPS], sets: [[0; 32]; SETS] };
-
-    /// Reads an expression, and becomes that; undefined if it is refused. One with a NUL in it is
-    /// not valid.
-    #[inline(never)]
-    pub fn compile(&mut self, expression: &[u8]) -> Result<(), Invalid> {
-        let mut compiler = Compiler {
-            ahead: 0,
-            rest: expression,
-            invalid: None,
-            depth: 0,
-            length: 0,
-            sets: 0,
-            set: [0; 32],
-            regex: self,
-        };
-        compiler.next();
-        compiler.alternatives();
-        if !compiler.rest.is_empty() {
-            compiler.fail(Invalid::Syntax);
+/// Whether an expression matches anywhere in the text.
+pub fn matches(program: &Program, text: &[u8]) -> bool {
+    let (mut places, mut others) = (Places::NONE, Places::NONE);
+    let (mut now, mut next) = (&mut places, &mut others);
+    let mut text = text.iter();
+    // What comes before and behind, two bits each, as [`ANCHOR`] has it: 0 outside the text, 1
+    // no byte of a word, 2 one. It is the number of a bit there.
+    let mut edge = 0;
+    loop {
+        // At the end that is none.
+        let mut byte = 256;
+        edge = edge << 2 & 12;
+        if let Some(next) = text.next() {
+            byte = usize::from(*next);
+            edge |= 1 + u32::from(next.is_ascii_alphanumeric() || *next == b'_');
         }
-        compiler.push(MATCH);
-        compiler.invalid.map_or(Ok(()), Err)
-    }
-
-    /// Whether it matches anywhere in the text.
-    pub fn matches(&self, text: &[u8]) -> bool {
-        let (mut places, mut others) = (Places::NONE, Places::NONE);
-        let (mut now, mut next) = (&mut places, &mut others);
-        let mut text = text.iter();
-        // What comes before and behind, two bits each, as [`anchor`] has it: 0 outside the text, 1
-        // no byte of a word, 2 one. It is the number of a bit there.
-        let mut edge = 0;
-        loop {
-            // At the end that is none.
-            let mut byte = 256;
-            edge = edge << 2 & 12;
-            if let Some(next) = text.next() {
-                byte = usize::from(*next);
-                edge |= 1 + u32::from(is_word(*next));
+        let sets = program.get(STEPS + byte).copied().unwrap_or(0);
+        // A match can begin anywhere.
+        now.add(0);
+        while let Some(at) = now.pop() {
+            let step = program[at % STEPS];
+            if step == MATCH {
+                return true;
             }
-            // A match can begin anywhere.
-            now.add(0);
-            while let Some(at) = now.pop() {
-                let step = self.steps[at % STEPS];
-                if step == MATCH {
-                    return true;
-                }
-                if step & (JUMP | SPLIT) != 0 {
-                    now.add(at + usize::from(step));
-                }
-                if step & TAKE != 0 {
-                    if self.takes(step, byte) {
-                        next.add(at + 1);
-                    }
-                } else if step & SPLIT != 0 || step & ANCHOR != 0 && step >> edge & 1 != 0 {
-                    now.add(at + 1);
-                }
+            let number = step % 0x1000;
+            if step >= JUMP {
+                now.add(at + number as usize);
             }
-            if byte == 256 {
-                return false;
-            }
-            *now = Places::NONE;
-            mem::swap(&mut now, &mut next);
-        }
-    }
-
-    /// Whether a step takes the byte.
-    #[inline(never)]
-    fn takes(&self, step: Step, byte: usize) -> bool {
-        let number = usize::from(step - TAKE);
-        match number.checked_sub(256) {
-            None => number == byte,
-            Some(set) => {
-                let bits = self.sets[set % SETS].get(byte / 8).copied().unwrap_or(0);
-                bits >> (byte % 8) & 1 != 0
+            if step & TAKE != 0 {
+                let is_taken = if number < 256 {
+                    number as usize == byte
+                } else {
+                    sets >> (number % 32) & 1 != 0
+                };
+                if is_taken {
+                    next.add(at + 1);
+                }
+            } else if step >= SPLIT || step & ANCHOR != 0 && number >> edge & 1 != 0 {
+                now.add(at + 1);
             }
         }
+        if byte == 256 {
+            return false;
+        }
+        *now = Places::NONE;
+        mem::swap(&mut now, &mut next);
     }
+}
+
+/// Reads an expression, and makes a program of it; undefined if it is refused. One with a NUL in it
+/// is not valid.
+#[inline(never)]
+pub fn compile(program: &mut Program, expression: &[u8]) -> Result<(), Invalid> {
+    *program = EMPTY;
+    let mut compiler = Compiler {
+        rest: expression,
+        invalid: None,
+        depth: 0,
+        length: 0,
+        set: [0; 256],
+        outside: 0,
+        program,
+    };
+    compiler.alternatives();
+    if !compiler.rest.is_empty() {
+        compiler.fail(Invalid::Syntax);
+    }
+    compiler.push(MATCH);
+    compiler.invalid.map_or(Ok(()), Err)
 }
 
 /// An expression being read. What is wrong with it is noted; then there is nothing left to be read.
 struct Compiler<'a> {
-    /// What comes next; NUL, which is in no expression, if nothing does.
-    ahead: u8,
-    /// What comes behind that.
+    /// What comes next.
     rest: &'a [u8],
     /// What was wrong first.
     invalid: Option<Invalid>,
@@ -225,47 +217,60 @@ struct Compiler<'a> {
     depth: usize,
     /// How long the program is.
     length: usize,
-    /// How many sets there are.
-    sets: usize,
-    /// The set that is being read.
-    set: Bytes,
-    regex: &'a mut Regex,
+    /// The set that is being read: for each byte all bits, or none.
+    set: [u32; 256],
+    /// What a byte has that is not mentioned.
+    outside: u32,
+    program: &'a mut Program,
 }
 
 impl<'a> Compiler<'a> {
     #[inline(never)]
     fn fail(&mut self, why: Invalid) {
         self.invalid = self.invalid.or(Some(why));
-        self.ahead = 0;
         self.rest = &[];
+    }
+
+    /// What comes next; NUL, which is in no expression, if nothing does.
+    fn peek(&self) -> u8 {
+        self.rest.first().copied().unwrap_or(0)
     }
 
     /// Reads what comes next.
     #[inline(never)]
     fn next(&mut self) -> u8 {
-        let next = match self.rest {
-            [first, rest @ ..] if *first != 0 => {
+        match self.rest {
+            [next, rest @ ..] if *next != 0 => {
                 self.rest = rest;
-                *first
+                *next
             }
             _ => 0,
-        };
-        mem::replace(&mut self.ahead, next)
+        }
     }
 
     /// Reads this byte, if it comes next.
+    #[inline(never)]
     fn eat(&mut self, byte: u8) -> bool {
-        let is_next = self.ahead == byte;
+        let is_next = self.peek() == byte;
         if is_next {
             self.next();
         }
         is_next
     }
 
+    /// Reads this byte, which has to come next.
+    #[inline(never)]
+    fn expect(&mut self, byte: u8) {
+        if !self.eat(byte) {
+            self.fail(Invalid::Syntax);
+        }
+    }
+
     /// Puts a step in front of all from `at` on.
     #[inline(never)]
     fn insert(&mut self, at: usize, mut step: Step) {
-        match self.regex.steps.get_mut(at..self.length + 1) {
+        let (steps, _) = self.program.split_at_mut(STEPS);
+        match steps.get_mut(at..self.length + 1) {
             Some(places) => {
                 self.length += 1;
                 for place in places {
@@ -298,48 +303,47 @@ impl<'a> Compiler<'a> {
     fn sequence(&mut self) {
         loop {
             let start = self.length;
-            let mut byte = self.ahead;
+            let byte = self.peek();
             if byte == 0 || byte == b'|' || byte == b')' && self.depth > 0 {
                 return;
             }
             self.next();
-            let is_escaped = byte == b'\\';
-            if is_escaped {
-                byte = self.next();
+            let mut code = u16::from(byte);
+            if byte == b'\\' {
+                code = ESCAPED + u16::from(self.next());
             }
-            match (is_escaped, byte) {
-                (false, b'(') => {
+            const ESCAPED_1: u16 = ESCAPED + b'1' as u16;
+            const ESCAPED_9: u16 = ESCAPED + b'9' as u16;
+            match (code, byte) {
+                (ESCAPED_1..=ESCAPED_9, _) => self.fail(Invalid::BackReference),
+                (_, b'(') => {
                     if self.depth == DEPTH {
                         self.fail(Invalid::TooDeep);
                     }
                     self.depth += 1;
                     self.alternatives();
                     self.depth -= 1;
-                    if self.next() != b')' {
-                        self.fail(Invalid::Syntax);
-                    }
+                    self.expect(b')');
                 }
-                // There is nothing to repeat, or nothing behind the backslash.
-                (false, b'*' | b'+' | b'?' | b'{') | (true, 0) => self.fail(Invalid::Syntax),
-                (true, b'1'..=b'9') => self.fail(Invalid::BackReference),
-                (false, b'[') => self.bracket(),
-                (false, b'.') => self.set(b"\x01-\xff]"),
-                (true, b'w') => self.set(b"[:alnum:]_]"),
-                (true, b'W') => self.set(b"^[:alnum:]_]"),
-                (true, b's') => self.set(b"[:space:]]"),
-                (true, b'S') => self.set(b"^[:space:]]"),
-                _ => {
-                    let anchor = anchor(is_escaped, byte);
-                    if anchor != 0 {
-                        self.push(ANCHOR + anchor);
+                (_, b'[') => self.bracket(),
+                _ => match SPECIAL.iter().find(|[special, _]| *special == code) {
+                    None => self.push(TAKE + Step::from(code as u8)),
+                    Some([_, WRONG]) => self.fail(Invalid::Syntax),
+                    Some([_, set @ 0..0x1000]) => {
+                        let behind = self.rest;
+                        self.rest = SETS.get(usize::from(*set)..).unwrap_or_default();
+                        self.bracket();
+                        self.rest = behind;
+                    }
+                    Some([_, anchor]) => {
+                        self.push(Step::from(*anchor));
                         // That cannot be repeated.
                         continue;
                     }
-                    self.push(TAKE + Step::from(byte));
-                }
+                },
             }
             loop {
-                let (least, most) = match self.ahead {
+                let (least, most) = match self.peek() {
                     b'*' => (0, UNLIMITED),
                     b'+' => (1, UNLIMITED),
                     b'?' => (0, 1),
@@ -353,36 +357,41 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Reads a bound from behind `{` to `}`. Digits and the comma can have a backslash in front of
-    /// them where that makes them ordinary, as glibc has it.
+    /// Reads a bound from behind `{` to `}`.
     fn bound(&mut self) -> (usize, usize) {
-        let (mut least, mut number) = (UNLIMITED, UNLIMITED);
+        let mut least = self.number();
+        let mut most = least;
+        if self.eat(b',') {
+            least &= REPEAT_MAX;
+            most = self.number();
+        }
+        self.expect(b'}');
+        if least > most || least == UNLIMITED {
+            self.fail(Invalid::Syntax);
+        }
+        (least, most)
+    }
+
+    /// Reads a number of a bound; [`UNLIMITED`] if there is none. Digits and the comma can have a
+    /// backslash in front of them where that makes them ordinary, as glibc has it.
+    #[inline(never)]
+    fn number(&mut self) -> usize {
+        let mut number = UNLIMITED;
         loop {
-            let mut byte = self.next();
-            if byte == b'\\' && matches!(self.ahead, b'0' | b',') {
-                byte = self.next();
+            if let [b'\\', rest @ ..] = self.rest {
+                if let [b'0' | b',', ..] = rest {
+                    self.rest = rest;
+                }
             }
-            match byte {
-                b'0'..=b'9' => {
-                    // Without a number so far that is 0.
-                    number = (number & REPEAT_MAX) * 10 + usize::from(byte - b'0');
-                    if number > REPEAT_MAX {
-                        self.fail(Invalid::TooLarge);
-                    }
-                }
-                b',' if least == UNLIMITED => {
-                    least = number & REPEAT_MAX;
-                    number = UNLIMITED;
-                }
-                _ => {
-                    if least == UNLIMITED {
-                        least = number;
-                    }
-                    if byte != b'}' || least > number || least == UNLIMITED {
-                        self.fail(Invalid::Syntax);
-                    }
-                    return (least, number);
-                }
+            let digit = self.peek().wrapping_sub(b'0');
+            if digit > 9 {
+                return number;
+            }
+            self.next();
+            // Without a number so far that is 0.
+            number = (number & REPEAT_MAX) * 10 + usize::from(digit);
+            if number > REPEAT_MAX {
+                self.fail(Invalid::TooLarge);
             }
         }
     }
@@ -404,7 +413,7 @@ impl<'a> Compiler<'a> {
                 self.push(skip);
             }
             for at in start..end {
-                self.push(self.regex.steps[at % STEPS]);
+                self.push(self.program[at % STEPS]);
             }
         }
         if most == UNLIMITED {
@@ -415,26 +424,17 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Has a set that is written like that.
-    fn set(&mut self, bracket: &'a [u8]) {
-        let behind = (self.ahead, self.rest);
-        self.rest = bracket;
-        self.next();
-        self.bracket();
-        (self.ahead, self.rest) = behind;
-    }
-
     /// Reads from behind `[` to `]`.
     #[inline(never)]
     fn bracket(&mut self) {
-        let is_negated = self.eat(b'^');
-        self.set = [0; 32];
+        self.outside = if self.eat(b'^') { u32::MAX } else { 0 };
+        self.set = [self.outside; 256];
         let mut byte = self.next();
         loop {
             let low = self.element(byte);
             if low != 0 {
                 let mut high = low;
-                if self.ahead == b'-' && self.rest.first() != Some(&b']') {
+                if self.peek() == b'-' && self.rest.get(1) != Some(&b']') {
                     self.next();
                     let end = self.next();
                     high = self.element(end);
@@ -445,57 +445,55 @@ impl<'a> Compiler<'a> {
             if byte == b']' {
                 break;
             }
-            if byte == 0 || byte == b'-' && self.ahead != b']' {
+            if byte == 0 || byte == b'-' && self.peek() != b']' {
                 self.fail(Invalid::Syntax);
                 break;
             }
         }
-        if is_negated {
-            for bits in &mut self.set {
-                *bits = !*bits;
-            }
+        // The first set that is the same as this, or is empty, which none is that has been read.
+        let (_, sets) = self.program.split_at_mut(STEPS);
+        let (mut others, mut differ) = (0, 0);
+        for (sets, is_in) in sets.iter().zip(&self.set) {
+            others |= *sets;
+            differ |= *sets ^ *is_in;
         }
-        let mut number = 0;
-        while number < self.sets && self.regex.sets[number % SETS] != self.set {
-            number += 1;
+        let number = (others & differ).trailing_ones();
+        for (sets, is_in) in sets.iter_mut().zip(&self.set) {
+            *sets |= *is_in & 1_u32.wrapping_shl(number);
         }
-        if number == self.sets {
-            match self.regex.sets.get_mut(number) {
-                Some(place) => {
-                    *place = self.set;
-                    self.sets += 1;
-                }
-                None => self.fail(Invalid::TooLarge),
-            }
+        if number == u32::BITS {
+            self.fail(Invalid::TooLarge);
         }
-        self.push(TAKE + 256 + number as Step);
+        self.push(TAKE + 256 + number);
     }
 
     /// Reads the rest of something in brackets that begins with that byte. Gives a single character,
     /// which can begin or end a range; or NUL, for more than that, which is already in the set.
     #[inline(never)]
     fn element(&mut self, byte: u8) -> u8 {
-        let kind = self.ahead;
-        if byte != b'[' || !matches!(kind, b'.' | b'=' | b':') {
-            return byte;
+        let kind = self.peek();
+        match (byte, kind) {
+            (b'[', b':') => {
+                self.next();
+                self.class();
+                0
+            }
+            (b'[', b'.' | b'=') => {
+                self.next();
+                let one = self.next();
+                self.expect(kind);
+                self.expect(b']');
+                if kind == b'.' {
+                    return one;
+                }
+                self.range(one, one);
+                0
+            }
+            _ => byte,
         }
-        if kind == b':' {
-            self.class();
-            return 0;
-        }
-        self.next();
-        let one = self.next();
-        if self.next() != kind || self.next() != b']' {
-            self.fail(Invalid::Syntax);
-        }
-        if kind == b'=' {
-            self.range(one, one);
-            return 0;
-        }
-        one
     }
 
-    /// Reads the name of a class from behind the colon that comes next up to `]`, and puts all of it into the set.
+    /// Reads the name of a class from behind the colon up to `]`, and puts all of it into the set.
     fn class(&mut self) {
         for mut class in CLASSES.split(|byte| *byte == b'\n') {
             let mut rest = self.rest;
@@ -506,7 +504,6 @@ impl<'a> Compiler<'a> {
                 (rest, class) = (behind, ranges);
                 if *byte == b']' {
                     self.rest = rest;
-                    self.next();
                     while let [low, high, behind @ ..] = class {
                         self.range(*low, *high);
                         class = behind;
@@ -524,8 +521,8 @@ impl<'a> Compiler<'a> {
         if low > high {
             self.fail(Invalid::Syntax);
         }
-        for byte in usize::from(low)..usize::from(high) + 1 {
-            self.set[byte / 8] |= 1 << (byte % 8);
+        for byte in low..=high {
+            self.set[usize::from(byte)] = !self.outside;
         }
     }
 }

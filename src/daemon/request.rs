@@ -3,7 +3,7 @@
 
 use super::gate::{Access, Gate};
 use super::log::Log;
-use super::rules::Identity;
+use super::rules::{Identity, Right};
 use super::table::Table;
 use crate::fd::Fd;
 use crate::message::{self, ENTRIES_MAX, EXPIRY};
@@ -42,17 +42,8 @@ pub struct Session {
 
 impl Session {
     /// Nobody's.
-    pub const NOBODY: Session = Session {
-        who: Identity { uid: 0, gid: 0 },
-        missing: 0,
-        access: Access {
-            get_dump: false,
-            set_dump: false,
-            list: false,
-            store: None,
-            retrieve: None,
-        },
-    };
+    pub const NOBODY: Session =
+        Session { who: Identity { uid: 0, gid: 0 }, missing: 0, access: Access::NOTHING };
 }
 
 /// What kind of an answer it is, in an order that tells which have slots: from
@@ -135,14 +126,13 @@ impl Request<'_> {
     /// a free slot for each of them, or for as many as may be held.
     #[inline(never)]
     pub fn handle(mut self) -> Answer {
-        let access = self.session.access;
         let letter = self.byte();
         let (what, done) = match letter {
             b'S' => (text!("store"), self.store()),
             b'D' => (text!("delete"), self.delete()),
             b'R' => (text!("retrieve"), self.retrieve()),
-            b'L' => (text!("list"), self.all(access.list, Kind::List)),
-            b'?' => (text!("get dump"), self.all(access.get_dump, Kind::Dump)),
+            b'L' => (text!("list"), self.all(Right::List, Kind::List)),
+            b'?' => (text!("get dump"), self.all(Right::GetDump, Kind::Dump)),
             b'!' => (text!("set dump"), self.open()),
             b'.' => (text!("set dump"), self.entries()),
             _ => (text!("request"), Err(Errno::PROTO)),
@@ -176,10 +166,10 @@ impl Request<'_> {
     /// A request that says no more than its letter: it needs a right, and an answer about all that
     /// is held.
     #[inline(never)]
-    fn all(&mut self, right: bool, kind: Kind) -> Result<(), Errno> {
+    fn all(&mut self, right: Right, kind: Kind) -> Result<(), Errno> {
         self.answer.kind = kind;
         self.end(0)?;
-        if right { Ok(()) } else { Err(Errno::PERM) }
+        self.check(right)
     }
 
     /// Opens a set dump.
@@ -188,7 +178,7 @@ impl Request<'_> {
         self.payload = rest;
         let missing = u32::from_be_bytes(*number) as usize;
         self.answer.number = frames(missing);
-        self.all(self.session.access.set_dump, Kind::Expect)?;
+        self.all(Right::SetDump, Kind::Expect)?;
         if missing > self.service.table.most() {
             return Err(Errno::NFILE);
         }
@@ -212,10 +202,11 @@ impl Request<'_> {
         self.end(0)
     }
 
-    /// Checks the right that an expression gives.
+    /// Checks a right.
     #[inline(never)]
-    fn check(&self, expression: Option<usize>) -> Result<(), Errno> {
-        let is_allowed = self.service.gate.allows(expression, self.identifier);
+    fn check(&self, right: Right) -> Result<(), Errno> {
+        let access = &self.session.access;
+        let is_allowed = self.service.gate.allows(access, right, self.identifier);
         if is_allowed { Ok(()) } else { Err(Errno::PERM) }
     }
 
@@ -229,7 +220,7 @@ impl Request<'_> {
     fn store(&mut self) -> Result<(), Errno> {
         self.check_entries(1)?;
         self.identifier = next_identifier(&mut &*self.payload);
-        self.check(self.session.access.store)?;
+        self.check(Right::Store)?;
         if self.find().is_ok() {
             return Err(Errno::BUSY);
         }
@@ -269,7 +260,7 @@ impl Request<'_> {
 
     fn delete(&mut self) -> Result<(), Errno> {
         self.identify()?;
-        self.check(self.session.access.store)?;
+        self.check(Right::Store)?;
         let slot = self.find()?;
         self.service.table.forget(slot as u32);
         Ok(())
@@ -278,9 +269,9 @@ impl Request<'_> {
     fn retrieve(&mut self) -> Result<(), Errno> {
         let flag = self.byte();
         self.identify()?;
-        self.check(self.session.access.retrieve)?;
+        self.check(Right::Retrieve)?;
         if flag > 0 {
-            self.check(self.session.access.store)?;
+            self.check(Right::Store)?;
         }
         let kind = match flag {
             0 => Kind::Descriptor,

@@ -6,6 +6,7 @@
 //! what they leave open was found by running both.
 
 use super::cdb::{self, Missing};
+use crate::sys::PathBuffer;
 use crate::sys::text::{Text, Texts};
 
 /// A user and one of its groups, by number.
@@ -15,26 +16,6 @@ pub struct Identity {
     pub uid: u32,
     /// The group.
     pub gid: u32,
-}
-
-/// Bytes of the longest key.
-pub const KEY_MAX: usize = b"uid/4294967295".len();
-
-/// The name of a rule, which is written from its end.
-struct Key {
-    bytes: [u8; KEY_MAX],
-    start: usize,
-}
-
-impl Key {
-    /// Puts this in front.
-    #[inline(never)]
-    fn put(&mut self, text: &[u8]) {
-        for byte in text.iter().rev() {
-            self.start = self.start.saturating_sub(1);
-            self.bytes[self.start % KEY_MAX] = *byte;
-        }
-    }
 }
 
 /// What is to be found under a key. As wide as an error number, so a result of either travels in two
@@ -51,34 +32,24 @@ pub enum Rule {
 }
 
 /// Whether a client is allowed anything: the first of its keys that has a rule decides. `rule`
-/// looks one up, a name of at most [`KEY_MAX`] bytes, none of them NUL, and is not asked again
-/// after that.
+/// looks one up, a short name without a NUL, and is not asked again after that.
 ///
 /// The keys are those of the user, of the group, and the default, in this order. `own` is the
 /// effective user and group of the daemon: a client that has the same is first `self`, then a
 /// number.
 pub fn decide(client: Identity, own: Identity, mut rule: impl FnMut(&[u8]) -> Rule) -> bool {
-    for number in 0..5 {
+    let keys = const { Texts::new(b"uid/self\0uid/\0gid/self\0gid/\0uid/default\0\0") };
+    for (number, text) in keys.enumerate() {
         let is_group = number & 2 != 0;
         let (id, own) = if is_group { (client.gid, own.gid) } else { (client.uid, own.uid) };
-        let mut key = Key { bytes: [0; KEY_MAX], start: KEY_MAX };
-        match number {
-            0 | 2 if id == own => key.put(b"self"),
-            0 | 2 => continue,
-            4 => key.put(b"default"),
-            _ => {
-                let mut left = id;
-                loop {
-                    key.put(&[b'0' + (left % 10) as u8]);
-                    left /= 10;
-                    if left == 0 {
-                        break;
-                    }
-                }
-            }
+        let mut key = PathBuffer::EMPTY;
+        key.text(text);
+        if number & 1 != 0 {
+            key.number(id);
+        } else if number < 4 && id != own {
+            continue;
         }
-        key.put(if is_group { b"gid/" } else { b"uid/" });
-        match rule(key.bytes.get(key.start..).unwrap_or_default()) {
+        match rule(key.get()) {
             Rule::Absent => {}
             rule => return rule == Rule::Allowed,
         }
@@ -86,40 +57,47 @@ pub fn decide(client: Identity, own: Identity, mut rule: impl FnMut(&[u8]) -> Ru
     false
 }
 
-/// What a client may do: for each right the value that it comes with, in the order of
-/// [`variables`]. The default is nothing.
-///
-/// - Store and delete what has an identifier in which the value, a POSIX extended regular
-///   expression, not yet looked at, finds something. An empty one does in all.
-/// - Retrieve, in the same way.
-/// - Read everything out. This and those that follow mean the same with any value.
-/// - Put many things in at once.
-/// - See what there is.
-pub type Rights<'a> = [Option<&'a [u8]>; 5];
+/// What a client may have a right to do, in the order of [`variables`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Right {
+    /// Store and delete what has an identifier in which the value, a POSIX extended regular
+    /// expression, finds something. An empty one does in all.
+    Store,
+    /// Retrieve, in the same way.
+    Retrieve,
+    /// Read everything out. This and those that follow mean the same with any value.
+    GetDump,
+    /// Put many things in at once.
+    SetDump,
+    /// See what there is.
+    List,
+}
 
-/// How many of them are expressions; they come first.
+/// How many rights there are.
+pub const RIGHTS: usize = 5;
+/// How many of them have expressions; they come first.
 pub const EXPRESSIONS: usize = 2;
 
 /// What the names of all variables begin with.
-pub const PREFIX: Text = Text::new(c"S6_FDHOLDER_");
+const PREFIX: Text = Text::new(c"S6_FDHOLDER_");
 
 /// How the names of the variables that give rights go on.
-pub fn variables() -> impl Iterator<Item = Text> {
+pub fn variables() -> Texts {
     const { Texts::new(b"STORE_REGEX\0RETRIEVE_REGEX\0GETDUMP\0SETDUMP\0LIST\0\0") }
 }
 
-/// Adds what a variable means. Some mean something by being set, be it to nothing; of several
-/// values for the same thing the first counts. Other variables mean nothing, and neither does what
-/// has no `=`.
+/// The value of a variable, of which this is the name behind [`PREFIX`], if a rule has it. Of
+/// several the first counts; a string without `=` is none.
 #[inline(never)]
-fn add<'a>(rights: &mut Rights<'a>, string: &'a [u8]) {
-    let Some(string) = behind(string, PREFIX) else { return };
-    let mut names = variables();
-    for right in rights {
-        let Some(name) = names.next() else { return };
-        if let Some([b'=', value @ ..]) = behind(string, name) {
-            right.get_or_insert(value);
+pub fn value(mut strings: &[u8], name: Text) -> Option<&[u8]> {
+    loop {
+        let end = strings.iter().position(|byte| *byte == 0)?;
+        let (string, rest) = strings.split_at_checked(end)?;
+        let value = behind(string, PREFIX).and_then(|rest| behind(rest, name));
+        if let Some([b'=', value @ ..]) = value {
+            return Some(value);
         }
+        strings = rest.get(1..)?;
     }
 }
 
@@ -149,30 +127,22 @@ pub const VALUE_MAX: usize = 1 + 2 + PART_MAX + 2 + PART_MAX;
 /// [`PART_MAX`] or that do not fit, a last string without NUL. In all this the C daemons are the
 /// same, except that they overlook a last string without NUL, which no program writes.
 ///
-/// What is allowed is added to `rights`; they mean nothing with any other answer.
-pub fn parse_value<'a>(value: &'a [u8], rights: &mut Rights<'a>) -> Rule {
+/// What allows gives its strings, in which [`value`] finds those that mean something.
+pub fn parse_value(value: &[u8]) -> Result<&[u8], Rule> {
     match value {
-        _ if value.len() > VALUE_MAX => Rule::Refused,
-        [] | [b'D', ..] => Rule::Refused,
-        [b'A', value @ ..] => parse_rights(value, rights).map_or(Rule::Refused, |()| Rule::Allowed),
-        _ => Rule::Absent,
+        _ if value.len() > VALUE_MAX => Err(Rule::Refused),
+        [] | [b'D', ..] => Err(Rule::Refused),
+        [b'A', value @ ..] => strings(value).ok_or(Rule::Refused),
+        _ => Err(Rule::Absent),
     }
 }
 
-/// Reads the value of a rule that allows something.
-fn parse_rights<'a>(mut value: &'a [u8], rights: &mut Rights<'a>) -> Option<()> {
-    let mut strings = part(&mut value)?;
+/// The strings of a rule that allows something.
+fn strings(mut value: &[u8]) -> Option<&[u8]> {
+    let strings = part(&mut value)?;
     part(&mut value)?;
-    if !value.is_empty() {
-        return None;
-    }
-    while !strings.is_empty() {
-        let end = strings.iter().position(|byte| *byte == 0)?;
-        let (string, rest) = strings.split_at_checked(end)?;
-        add(rights, string);
-        strings = rest.get(1..)?;
-    }
-    Some(())
+    let is_whole = value.is_empty() && matches!(strings, [] | [.., 0]);
+    is_whole.then_some(strings)
 }
 
 /// Takes a length and so many bytes from the start of `value`.
@@ -184,12 +154,12 @@ fn part<'a>(value: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(part).filter(|part| part.len() <= PART_MAX)
 }
 
-/// The rule that a file has under a key, which adds to `rights` as [`parse_value`] does. A broken
-/// file refuses the client.
-pub fn find<'a>(file: &'a [u8], key: &[u8], rights: &mut Rights<'a>) -> Rule {
+/// The rule that a file has under a key, as [`parse_value`] gives it. A broken file refuses the
+/// client.
+pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Rule> {
     match cdb::find(file, key) {
-        Ok(value) => parse_value(value, rights),
-        Err(Missing::Absent) => Rule::Absent,
-        Err(Missing::Invalid) => Rule::Refused,
+        Ok(value) => parse_value(value),
+        Err(Missing::Absent) => Err(Rule::Absent),
+        Err(Missing::Invalid) => Err(Rule::Refused),
     }
 }

@@ -1,7 +1,7 @@
 //! Memory of a size that is known only at the start, and files read into memory.
 
 use super::text::Text;
-use super::{AT, CONTROL_MAX, Errno, call3, call5, map_bytes};
+use super::{CONTROL_MAX, Errno, call3, call5, map_bytes, server};
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::slice;
@@ -49,6 +49,8 @@ pub unsafe trait Number {}
 unsafe impl Number for u32 {}
 // SAFETY: integers.
 unsafe impl Number for Space {}
+// SAFETY: zeros are numbers.
+unsafe impl<N: Number, const COUNT: usize> Number for [N; COUNT] {}
 
 impl Memory {
     /// So many bytes; nothing if they cannot be had.
@@ -151,11 +153,12 @@ pub struct Content {
 }
 
 impl Content {
-    /// Reads the whole file.
+    /// That of no file.
+    pub const EMPTY: Content = Content { place: NonNull::dangling(), length: 0 };
+
+    /// Reads the whole file; `EINVAL` for an empty one.
     pub fn read(path: Text) -> Result<Content, Errno> {
-        let flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK) as usize;
-        // SAFETY: the kernel reads a C string.
-        let fd = unsafe { call5(AT, path.as_ptr() as usize, flags, 0, 0, libc::SYS_openat)? };
+        let fd = server::open(path.as_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK)?;
         let content = Content::read_from(fd);
         super::close(fd as i32);
         content
@@ -165,10 +168,10 @@ impl Content {
         // SAFETY: touches no memory.
         let length = unsafe { call3(fd, 0, libc::SEEK_END as usize, libc::SYS_lseek)? };
         // A directory says something absurd.
-        if length > i32::MAX as usize {
+        if length == 0 || length > i32::MAX as usize {
             return Err(Errno::INVAL);
         }
-        let content = Content { place: map_bytes(length.max(1)).ok_or(Errno::NOMEM)?, length };
+        let content = Content { place: map_bytes(length).ok_or(Errno::NOMEM)?, length };
         let mut have = 0;
         while have < length {
             let (place, left) = (content.place.as_ptr() as usize + have, length - have);

@@ -366,6 +366,7 @@ impl PathBuffer {
     pub const EMPTY: PathBuffer = PathBuffer { bytes: [0; PathBuffer::SIZE], length: 0 };
 
     /// Adds a byte.
+    #[cfg_attr(feature = "fdholderd", inline(never))]
     pub fn byte(&mut self, byte: u8) {
         if self.length < PathBuffer::FULL {
             self.bytes[self.length] = byte;

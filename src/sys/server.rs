@@ -67,7 +67,8 @@ pub fn remove(path: Text) -> Result<(), Errno> {
 
 /// Opens a file for reading. A caller has a C string at `path`. What could be opened stays open if
 /// nobody takes the number.
-fn open(path: *const u8, flags: i32) -> Result<usize, Errno> {
+#[inline(never)]
+pub(super) fn open(path: *const u8, flags: i32) -> Result<usize, Errno> {
     // SAFETY: the kernel reads a C string.
     unsafe { call5(AT, path as usize, flags as usize, 0, 0, libc::SYS_openat) }
 }
@@ -80,6 +81,20 @@ impl PathBuffer {
         }
     }
 
+    /// Adds a number.
+    pub fn number(&mut self, number: u32) {
+        if number >= 10 {
+            self.number(number / 10);
+        }
+        self.byte(b'0' + (number % 10) as u8);
+    }
+
+    /// All that has been added.
+    pub fn get(&self) -> &[u8] {
+        // SAFETY: no more has been added than there is room for.
+        unsafe { self.bytes.get_unchecked(..self.length) }
+    }
+
     /// How long it is, for [`PathBuffer::truncate`].
     pub fn length(&self) -> usize {
         self.length
@@ -87,41 +102,50 @@ impl PathBuffer {
 
     /// Takes off what was added after it was that long.
     pub fn truncate(&mut self, length: usize) {
-        for byte in self.bytes.iter_mut().take(self.length).skip(length) {
-            *byte = 0;
+        while self.length > length {
+            self.length -= 1;
+            if let Some(byte) = self.bytes.get_mut(self.length) {
+                *byte = 0;
+            }
         }
-        self.length = self.length.min(length);
     }
 
-    /// Whether there is a file; an error if that cannot be known.
-    pub fn exists(&self) -> Result<bool, Errno> {
+    /// How many files there are: one or none; an error if that cannot be known.
+    #[inline(never)]
+    pub fn count(&self) -> Result<usize, Errno> {
+        match self.call(0, libc::SYS_faccessat) {
+            Err(Errno::NOENT) => Ok(0),
+            result => result.map(|_| 1),
+        }
+    }
+
+    /// A call with the path and flags.
+    #[inline(never)]
+    fn call(&self, flags: i32, number: libc::c_long) -> Result<usize, Errno> {
         self.check()?;
         // SAFETY: the kernel reads a C string: the last byte is always NUL.
-        match unsafe { act3(AT, self.bytes.as_ptr() as usize, 0, libc::SYS_faccessat) } {
-            Err(Errno::NOENT) => Ok(false),
-            result => result.map(|()| true),
-        }
+        unsafe { call3(AT, self.bytes.as_ptr() as usize, flags as usize, number) }
     }
 
     /// Reads the start of the file there and says how many bytes; fewer than there is room for are
     /// all that it has. None if there is no file.
+    #[inline(never)]
     pub fn read_file(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
-        self.check()?;
-        let fd = match open(self.bytes.as_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) {
+        let fd = match self.call(libc::O_NONBLOCK | libc::O_CLOEXEC, libc::SYS_openat) {
             Err(Errno::NOENT) => return Ok(0),
             result => result? as i32,
         };
         let mut have = 0;
-        let read = loop {
-            let Some(rest @ [_, ..]) = bytes.get_mut(have..) else { break Ok(have) };
-            match read(fd, rest) {
+        let result = loop {
+            // Nothing is read into no room.
+            match read(fd, bytes.get_mut(have..).unwrap_or_default()) {
                 Ok(0) => break Ok(have),
                 Ok(n) => have += n,
                 Err(errno) => break Err(errno),
             }
         };
         super::close(fd);
-        read
+        result
     }
 }
 
