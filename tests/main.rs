@@ -34,6 +34,7 @@ mod access;
 mod cases;
 mod clients;
 mod codec;
+mod container;
 mod daemon;
 mod deadlines;
 mod exec;

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what the tests need besides Rust, as far as it is missing: a C linker driver, and
-# strace. Root alone can do that; others are told what is missing.
+# Installs what the tests need besides Rust, as far as it is missing: a C linker driver, strace, and
+# the packages that are named as arguments. Root alone can do that; others are told what is missing.
 set -eu
 
-missing=
+missing=${*:+ $*}
 command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 command -v strace >/dev/null || missing="$missing strace"
 [ -n "$missing" ] || exit 0
