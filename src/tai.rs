@@ -15,7 +15,7 @@ pub type Label = [u8; 12];
 const EPOCH: u64 = (1 << 62) + 10;
 
 /// How far off "never" is, in seconds.
-pub const NEVER: u64 = 1 << 61;
+const NEVER: u64 = 1 << 61;
 
 /// The days, counted from 1970 on, that began when a leap second had just gone by.
 static LEAP_DAYS: [u16; 27] = [
@@ -82,6 +82,11 @@ pub fn after(milliseconds: u32, now: Time) -> Label {
 pub fn order(label: &Label) -> (u64, u32) {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = *label;
     (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l]))
+}
+
+/// Whether a label is so far off that no clock will ever get there: 2^60 seconds and more from 1970.
+pub fn is_far_off(label: &Label) -> bool {
+    label[0] >= ((EPOCH + NEVER / 2) >> 56) as u8
 }
 
 /// Whether a label says "never": whatever is more than 2^60 seconds off does.

@@ -265,7 +265,8 @@ impl Daemon<'_> {
     /// Says what is to be waited for, and for how many milliseconds.
     fn prepare(&mut self) -> u32 {
         let mut wait = expire(&mut self.service);
-        let now = server::uptime();
+        // As it was after the wait before: what has been done since took no time to speak of.
+        let now = self.service.now;
         let timeout = self.settings.timeout;
         let [listener, signals, polls @ ..] = &mut *self.polls else { return wait };
         let mut count = 0;
@@ -383,6 +384,10 @@ impl Daemon<'_> {
 #[inline(never)]
 fn expire(service: &mut Service) -> u32 {
     let Service { table, log, .. } = service;
+    // The usual case, that nothing held ever expires, needs no clock.
+    if tai::is_far_off(&table.alarm) {
+        return u32::MAX;
+    }
     let now = tai::label(sys::now());
     if now >= table.alarm {
         table.alarm = NO_ALARM;
@@ -402,8 +407,7 @@ fn expire(service: &mut Service) -> u32 {
     let left = (nanoseconds as i32 - now.1 as i32) / 1_000_000;
     match seconds - now.0 {
         seconds @ 0..60 => (seconds as i32 * 1000 + left + 1) as u32,
-        seconds if seconds < tai::NEVER / 2 => WAIT_MAX,
-        _ => u32::MAX,
+        _ => WAIT_MAX,
     }
 }
 
