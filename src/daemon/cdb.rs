@@ -14,15 +14,15 @@
 //! looks at a slot twice.
 
 /// Bytes of the header.
-pub const HEADER: usize = TABLES * PAIR;
+pub const HEADER: usize = (TABLES * PAIR) as usize;
 /// How many tables there are.
-const TABLES: usize = 256;
+const TABLES: u64 = 256;
 /// Bytes of two numbers.
-const PAIR: usize = 8;
+const PAIR: u64 = 8;
 
 /// Stands for a number that is not in the file, and points outside all files: to it, or so many
 /// bytes.
-const OUTSIDE: usize = 1 << 40;
+const OUTSIDE: u64 = 1 << 40;
 
 /// Why there is no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,13 +41,13 @@ pub fn is_valid(file: &[u8]) -> bool {
 /// The value of the first record that has the key. [`Missing::Invalid`] if the table that the key
 /// belongs to, or a record with the same hash that comes first, is not all in the file.
 pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
-    let hash = hash(key) as usize;
+    let hash = hash(key).into();
     let table = table(file, hash % TABLES).ok_or(Missing::Invalid)?;
-    let slots = table.len() / PAIR;
-    let mut slot = hash / TABLES;
+    let slots = table.len() / PAIR as usize;
+    let mut slot = (hash / TABLES) as usize;
     for _ in 0..slots {
         slot = slot.checked_rem(slots).unwrap_or(0);
-        let (slot_hash, position) = pair(table, slot * PAIR);
+        let (slot_hash, position) = pair(table, slot as u64 * PAIR);
         if position == 0 {
             break;
         }
@@ -55,7 +55,7 @@ pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
             let (key_length, length) = pair(file, position);
             let record = part(file, position + PAIR, key_length + length);
             let (record_key, value) = record
-                .and_then(|record| record.split_at_checked(key_length))
+                .and_then(|record| record.split_at_checked(key_length as usize))
                 .ok_or(Missing::Invalid)?;
             if record_key == key {
                 return Ok(value);
@@ -68,24 +68,24 @@ pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
 
 /// The slots of a table.
 #[inline(never)]
-fn table(file: &[u8], number: usize) -> Option<&[u8]> {
+fn table(file: &[u8], number: u64) -> Option<&[u8]> {
     let (position, slots) = pair(file, number * PAIR);
     part(file, position, slots * PAIR)
 }
 
 /// So many bytes from a position on.
 #[inline(never)]
-fn part(bytes: &[u8], position: usize, length: usize) -> Option<&[u8]> {
-    bytes.get(position..position + length)
+fn part(bytes: &[u8], position: u64, length: u64) -> Option<&[u8]> {
+    bytes.get(position.try_into().ok()?..(position + length).try_into().ok()?)
 }
 
 /// The two numbers at a position.
 #[inline(never)]
-fn pair(bytes: &[u8], position: usize) -> (usize, usize) {
+fn pair(bytes: &[u8], position: u64) -> (u64, u64) {
     match part(bytes, position, PAIR) {
         Some([a, b, c, d, e, f, g, h]) => (
-            u32::from_le_bytes([*a, *b, *c, *d]) as usize,
-            u32::from_le_bytes([*e, *f, *g, *h]) as usize,
+            u32::from_le_bytes([*a, *b, *c, *d]).into(),
+            u32::from_le_bytes([*e, *f, *g, *h]).into(),
         ),
         _ => (OUTSIDE, OUTSIDE),
     }

@@ -1,10 +1,10 @@
 //! A connection: requests out of any pieces that they come in, and answers into a socket that has
 //! room for them or not.
 //!
-//! Each client has a [`Space`] of its own to receive requests in. It is memory only as long as there
-//! is something in it. What is left of an answer is no bytes but which slots of the [`Table`] it
-//! is about, so every piece of it is made when it can be sent, out of what was held when it was
-//! asked for.
+//! Requests of all clients are received in the same [`Space`]. Only a client of which the beginning of
+//! a request is left in it keeps it, and the others get the one that it would have had otherwise.
+//! What is left of an answer is no bytes but which slots of the [`Table`] it is about, so every piece
+//! of it is made when it can be sent, out of what was held when it was asked for.
 
 use super::MOMENT;
 use super::request::{Answer, Descriptors, Kind, Request, Service, Session, frames};
@@ -13,7 +13,7 @@ use crate::fd::Fd;
 use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER};
 use crate::pool::Composer;
 use crate::sys::memory::Space;
-use crate::sys::{self, CONTROL_HEADER, Errno, Message, Poll};
+use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH, Errno, Message, Poll};
 use crate::text::text;
 
 /// Bytes of the longest request: a frame of a set dump.
@@ -111,11 +111,11 @@ impl Client {
     fn whole(&self) -> usize {
         let Some(space) = &self.space else { return HEADER };
         let [a, b, c, d, ..] = space.bytes;
-        let whole = HEADER + u32::from_be_bytes([a, b, c, d]) as usize;
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
         match self.have {
             ..HEADER => HEADER,
-            _ if whole > REQUEST_MAX => 0,
-            _ => whole,
+            _ if length > REQUEST_MAX - HEADER => 0,
+            _ => HEADER + length,
         }
     }
 
@@ -145,7 +145,7 @@ impl Client {
         let (mut end, mut control) = (whole, 0);
         if is_first {
             (end, control) = (REQUEST_MAX, space.control.len());
-            space.control[0] = 0;
+            space.control[CONTROL_LENGTH] = 0;
         }
         let place = space.bytes.get_mut(self.have..end).unwrap_or_default();
         let control = space.control.get_mut(..control).unwrap_or_default();

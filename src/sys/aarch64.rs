@@ -37,12 +37,13 @@ pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e:
     result
 }
 
-/// A system call of six arguments.
+/// `mmap`, the one call of six arguments.
 ///
 /// # Safety
-/// The arguments must be what the call numbered `number` expects.
+/// The arguments must be what the call expects.
 #[inline(always)]
-pub unsafe fn syscall6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+pub unsafe fn mmap([a, b, c, d, e, f]: [usize; 6]) -> isize {
+    let number = libc::SYS_mmap;
     let result;
     // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
     unsafe {

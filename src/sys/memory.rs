@@ -1,7 +1,7 @@
 //! Memory of a size that is known only at the start, and files read into memory.
 
 use super::text::Text;
-use super::{CONTROL_MAX, Errno, call3, call5, map_bytes, server};
+use super::{CONTROL_MAX, Errno, call3, map_bytes, server, word};
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::slice;
@@ -19,10 +19,8 @@ pub struct Space {
 }
 
 impl Space {
-    /// Gives the memory back. There is no control message in it from now on; of the rest it is open
-    /// whether that becomes zeros.
+    /// Gives the memory back. It is open whether what is in it becomes zeros.
     pub fn give_back(&mut self) {
-        self.control[0] = 0;
         let (place, advice) = (self as *mut Space as usize, libc::MADV_DONTNEED as usize);
         // SAFETY: all of it, which consists of numbers, can become zeros; if it does not begin with
         // a page the kernel does nothing.
@@ -176,7 +174,7 @@ impl Content {
         while have < length {
             let (place, left) = (content.place.as_ptr() as usize + have, length - have);
             // SAFETY: so many bytes are left of the mapping.
-            match unsafe { call5(fd, place, left, have, 0, libc::SYS_pread64)? } {
+            match unsafe { word::read_at(fd, place, left, have)? } {
                 0 => return Err(Errno::IO),
                 read => have += read,
             }

@@ -14,18 +14,26 @@ pub mod text;
 pub mod vector;
 
 #[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
+#[cfg_attr(target_arch = "x86", path = "x86.rs")]
 #[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+#[cfg_attr(target_arch = "arm", path = "arm.rs")]
+#[cfg_attr(target_arch = "riscv64", path = "riscv64.rs")]
+#[cfg_attr(target_arch = "s390x", path = "s390x.rs")]
 pub mod arch;
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
 mod bytewise;
+#[cfg_attr(target_pointer_width = "64", path = "word64.rs")]
+#[cfg_attr(target_pointer_width = "32", path = "word32.rs")]
+mod word;
 
-use arch::{syscall5, syscall6};
+use arch::syscall5;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU8;
 pub use errno::Errno;
 use text::Text;
 use vector::Vector;
+pub use word::{CONTROL_HEADER, CONTROL_LENGTH, control_header};
 
 /// The kernel's `SCM_MAX_FD`: descriptors that one message can carry.
 pub const DESCRIPTORS_PER_MESSAGE: usize = 253;
@@ -131,7 +139,7 @@ fn with_address(fd: i32, path: Text, number: libc::c_long) -> Result<(), Errno> 
     // `struct sockaddr_un`: the family in two bytes, and the path, ended by NUL. It is larger than
     // it has to be: that takes less code to fill.
     let mut address = [0; 256];
-    address[0] = libc::AF_UNIX as u8;
+    address[usize::from(cfg!(target_endian = "big"))] = libc::AF_UNIX as u8;
     let mut length = 2;
     for byte in path {
         if length == 2 + SOCKET_PATH_MAX {
@@ -153,18 +161,13 @@ pub fn set_blocking(fd: i32) {
     let _ = unsafe { call3(fd as usize, libc::F_SETFL as usize, 0, libc::SYS_fcntl) };
 }
 
-/// Words of a control message in front of its descriptors: its length in bytes, as 64 bits, level
-/// and kind. Nothing but descriptors is ever received, since no other kind was asked for with a
-/// socket option; so what was received can be sent on as it is.
-pub const CONTROL_HEADER: usize = 4;
-
 /// The most words of a control message.
 pub const CONTROL_MAX: usize = CONTROL_HEADER + DESCRIPTORS_PER_MESSAGE;
 
 /// How many words the control message has that lies at the start of `words`, header included; 0
 /// if there is none.
 pub fn control_length(words: &[i32]) -> usize {
-    words.first().map_or(0, |bytes| *bytes as u32 as usize / size_of::<i32>())
+    words.get(CONTROL_LENGTH).map_or(0, |bytes| *bytes as u32 as usize / size_of::<i32>())
 }
 
 /// A message to be sent or received: the kernel's `struct user_msghdr`, and the one buffer that it
@@ -177,7 +180,7 @@ pub struct Message<'a> {
     buffer_count: usize,
     control: *const i32,
     control_length: usize,
-    flags: usize,
+    flags: u32,
     bytes: *const u8,
     length: usize,
     call: libc::c_long,
@@ -245,7 +248,7 @@ impl<'a> Message<'a> {
         self.bytes = unsafe { self.bytes.add(n) };
         self.length -= n;
         self.control_length = 0;
-        if self.flags & libc::MSG_CTRUNC as usize == 0 { Ok(n) } else { Err(Errno::MFILE) }
+        if self.flags & libc::MSG_CTRUNC as u32 == 0 { Ok(n) } else { Err(Errno::MFILE) }
     }
 }
 
@@ -304,8 +307,8 @@ impl Poll {
 pub fn poll(fds: &mut [Poll], left: Option<&mut Time>) -> Result<usize, Errno> {
     let left = left.map_or(0, |time| ptr::from_mut(time) as usize);
     let (place, length) = (fds.as_mut_ptr() as usize, fds.len());
-    // SAFETY: the kernel reads and writes the slice and the 64-bit timespec.
-    unsafe { call5(place, length, left, 0, 0, libc::SYS_ppoll) }
+    // SAFETY: the kernel reads and writes the slice and the time.
+    unsafe { word::ppoll(place, length, left) }
 }
 
 /// The limits on the numbers of descriptors: the one in force and how far it can be raised.
@@ -454,15 +457,6 @@ pub fn is_open(fd: u32) -> Result<(), Errno> {
     unsafe { act3(fd as usize, libc::F_GETFD as usize, 0, libc::SYS_fcntl) }
 }
 
-/// What stands in front of that many descriptors in a control message.
-pub fn control_header(descriptors: usize) -> [i32; CONTROL_HEADER] {
-    let length = (CONTROL_HEADER + descriptors) * size_of::<i32>();
-    let [a, b, c, d, e, f, g, h] = (length as u64).to_ne_bytes();
-    let (first, second) = ([a, b, c, d], [e, f, g, h]);
-    let (first, second) = (i32::from_ne_bytes(first), i32::from_ne_bytes(second));
-    [first, second, libc::SOL_SOCKET, libc::SCM_RIGHTS]
-}
-
 /// What the clock says that people read.
 pub fn now() -> Time {
     clock(libc::CLOCK_REALTIME)
@@ -472,8 +466,8 @@ pub fn now() -> Time {
 fn clock(clock: i32) -> Time {
     let mut time = Time { seconds: 0, nanoseconds: 0 };
     let place = ptr::from_mut(&mut time) as usize;
-    // SAFETY: the kernel writes one 64-bit timespec; it cannot fail for the clocks asked for.
-    let _ = unsafe { call3(clock as usize, place, 0, libc::SYS_clock_gettime) };
+    // SAFETY: the kernel writes the time; it cannot fail for the clocks asked for.
+    let _ = unsafe { word::clock_gettime(clock as usize, place) };
     time
 }
 
@@ -484,7 +478,7 @@ fn map_bytes(size: usize) -> Option<NonNull<u8>> {
     let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize;
     let arguments = [0, size, protection, flags, usize::MAX, 0];
     // SAFETY: takes no memory that is in use already.
-    let place = unsafe { syscall6(libc::SYS_mmap as usize, arguments) };
+    let place = unsafe { arch::mmap(arguments) };
     // The kernel answers -1 to -4095 for an error.
     if place as usize > -4096isize as usize { None } else { NonNull::new(place as *mut u8) }
 }

@@ -1,7 +1,7 @@
 //! System calls that only a daemon makes.
 
 use super::text::Text;
-use super::{AT, Errno, PathBuffer, Poll, Time, act3, call3, call5, with_address};
+use super::{AT, Errno, PathBuffer, Poll, Time, act3, call3, call5, with_address, word};
 use core::ptr;
 
 /// No such device or address: what opening a Unix socket as a file gives.
@@ -247,23 +247,23 @@ pub fn wait(polls: &mut [Poll], milliseconds: u32) {
 pub fn effective() -> (u32, u32) {
     // SAFETY: touches no memory, and cannot fail.
     let get = |number| unsafe { call3(0, 0, 0, number) }.unwrap_or(usize::MAX) as u32;
-    (get(libc::SYS_geteuid), get(libc::SYS_getegid))
+    (get(word::SYS_geteuid), get(word::SYS_getegid))
 }
 
 /// Sets the groups besides the main one.
 pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: the kernel reads so many numbers.
-    unsafe { act3(groups.len(), groups.as_ptr() as usize, 0, libc::SYS_setgroups) }
+    unsafe { act3(groups.len(), groups.as_ptr() as usize, 0, word::SYS_setgroups) }
 }
 
 /// Sets all group numbers of the process.
 pub fn set_group(gid: u32) -> Result<(), Errno> {
     // SAFETY: touches no memory.
-    unsafe { act3(gid as usize, 0, 0, libc::SYS_setgid) }
+    unsafe { act3(gid as usize, 0, 0, word::SYS_setgid) }
 }
 
 /// Sets all user numbers of the process.
 pub fn set_user(uid: u32) -> Result<(), Errno> {
     // SAFETY: touches no memory.
-    unsafe { act3(uid as usize, 0, 0, libc::SYS_setuid) }
+    unsafe { act3(uid as usize, 0, 0, word::SYS_setuid) }
 }

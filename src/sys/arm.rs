@@ -1,0 +1,58 @@
+//! 32-bit ARM: the entry point and the system call instruction.
+//!
+//! A system call of the EABI takes its number in `r7` and up to six arguments in `r0` to `r5`; it
+//! answers in `r0` and keeps every other register.
+
+use core::arch::asm;
+
+/// Defines `_start`, which hands the stack as the kernel laid it out to `$begin` and expects it
+/// not to return. The kernel aligns the stack pointer, to more than the 8 bytes that the procedure
+/// call standard wants. Zero frame pointer and link register end back traces.
+#[macro_export]
+macro_rules! start {
+    ($begin:path) => {
+        core::arch::global_asm!(
+            ".globl _start",
+            "_start:",
+            "mov r11, #0",
+            "mov lr, #0",
+            "mov r0, sp",
+            "b {begin}",
+            begin = sym $begin,
+        );
+    };
+}
+
+/// A system call of up to five arguments.
+///
+/// # Safety
+/// The arguments must be what the call numbered `number` expects.
+#[inline(always)]
+pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
+    let result;
+    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    unsafe {
+        asm!("svc 0", in("r7") number, inlateout("r0") a as isize => result, in("r1") b,
+            in("r2") c, in("r3") d, in("r4") e, options(nostack));
+    }
+    result
+}
+
+/// `mmap`, the one call of six arguments. The last one, the offset, counts units of 4096 bytes
+/// here.
+///
+/// # Safety
+/// The arguments must be what the call expects.
+#[inline(always)]
+pub unsafe fn mmap([a, b, c, d, e, f]: [usize; 6]) -> isize {
+    let number = libc::SYS_mmap2;
+    let result;
+    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    unsafe {
+        asm!("svc 0", in("r7") number, inlateout("r0") a as isize => result, in("r1") b,
+            in("r2") c, in("r3") d, in("r4") e, in("r5") f, options(nostack));
+    }
+    result
+}
+
+pub use super::bytewise::{copy_up, fill};

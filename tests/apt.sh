@@ -1,0 +1,115 @@
+# For scripts that fetch Debian packages without installing them, to be read by them. They set
+# $work, a folder that is theirs, and define fail.
+
+mirror=
+
+# Runs a command that downloads, thrice at the most.
+persistently() {
+    for pause in 2 5 0; do
+        if "$@" >"$work/said" 2>&1; then
+            return 0
+        fi
+        sleep "$pause"
+    done
+    cat "$work/said" >&2
+    return 1
+}
+
+# The mirror that the machine takes its own release from: the first source of packages whose
+# suite is the release's codename and which has the component main.
+mirror() {
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    [ -n "$codename" ] || return 0
+    cat /dev/null /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+        awk -v codename="$codename" '
+            { sub(/#.*/, "") }
+            $1 == "deb" {
+                sub(/\[[^]]*\]/, "")
+                main = 0
+                for (i = 4; i <= NF; i++) if ($i == "main") main = 1
+                sub(/\/$/, "", $3)
+                if (main && $3 == codename) print $2
+            }'
+    for file in /etc/apt/sources.list.d/*.sources; do
+        [ -e "$file" ] || continue
+        # A blank line ends a stanza, a comment does not; a value goes on in indented lines.
+        awk -v codename="$codename" '
+            function has(list, word,    words, n) {
+                n = split(list, words)
+                while (n > 0) if (words[n--] == word) return 1
+                return 0
+            }
+            function stanza(    uris) {
+                if (has(field["types"], "deb") && has(field["suites"], codename) &&
+                    has(field["components"], "main") && tolower(field["enabled"]) !~ /no|false/) {
+                    split(field["uris"], uris)
+                    print uris[1]
+                }
+                split("", field)
+            }
+            /^#/ { next }
+            /^[ \t]*$/ { stanza(); next }
+            /^[ \t]/ { field[name] = field[name] " " $0; next }
+            {
+                name = tolower($0)
+                sub(/:.*/, "", name)
+                sub(/^[^:]*:/, "")
+                field[name] = $0
+            }
+            END { stanza() }' "$file"
+    done
+}
+
+# Writes into $work/$1 a configuration for apt that knows the suite $1 alone and keeps what it
+# finds there; $2 is added to it. How to reach the mirror (proxies and the like) is taken from the machine's own,
+# the rest of which, hooks and indexes of other things, is not.
+configure() {
+    mkdir -p "$work/$1/lists/partial" "$work/$1/cache/archives/partial"
+    keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    signed=
+    [ ! -e "$keyring" ] || signed="[signed-by=$keyring] "
+    echo "deb $signed$mirror $1 main" >"$work/$1/sources.list"
+    {
+        apt-config dump | grep '^Acquire::' | grep -v '^Acquire::IndexTargets' || true
+        cat <<END
+Acquire::Languages "none";
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::Etc::sourcelist "$work/$1/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::State::lists "$work/$1/lists";
+Dir::Cache "$work/$1/cache";
+${2:-}
+END
+    } >"$work/$1/apt.conf"
+}
+
+# Has apt know the packages of the suite $1 alone from now on, with $2 in its configuration.
+choose() {
+    if [ -z "${mirror:-}" ]; then
+        mirror=$(mirror | sed -n 1p)
+        [ -n "$mirror" ] || fail "apt has no source for this Debian release, so no known mirror"
+    fi
+    configure "$1" "${2:-}"
+    export APT_CONFIG="$work/$1/apt.conf"
+    persistently apt-get -q update || fail "no list of packages for $1 ($mirror)"
+}
+
+# Fetches packages of the suite $1, all others, and unpacks them in the folder $2.
+unpack() {
+    suite=$1 tree=$2
+    shift 2
+    mkdir -p "$work/$suite/packages" "$tree"
+    for package in "$@"; do
+        (cd "$work/$suite/packages" && persistently apt-get -q download "$package") ||
+            fail "cannot download $package of $suite ($mirror)"
+    done
+    for package in "$work/$suite/packages"/*.deb; do
+        dpkg -x "$package" "$tree"
+        rm "$package"
+    done
+}
