@@ -3,8 +3,8 @@
 //! One loop waits for everything at once. What is held is in [`table`]; each connection is a
 //! [`client`], what it may do comes from [`gate`], what its requests mean stands in [`request`]. The
 //! rules are in [`rules`], [`cdb`] and [`regex`], which know nothing of sockets and files. All memory
-//! is taken once, at the start, by how many descriptors and clients there may be; so there is nothing
-//! to run out of later.
+//! but that for a file of rules is taken once, at the start, by how many descriptors and clients
+//! there may be; so there is nothing to run out of later.
 
 pub mod cdb;
 pub mod client;

@@ -1,9 +1,9 @@
 //! Who may do what: the rules of a daemon, wherever they come from.
 //!
-//! A client goes by its user and group. A few keys are looked up, [`decide`] says which, and the first that has
-//! a rule decides; without a rule everybody is refused. This and the form of a rule in a file are
-//! those of `s6-accessrules-cdb-from-fs` by its documentation, the rights those of `s6-fdholderd`;
-//! what they leave open was found by running both.
+//! A client goes by its user and group. A few keys are looked up, [`decide`] says which, and the
+//! first that has a rule decides; without a rule everybody is refused. This and the form of a rule
+//! in a file are those of `s6-accessrules-cdb-from-fs` by its documentation, the rights those of
+//! `s6-fdholderd`; what they leave open was found by running both.
 
 use super::cdb::{self, Missing};
 use crate::sys::PathBuffer;

@@ -112,11 +112,6 @@ impl<T> List<T> {
     pub fn at(&mut self, index: usize) -> &mut T {
         at(self, index)
     }
-
-    /// Whether there is no room left.
-    pub fn is_full(&self) -> bool {
-        self.length == self.capacity
-    }
 }
 
 impl<T> Deref for List<T> {

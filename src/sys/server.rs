@@ -6,8 +6,6 @@ use core::ptr;
 
 /// No such device or address: what opening a Unix socket as a file gives.
 const NXIO: Errno = Errno::new(libc::ENXIO as usize);
-/// A connection that was gone before it was accepted.
-pub const CONNABORTED: Errno = Errno::new(libc::ECONNABORTED as usize);
 
 /// Accepts a connection, non-blocking and closed on exec.
 pub fn accept(listener: i32) -> Result<usize, Errno> {
