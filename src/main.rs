@@ -2,5 +2,7 @@
 #![no_std]
 #![no_main]
 
+#[path = "sys/runtime.rs"]
+mod runtime;
 #[path = "sys/start.rs"]
 mod start;

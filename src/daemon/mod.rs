@@ -135,12 +135,13 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     server::set_nonblocking(LISTENER);
     fd::raise_limit();
     let spare = spare();
-    // Neither is larger than the limit on open files: the sum is no number too large.
     let (held, clients) = fit(settings, &spare);
     let spaces = 1 + clients;
-    let size = held * table::BYTES_EACH + spaces * (gate::BYTES_EACH + size_of::<Space>());
     // The lengths of three pieces are rounded up.
-    let Some(mut memory) = Memory::map(size + 64) else {
+    let size = spaces * (gate::BYTES_EACH + size_of::<Space>()) + 64;
+    // On 32-bit processors the limit on open files can allow for more than there are addresses.
+    let size = held.saturating_mul(table::BYTES_EACH).saturating_add(size);
+    let Some(mut memory) = Memory::map(size) else {
         fail(text!("unable to get memory for -n and -c"), Text::EMPTY, Errno::NOMEM)
     };
     let memory = &mut memory;

@@ -8,6 +8,9 @@
 #![no_main]
 
 mod os;
+// What the program itself brings along in place of a C library.
+#[path = "../../src/sys/runtime.rs"]
+mod runtime;
 
 use core::ffi::CStr;
 use fdholder::client::{Peer, Side};

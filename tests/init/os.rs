@@ -1,7 +1,5 @@
-//! What a first process needs of the kernel beyond what the tools do, and what a program without a
-//! C library brings along.
+//! What a first process needs of the kernel beyond what the tools do.
 
-use core::arch::asm;
 use core::ptr;
 use fdholder::sys::{self, arch};
 
@@ -90,69 +88,4 @@ pub fn switch_off() -> ! {
     // SAFETY: touches no memory.
     unsafe { call(libc::SYS_reboot, [first as usize, second as usize, how as usize, 0]) };
     sys::exit(111)
-}
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    sys::exit(111)
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
-    // SAFETY: the contract of `memcpy`.
-    unsafe { arch::copy_up(to, from, length) };
-    to
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
-    // SAFETY: the contract of `memset`.
-    unsafe { arch::fill(to, byte as u8, length) };
-    to
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
-    for i in 0..length {
-        // From the end on which nothing is lost; the `asm!` keeps this loop from becoming a call
-        // of itself.
-        let i = if (to as usize) < (from as usize) { i } else { length - 1 - i };
-        // SAFETY: the contract of `memmove`.
-        unsafe {
-            *to.add(i) = *from.add(i);
-            asm!("", options(nostack, preserves_flags));
-        }
-    }
-    to
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
-    for i in 0..length {
-        // SAFETY: the contract of `bcmp`.
-        let (x, y) = unsafe { (*a.add(i), *b.add(i)) };
-        if x != y {
-            return i32::from(x) - i32::from(y);
-        }
-    }
-    0
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
-    // SAFETY: the contract is that of `bcmp` here.
-    unsafe { bcmp(a, b, length) }
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn strlen(string: *const u8) -> usize {
-    let mut length = 0;
-    // SAFETY: the contract of `strlen`; the `asm!` keeps this loop from becoming a call of itself.
-    unsafe {
-        while *string.add(length) != 0 {
-            length += 1;
-            asm!("", options(nostack, preserves_flags));
-        }
-    }
-    length
 }
