@@ -5,15 +5,12 @@
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind};
 use argh_complete::{Generator, bash::Bash, fish::Fish, zsh::Zsh};
-use pack::{COUNT, FIRST, Pairs};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
-    env, fs,
-};
+use std::sync::atomic::AtomicU8;
+use std::{env, fs};
 
 /// Makes of the list in `applets/list.rs` a module for each applet's struct and one enum of all.
 macro_rules! applets {
@@ -39,6 +36,8 @@ include!("applets/list.rs");
 
 #[path = "src/pack.rs"]
 mod pack;
+#[path = "src/packer.rs"]
+mod packer;
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap());
@@ -47,10 +46,10 @@ fn main() {
     let applets: Vec<(&str, &CommandInfoWithArgs)> =
         NAMES.iter().copied().zip(info.commands.iter().map(|sub| &sub.command)).collect();
     check(&applets, &fs::read_to_string(root.join("Cargo.toml")).unwrap());
-    let messages = all_messages(&applets, &root);
-    let pairs = choose_pairs(&applets, &messages);
-    fs::write(out.join("texts.rs"), texts(&messages, &pairs)).unwrap();
-    fs::write(out.join("applets.rs"), table(&applets, &root, &messages, &pairs)).unwrap();
+    let built_in: Vec<_> = applets.iter().copied().filter(|(module, _)| is_on(module)).collect();
+    let all = collect(&built_in, &root);
+    fs::write(out.join("texts.rs"), texts(&all)).unwrap();
+    fs::write(out.join("applets.rs"), table(&built_in, &root, all.first_usage)).unwrap();
     if let Some(docs) = env::var_os("FDHOLDER_DOCS") {
         write_docs(&applets, Path::new(&docs));
     }
@@ -101,148 +100,67 @@ fn is_on(module: &str) -> bool {
     env::var_os(format!("CARGO_FEATURE_{}", module.to_uppercase())).is_some()
 }
 
-/// What the program can say besides help texts: all that stands in `text!`, each text once, the
-/// texts of errors, and the lines that help texts share.
-fn all_messages(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Messages {
+/// All that the program can say: what stands in `text!`, each text once; the texts of errors; and
+/// for each applet a usage line and what `--help` prints below it.
+struct Texts {
+    all: Vec<String>,
+    first_error: usize,
+    first_usage: usize,
+}
+
+/// The texts that the sources have and those of the applets.
+fn collect(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Texts {
     let mut folders = vec![root.join("src"), root.join("src/sys")];
     folders.extend(is_on("fdholderd").then(|| root.join("src/daemon")));
-    let on = applets.iter().filter(|(module, _)| is_on(module));
-    folders.extend(on.map(|(module, _)| root.join("applets").join(module)));
-    let mut messages = Messages { lines: shared_lines(applets), ..Messages::default() };
+    folders.extend(applets.iter().map(|(module, _)| root.join("applets").join(module)));
+    let (mut said, mut errors) = (BTreeSet::new(), Vec::new());
     for folder in folders {
         for file in fs::read_dir(folder).unwrap() {
             let source = fs::read_to_string(file.unwrap().path()).unwrap_or_default();
             for part in source.split("text!(").skip(1) {
                 let literal = part.trim_start().strip_prefix('"').and_then(|t| t.split_once('"'));
-                messages.said.extend(literal.map(|(text, _)| text.replace("\\n", "\n")));
+                said.extend(literal.map(|(text, _)| text.replace("\\n", "\n")));
             }
             for line in source.lines().filter(|line| line.contains(" = E")) {
-                messages.errors.extend(line.split('"').nth(1).map(str::to_string));
+                errors.extend(line.split('"').nth(1).map(str::to_string));
             }
         }
     }
-    messages
-}
-
-/// Texts in the source files.
-#[derive(Default)]
-struct Messages {
-    lines: Vec<String>,
-    said: BTreeSet<String>,
-    errors: Vec<String>,
-}
-
-/// The lines that several help texts have; each is worth a number if it is longer than that.
-fn shared_lines(applets: &[(&str, &CommandInfoWithArgs)]) -> Vec<String> {
-    let mut counts = BTreeMap::new();
-    for (_, info) in applets.iter().filter(|(module, _)| is_on(module)) {
-        for line in help(info).split_inclusive('\n').filter(|line| line.len() > 5) {
-            *counts.entry(line.to_string()).or_insert(0) += 1;
-        }
+    let first_error = said.len();
+    let first_usage = first_error + errors.len();
+    let explained = applets.iter().flat_map(|(_, info)| [usage(info), help(info)]);
+    Texts {
+        all: said.into_iter().chain(errors).chain(explained).collect(),
+        first_error,
+        first_usage,
     }
-    let mut lines: Vec<(String, usize)> =
-        counts.into_iter().filter(|(_, count)| *count > 1).collect();
-    // There are not codes for all; those that save most get one.
-    lines.sort_by_key(|(line, count)| std::cmp::Reverse((count - 1) * line.len()));
-    lines.into_iter().take(LINE_CODES).map(|(line, _)| line).collect()
 }
 
-/// How many lines can be shared.
-const LINE_CODES: usize = 30;
-
-/// The byte that stands for a shared line: one that is not printable, nor the end of a line.
-fn line_code(index: usize) -> u8 {
-    (1..).filter(|code| *code != b'\n').nth(index).unwrap()
+/// The Rust source of the texts.
+fn texts(texts: &Texts) -> String {
+    assert!(texts.all.len() < 256, "too many texts");
+    let bytes: Vec<u8> =
+        texts.all.iter().flat_map(|text| [text.as_bytes(), b"\0"].concat()).collect();
+    let packed = packer::pack(&bytes);
+    let unpacked: Vec<AtomicU8> = bytes.iter().map(|_| AtomicU8::new(0)).collect();
+    pack::unpack(&packed, &unpacked);
+    assert!(unpacked.into_iter().map(AtomicU8::into_inner).eq(bytes.iter().copied()));
+    format!(
+        "/// What stands in `text!`, and from one number on the texts of errors.\n\
+         const MESSAGES: &[&str] = &{:?};\n/// That number.\nconst FIRST_ERROR: usize = {};\n\
+         /// All texts, packed, and their length.\nstatic PACKED: [u8; {}] = {packed:?};\n\
+         const LENGTH: usize = {};\n",
+        &texts.all[..texts.first_usage],
+        texts.first_error,
+        packed.len(),
+        bytes.len()
+    )
 }
 
-/// What `--help` prints below the usage line, with codes for the lines that it shares.
-fn short_help(info: &CommandInfoWithArgs, lines: &[String]) -> String {
-    let coded = |line: &str| match lines.iter().position(|shared| shared == line) {
-        Some(index) => char::from(line_code(index)).to_string(),
-        None => line.to_string(),
-    };
-    help(info).split_inclusive('\n').map(coded).collect()
-}
-
-/// The pairs of bytes that are worth a code, by how often they occur in what the program can say.
-fn choose_pairs(applets: &[(&str, &CommandInfoWithArgs)], messages: &Messages) -> Vec<[u8; 2]> {
-    let said = messages.lines.iter().chain(&messages.said).chain(&messages.errors);
-    let mut texts: Vec<Vec<u8>> = said.map(|text| text.clone().into()).collect();
-    for (_, info) in applets.iter().filter(|(module, _)| is_on(module)) {
-        texts.push(usage(info).into());
-        texts.push(short_help(info, &messages.lines).into());
-    }
-    assert!(texts.iter().flatten().all(|byte| *byte < FIRST), "a byte of a text is a code");
-    let mut pairs = Vec::new();
-    while pairs.len() < COUNT {
-        let mut counts = HashMap::new();
-        for pair in texts.iter().flat_map(|text| text.windows(2)) {
-            *counts.entry([pair[0], pair[1]]).or_insert(0) += 1;
-        }
-        // Of equally frequent ones always the same, whatever the order of the map.
-        let frequent = counts.into_iter().max_by_key(|(pair, count)| (*count, *pair));
-        // A pair takes two bytes itself.
-        let Some((pair, 3..)) = frequent else { break };
-        let code = FIRST + pairs.len() as u8;
-        pairs.push(pair);
-        for text in &mut texts {
-            let length = text.len();
-            let length = pack::replace(text, length, pair, code);
-            text.truncate(length);
-        }
-    }
-    pairs
-}
-
-/// The Rust source of the pairs and the messages.
-fn texts(messages: &Messages, pairs: &Pairs) -> String {
-    let mut source = format!(
-        "/// What the codes stand for.\npub static PAIRS: [[u8; 2]; {}] = {pairs:?};\n\n\
-         /// The codes of lines that help texts share are below.\n\
-         pub const LINES: u8 = {};\n\n\
-         /// Those, and all that stands in `text!`: number, text, packed text.\n\
-         pub const MESSAGES: &[(u8, &str, &[u8])] = &[\n",
-        pairs.len(),
-        if messages.lines.is_empty() { 0 } else { line_code(messages.lines.len()) }
-    );
-    let lines = messages.lines.iter().enumerate().map(|(index, line)| (line_code(index), line));
-    for (number, text) in lines.chain((b' '..).zip(&messages.said)) {
-        assert!(number < pack::FIRST, "too many messages");
-        writeln!(source, "    ({number}, {text:?}, b\"{}\"),", packed(text, pairs)).unwrap();
-    }
-    source + "];\n"
-}
-
-/// A text, packed, with all that is not printable escaped.
-fn packed(text: &str, pairs: &Pairs) -> impl std::fmt::Display + use<> {
-    let mut bytes = Vec::from(text);
-    let length = pack::pack(&mut bytes, text.len(), pairs);
-    bytes.truncate(length);
-    assert_eq!(unpacked(&bytes, pairs), text.as_bytes());
-    bytes.escape_ascii().to_string()
-}
-
-/// What packed bytes stand for.
-fn unpacked(bytes: &[u8], pairs: &Pairs) -> Vec<u8> {
-    let unpack = |byte: &u8| match byte.checked_sub(FIRST) {
-        Some(number) => unpacked(&pairs[usize::from(number)], pairs),
-        None => vec![*byte],
-    };
-    bytes.iter().flat_map(unpack).collect()
-}
-
-/// The Rust source of the table of all applets whose feature is on.
-fn table(
-    applets: &[(&str, &CommandInfoWithArgs)],
-    root: &Path,
-    messages: &Messages,
-    pairs: &Pairs,
-) -> String {
+/// The Rust source of the table of the applets; their texts begin with that number.
+fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path, mut usage: usize) -> String {
     let (mut modules, mut letters, mut rows) = (String::new(), String::new(), String::new());
     for (module, info) in applets {
-        if !is_on(module) {
-            continue;
-        }
         let path = root.join("applets").join(module).join("mod.rs");
         writeln!(modules, "#[path = {path:?}]\npub mod {module};").unwrap();
         writeln!(letters, "    pub mod {module} {{").unwrap();
@@ -263,18 +181,17 @@ fn table(
         }
         writeln!(letters, "    }}").unwrap();
         let name = info.name;
-        let (usage, help) = (usage(info), short_help(info, &messages.lines));
-        let (usage, help) = (packed(&usage, pairs), packed(&help, pairs));
         writeln!(
             rows,
-            "    Applet {{ name: Text::new(c{name:?}), options: &[{list}], usage: Text::new(c\"{usage}\"), \
-             help: Text::new(c\"{help}\"), run: {module}::run }},"
+            "    Applet {{ name: Text::new(c{name:?}), options: &[{list}], usage: Message({usage}), \
+             run: {module}::run }},"
         )
         .unwrap();
+        usage += 2;
     }
     format!(
-        "{modules}\nuse crate::getopt::{{Applet, Opt}};\nuse crate::sys::text::Text;\n\n\
-         /// The letters of the applets' options.\npub mod options {{\n{letters}}}\n\n\
+        "{modules}\nuse crate::getopt::{{Applet, Opt}};\nuse crate::sys::text::Text;\n\
+         use crate::text::Message;\n\n/// The letters of the applets' options.\npub mod options {{\n{letters}}}\n\n\
          /// All applets.\npub static APPLETS: &[Applet] = &[\n{rows}];\n"
     )
 }

@@ -101,30 +101,17 @@ impl Output {
         self.length.store(length + 1, Relaxed);
     }
 
-    /// Adds a byte of a text: itself, or what it stands for in a packed one.
-    fn symbol(&self, mut symbol: u8) {
-        while let Some([first, second]) = text::pair(symbol) {
-            self.symbol(first);
-            symbol = second;
-        }
-        match text::line(symbol) {
-            Some(line) => drop(self.name(line)),
-            None => self.byte(symbol),
-        }
-    }
-
-    /// Adds a name or a help text: ASCII, or packed.
+    /// Adds a name.
     pub fn name(&self, text: Text) -> &Output {
-        for symbol in text {
-            self.symbol(symbol);
-        }
+        text.for_each(|byte| self.byte(byte));
         self
     }
 
     /// Adds a message.
     #[inline(never)]
     pub fn text(&self, message: Message) -> &Output {
-        self.name(message.text())
+        message.for_each(|byte| self.byte(byte));
+        self
     }
 
     /// Adds a number in decimal.
@@ -165,7 +152,7 @@ impl Output {
     pub fn reason(&self, errno: usize) -> &Output {
         self.text(text!(": "));
         match text::of_error(errno) {
-            Some(text) => self.name(text),
+            Some(text) => self.text(text),
             None => self.text(text!("error ")).number(errno as u32),
         }
     }

@@ -9,17 +9,17 @@
 use crate::exit::{self, Exit};
 use crate::sys::text::Text;
 use crate::sys::vector::Vector;
+use crate::text::Message;
 
-/// One line of the applet table.
+/// One line of the applet table, without the gaps that alignment would leave in it.
+#[repr(Rust, packed)]
 pub struct Applet {
     /// What it is called, with the `s6-` in front.
     pub name: Text,
     /// Its options.
     pub options: &'static [Opt],
-    /// How it is to be used, in one line, packed.
-    pub usage: Text,
-    /// What `--help` prints below that, packed.
-    pub help: Text,
+    /// How it is to be used, in one line; what `--help` prints below that is the text behind it.
+    pub usage: Message,
     /// What it does, up to the end of the process.
     pub run: fn(&mut Arguments) -> !,
 }
@@ -51,7 +51,7 @@ pub struct Arguments {
 impl Applet {
     /// Says how it is to be used, and ends the process.
     pub fn wrong_usage(&self) -> ! {
-        exit::message().name(self.usage).end(Exit::USAGE)
+        exit::message().text(self.usage).end(Exit::USAGE)
     }
 }
 
@@ -110,7 +110,10 @@ impl Arguments {
             return Some(option.letter);
         }
         if is_word && given == Text::new(c"help") {
-            exit::answer().name(self.applet.usage).name(self.applet.help).close(Exit::SUCCESS);
+            exit::answer()
+                .text(self.applet.usage)
+                .text(self.applet.usage.next())
+                .close(Exit::SUCCESS);
         }
         self.applet.wrong_usage()
     }

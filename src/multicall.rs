@@ -17,7 +17,7 @@ const USAGE: Message =
 const HELP: Message = text!(
     "
 
-Runs the tool called name, or the one that it is called as:
+Runs the tool called name, or the one it is called as:
 
 "
 );
@@ -81,7 +81,7 @@ fn wrong_usage() -> ! {
 /// Adds the names of all applets, one a line.
 fn names(out: &Output) -> &Output {
     for applet in APPLETS {
-        out.name(applet.name).text(text!("\n"));
+        out.name(applet.name).byte(b'\n');
     }
     out
 }

@@ -1,7 +1,7 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Copies all descriptors that one fd-holding daemon holds, with identifiers and expiry dates,
-/// into another. The source keeps them; the destination replaces those of the same identifiers.
+/// Copies all descriptors of one fd-holding daemon, with identifiers and expiry dates, into
+/// another. The source keeps them; the destination replaces those of the same identifiers.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,
@@ -14,7 +14,7 @@ use argh::{ArgsInfo, FromArgs};
     error_code(111, "unable to connect, or a system call failed")
 )]
 pub struct Cli {
-    /// milliseconds to wait for the source and for the destination; 0 or none is no limit, one
+    /// milliseconds to wait for the source and the destination; 0 or none is no limit, one
     /// number is the source's
     #[argh(option, short = 't', arg_name = "timeoutfrom:timeoutto")]
     pub timeout: Option<String>,
