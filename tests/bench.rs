@@ -1,8 +1,8 @@
 //! Measures the program against the C program of s6 2.15 as Debian packages it, and prints the
-//! tables of the README: sizes, system calls, wall time of whole processes that transfer between two
-//! C daemons, and how often a second our daemon and that of C do what one and the same client asks
-//! for, which is the one of the tests. The two take turns, so that whatever else the machine does hits both;
-//! medians are compared.
+//! tables of the README: sizes; wall time, page faults, memory and system calls of whole transfers,
+//! beside a program that only exits; and how often a second our daemon and that of C do what one
+//! and the same client asks for, which is the one of the tests. All take turns, so that whatever
+//! else the machine does hits each of them; medians are compared.
 //!
 //! `cargo bench`, after `sh tests/peers.sh`.
 
@@ -14,6 +14,7 @@ use kit::daemon::{Daemon, Generation, Setup};
 use kit::process;
 use kit::tool::{run, tool};
 use kit::wire::{self, Held};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -27,8 +28,7 @@ const NAME: &str = "s6-fdholder-transferdump";
 
 fn main() {
     sizes();
-    calls();
-    times();
+    transfers();
     requests();
     growth();
     dumps();
@@ -74,17 +74,15 @@ fn traced(command: &Command) -> usize {
     fs::read_to_string(&trace).unwrap().lines().filter(|line| !line.starts_with("+++")).count()
 }
 
-/// Two daemons, the first of which holds that many descriptors.
+/// Two daemons, the first of which holds that many descriptors. More than a thousand do not go
+/// into one of C, whose table lies on its stack.
 fn daemons(count: usize) -> (Daemon, Daemon) {
+    let generation = if count > 1000 { Generation::Ours } else { C };
     // A C daemon counts what is replaced twice.
     let setup = Setup { maxfds: 2 * count + 10, ..Setup::default() };
-    let (source, destination) = (Daemon::start_with(C, setup), Daemon::start_with(C, setup));
-    let hour = Duration::from_secs(3600);
-    let things = (0..count).map(|number| {
-        let expiry = wire::expiry_in(hour + Duration::from_secs(number as u64));
-        Held::new(format!("unix:service-{number}"), expiry, kit::memfd())
-    });
-    wire::set_dump(&source.path, &things.collect::<Vec<_>>()).unwrap();
+    let [source, destination] = [(); 2].map(|()| Daemon::start_with(generation, setup));
+    let file = kit::memfd();
+    wire::set_each(&source.path, count, things("s", count, &file)).unwrap();
     (source, destination)
 }
 
@@ -96,35 +94,101 @@ fn commands(daemons: &(Daemon, Daemon)) -> [Command; 2] {
     })
 }
 
-fn calls() {
-    let daemons = daemons(1);
-    let mut ours = Command::new(kit::program());
-    ours.arg("transferdump").arg(&daemons.0.path).arg(&daemons.1.path);
-    let [_, theirs] = commands(&daemons);
-    println!("\n| system calls | fdholder | s6 2.15 |\n|---|---|---|");
-    println!("| 1 descriptor | {} | {} |", traced(&ours), traced(&theirs));
+/// A program that only exits: what any other takes as well, and that in its folder.
+fn floor() -> (TempDir, Command) {
+    let dir = TempDir::new().unwrap();
+    let (source, program) = (dir.child("exit.c"), dir.child("exit"));
+    fs::write(&source, "void _exit(int);\nvoid _start(void) { _exit(0); }\n").unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-Os", "-s", "-static", "-nostartfiles", "-o"]).arg(&program).arg(&source);
+    assert_eq!(run(&mut cc).code, 0);
+    (dir, Command::new(program))
 }
 
-fn times() {
-    println!("\n| microseconds, by number of descriptors | fdholder | s6 2.15 | ratio |");
-    println!("|---|---|---|---|");
-    for (count, rounds) in [(1, 400), (253, 200), (900, 100)] {
+/// How a process that has ended used the machine.
+struct Used {
+    wall: Duration,
+    page_faults: i64,
+}
+
+/// Runs a command to its end.
+#[allow(clippy::zombie_processes, reason = "wait4 waits for it")]
+fn used(command: &mut Command) -> Used {
+    let begun = Instant::now();
+    let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+    // SAFETY: it is a number of bytes for which zeros are good.
+    let (mut status, mut usage) = (0, unsafe { std::mem::zeroed::<libc::rusage>() });
+    // SAFETY: both places are of the right types, and the child is ours.
+    let waited = unsafe { libc::wait4(child.id() as i32, &mut status, 0, &mut usage) };
+    let used = Used { wall: begun.elapsed(), page_faults: usage.ru_minflt };
+    assert_eq!((waited, status), (child.id() as i32, 0), "{command:?}: {:?}", child.try_wait());
+    used
+}
+
+/// The kilobytes of a transfer that has got everything and waits for the destination.
+fn resident(command: &mut Command, destination: &Daemon) -> u64 {
+    let destination = Pid::from_raw(destination.pid() as i32).unwrap();
+    kill_process(destination, Signal::STOP).unwrap();
+    let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+    let mut before = None;
+    process::until(
+        || String::from("it waits"),
+        || {
+            std::thread::sleep(Duration::from_millis(20));
+            let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+            let now = Some(process::memory(child.id(), "Rss"));
+            let waits = stat.contains(") S ") && now == before;
+            before = now;
+            waits
+        },
+    );
+    kill_process(destination, Signal::CONT).unwrap();
+    assert!(child.wait().unwrap().success());
+    before.unwrap()
+}
+
+/// The one in the middle.
+fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<_> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+fn transfers() {
+    const ROUNDS: [(usize, usize); 4] = [(1, 400), (253, 200), (900, 100), (19_000, 10)];
+    let (_dir, mut floor) = floor();
+    let mut rows = [const { Vec::new() }; 4];
+    for (count, rounds) in ROUNDS {
         let daemons = daemons(count);
-        let mut taken = [Vec::new(), Vec::new()];
+        let mut commands = commands(&daemons);
+        let mut all = [const { Vec::new() }; 3];
         for _ in 0..rounds {
-            for (command, times) in commands(&daemons).iter_mut().zip(&mut taken) {
-                let begun = Instant::now();
-                let status = command.stdin(Stdio::null()).status().unwrap();
-                times.push(begun.elapsed());
-                assert!(status.success());
+            for (command, all) in commands.iter_mut().chain([&mut floor]).zip(&mut all) {
+                all.push(used(command));
             }
         }
-        let [ours, theirs] = taken.map(|mut times| {
-            times.sort();
-            times[times.len() / 2].as_secs_f64() * 1e6
-        });
-        let ratio = ours / theirs;
-        println!("| {count} | {ours:.0} | {theirs:.0} | {ratio:.2} |");
+        let wall = |used: &Used| used.wall.as_secs_f64() * 1e6;
+        rows[0].push((count, all.each_ref().map(|all| median(all.iter().map(wall)))));
+        let faults = |used: &Used| used.page_faults as f64;
+        rows[1].push((count, all.each_ref().map(|all| median(all.iter().map(faults)))));
+        let [ours, theirs] =
+            commands.each_mut().map(|command| resident(command, &daemons.1) as f64);
+        rows[2].push((count, [ours, theirs, f64::NAN]));
+        // strace passes no name on, so ours is told which tool it is.
+        let mut ours = Command::new(kit::program());
+        ours.arg(NAME).args(commands[0].get_args());
+        rows[3].push((count, [&ours, &commands[1], &floor].map(|one| traced(one) as f64)));
+    }
+    let what = ["microseconds", "page faults", "kilobytes while it waits", "system calls"];
+    for (what, rows) in what.iter().zip(rows) {
+        println!(
+            "\n| {what}, by number of descriptors | fdholder | s6 2.15 | ratio | only exits |"
+        );
+        println!("|---|---|---|---|---|");
+        for (count, [ours, theirs, exit]) in rows {
+            let exit = if exit.is_nan() { String::from("-") } else { format!("{exit:.0}") };
+            println!("| {count} | {ours:.0} | {theirs:.0} | {:.2} | {exit} |", ours / theirs);
+        }
     }
 }
 
@@ -153,7 +217,7 @@ fn things(name: &str, count: usize, file: &OwnedFd) -> impl Iterator<Item = Held
     let hour = Duration::from_secs(3600);
     (0..count).map(move |number| {
         let expiry = wire::expiry_in(hour + Duration::from_millis(number as u64));
-        Held::new(format!("unix:{name}-{number}"), expiry, file)
+        Held::new(format!("{name}{number:05}"), expiry, file)
     })
 }
 
@@ -171,11 +235,7 @@ fn medians<const N: usize>(
         }
     }
     let median = |measured: Vec<[f64; N]>| {
-        std::array::from_fn(|what| {
-            let mut times: Vec<_> = measured.iter().map(|times| times[what]).collect();
-            times.sort_by(f64::total_cmp);
-            times[times.len() / 2]
-        })
+        std::array::from_fn(|what| median(measured.iter().map(|times| times[what])))
     };
     all.into_iter().map(median).collect()
 }
