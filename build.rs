@@ -130,7 +130,7 @@ fn collect(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Texts {
     let first_usage = first_error + errors.len();
     let explained = applets.iter().flat_map(|(_, info)| [usage(info), help(info)]);
     Texts {
-        all: said.into_iter().chain(errors).chain(explained).collect(),
+        all: said.into_iter().rev().chain(errors).chain(explained).collect(),
         first_error,
         first_usage,
     }
@@ -139,6 +139,10 @@ fn collect(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Texts {
 /// The Rust source of the texts.
 fn texts(texts: &Texts) -> String {
     assert!(texts.all.len() < 256, "too many texts");
+    assert!(
+        !texts.all[0].is_empty(),
+        "the program knows by the first one whether they are unpacked"
+    );
     let bytes: Vec<u8> =
         texts.all.iter().flat_map(|text| [text.as_bytes(), b"\0"].concat()).collect();
     let packed = packer::pack(&bytes);
