@@ -258,7 +258,7 @@ impl Daemon<'_> {
             let poll = at(self.polls, FIRST + number);
             // Those without a descriptor do not wait for anything outside.
             if all || poll.happened != 0 || poll.fd < 0 {
-                self.serve(number);
+                attend(self.clients, &mut self.service, number);
             }
         }
     }
@@ -329,44 +329,8 @@ impl Daemon<'_> {
         client.session = Session { who, missing: 0, access };
         (client.fd, client.moved) = (Some(fd), *now);
         log.note(who, text!("connect"), 0);
-        self.serve(number);
+        attend(self.clients, &mut self.service, number);
         true
-    }
-
-    /// Does for a client, if there is one, what can be done without waiting, and hangs up on one
-    /// that is gone, or has to go.
-    #[inline(never)]
-    fn serve(&mut self, number: usize) {
-        let Daemon { clients, service, .. } = self;
-        let client = at(clients, number);
-        if client.fd.is_none() {
-            return;
-        }
-        // All use the same space, until the beginning of a request has to be kept: its client keeps
-        // that space then, and leaves its own to the others.
-        let has_kept = client.keeps_request();
-        if !has_kept {
-            mem::swap(&mut client.space, &mut service.space);
-        }
-        let mut done = client.receive(service);
-        if done.is_ok() {
-            let descriptors = client.descriptors();
-            make_room(clients, service, descriptors);
-            // Nothing that has come is to see what has expired before.
-            expire(service);
-            done = at(clients, number).answer(service);
-        }
-        let client = at(clients, number);
-        if let Err(errno) = done {
-            client.leave(service, errno);
-        }
-        if client.keeps_request() {
-            return;
-        }
-        match &mut client.space {
-            Some(space) if has_kept => space.give_back(),
-            space => mem::swap(space, &mut service.space),
-        }
     }
 
     /// Reads the rules again.
@@ -378,6 +342,41 @@ impl Daemon<'_> {
             line.text(text!("the old rules stay: unable to read rules from "));
             line.quoted(path).reason(errno.number()).say();
         }
+    }
+}
+
+/// Does for the client of that number, if there is one, what can be done without waiting, and hangs
+/// up on one that is gone, or has to go.
+#[inline(never)]
+pub fn attend(clients: &mut [Client], service: &mut Service, number: usize) {
+    let client = at(clients, number);
+    if client.fd.is_none() {
+        return;
+    }
+    // All use the same space, until the beginning of a request has to be kept: its client keeps that
+    // space then, and leaves its own to the others.
+    let has_kept = client.keeps_request();
+    if !has_kept {
+        mem::swap(&mut client.space, &mut service.space);
+    }
+    let mut done = client.receive(service);
+    if done.is_ok() {
+        let descriptors = client.descriptors();
+        make_room(clients, service, descriptors);
+        // Nothing that has come is to see what has expired before.
+        expire(service);
+        done = at(clients, number).answer(service);
+    }
+    let client = at(clients, number);
+    if let Err(errno) = done {
+        client.leave(service, errno);
+    }
+    if client.keeps_request() {
+        return;
+    }
+    match &mut client.space {
+        Some(space) if has_kept => space.give_back(),
+        space => mem::swap(space, &mut service.space),
     }
 }
 
