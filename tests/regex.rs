@@ -1,64 +1,8 @@
 //! Regular expressions: ours refuse, match and do not match what those of the C library do.
 
-use crate::kit::regex_oracle::Oracle;
-use fdholder::daemon::regex::{self, EMPTY, Invalid, Program};
+use crate::checks::regex::{compare, compile};
+use fdholder::daemon::regex::Invalid;
 use std::time::{Duration, Instant};
-
-/// An expression of ours.
-struct Regex(Program);
-
-impl Regex {
-    fn matches(&self, text: &[u8]) -> bool {
-        regex::matches(&self.0, text)
-    }
-}
-
-/// What our expression is. What was there before does not count.
-fn compile(expression: &[u8]) -> Result<Regex, Invalid> {
-    let mut program = EMPTY;
-    let _ = regex::compile(&mut program, b"[^a](b|[c-e]*)");
-    regex::compile(&mut program, expression).map(|()| Regex(program))
-}
-
-/// Whether glibc is no judge of that pair, for one of two reasons.
-///
-/// It lets `^` and `$` hold at a newline that they stand next to, `$.` matching "a\n", although
-/// `REG_NEWLINE` is off (its `group_nodes_into_DFAstates` never asks); POSIX makes a newline an
-/// ordinary character then, and so do we.
-///
-/// It loses track of anchors in an expression that repeats a group: it finds
-/// `1((\B\bc|\'\w|))+{,2}(\S{0}()$|(}[[:alpha:]]1|\b}-)\w|[^a](\s\s\b|\b1[^a]|)\*)` in "1a_", where
-/// neither the end nor any of the characters asked for follows the 1.
-fn glibc_is_wrong(expression: &[u8], text: &[u8]) -> bool {
-    let has = |first: &[u8], second: &[u8]| {
-        expression.windows(2).any(|pair| first.contains(&pair[0]) && second.contains(&pair[1]))
-    };
-    let repeats_group = has(b")", b"*+?{");
-    let starts = expression.first() == Some(&b'^')
-        || expression.windows(2).any(|pair| pair[0] != b'[' && pair[1] == b'^');
-    let has_anchor = starts || expression.contains(&b'$') || has(b"\\", b"<>bB`'");
-    has_anchor && (repeats_group || text.contains(&b'\n'))
-}
-
-/// Compares the two for one expression and these texts, and counts the pairs.
-fn compare(expression: &[u8], texts: &[&[u8]]) -> usize {
-    let shown = expression.escape_ascii();
-    let (ours, theirs) = (compile(expression), Oracle::compile(expression));
-    match (ours, theirs) {
-        (Ok(ours), Some(theirs)) => {
-            let texts = texts.iter().filter(|text| !glibc_is_wrong(expression, text));
-            let differs = |text: &&&[u8]| ours.matches(text) != theirs.matches(text);
-            let wrong = texts.clone().find(differs).map(|text| text.escape_ascii().to_string());
-            assert_eq!(wrong, None, "{shown}");
-            texts.count()
-        }
-        (Err(Invalid::BackReference | Invalid::TooLarge | Invalid::TooDeep), _) => 0,
-        (Err(_), None) => 1,
-        (ours, theirs) => {
-            panic!("{shown}: {:?}, accepted by glibc: {}", ours.err(), theirs.is_some())
-        }
-    }
-}
 
 /// Texts for the expressions below.
 const TEXTS: &[&[u8]] = &[

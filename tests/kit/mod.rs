@@ -1,5 +1,6 @@
 //! What the tests share: the program under test, and ways to talk to it and to daemons.
 
+pub mod cdb;
 pub mod clients;
 pub mod daemon;
 pub mod fake;

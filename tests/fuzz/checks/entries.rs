@@ -1,0 +1,81 @@
+//! Entries of dumps: read, counted, and put into frames.
+
+use super::{composer, text};
+use crate::kit::wire;
+use fdholder::message::{self, ENTRIES_MAX, Entry, FRAME_MAX, IDENTIFIER_MAX};
+use fdholder::sys::{self, CONTROL_HEADER, Errno};
+use fdholder::tai;
+use std::ffi::CString;
+
+/// Expiry and identifier.
+pub type Parts = ([u8; 12], Vec<u8>);
+
+/// The entries that bytes begin with, and what is behind the last one that is valid.
+pub fn read(mut bytes: &[u8]) -> (Vec<Parts>, &[u8]) {
+    let mut all = Vec::new();
+    while bytes.len() > 13 {
+        let length = usize::from(bytes[12]);
+        let nanoseconds = u32::from_be_bytes(bytes[8..12].try_into().unwrap());
+        let is_date = bytes[0] >> 7 == 0 && nanoseconds < 1_000_000_000;
+        let Some(id) = bytes.get(13..13 + length) else { break };
+        let is_valid = is_date && length > 0 && !id.contains(&0);
+        if !is_valid || bytes.get(13 + length) != Some(&0) {
+            break;
+        }
+        all.push((bytes[..12].try_into().unwrap(), id.to_vec()));
+        bytes = &bytes[14 + length..];
+    }
+    (all, bytes)
+}
+
+/// Checks that entries are read as they are written, and nothing else is taken for one.
+pub fn check(bytes: &[u8]) {
+    let (all, behind) = read(bytes);
+    let mut rest = bytes;
+    for (expiry, id) in &all {
+        let (entry, more) = Entry::parse(rest).expect("a valid entry");
+        assert_eq!((entry.expiry, entry.identifier), (expiry, &id[..]));
+        assert!(tai::is_valid(expiry));
+        rest = more;
+    }
+    assert_eq!(rest, behind);
+    assert_eq!(Entry::parse(behind), None);
+    let is_whole = behind.is_empty();
+    assert_eq!(message::count_entries(bytes), if is_whole { all.len() } else { 0 });
+    let payload = &bytes[..bytes.len() - behind.len()];
+    for pair in all.windows(2) {
+        let [a, b] = [pair[0].0, pair[1].0];
+        assert_eq!(tai::order(&a).cmp(&tai::order(&b)), a.cmp(&b));
+    }
+
+    // The same as a frame of a set dump, as far as one has room for it.
+    let mut composer = composer();
+    let composer = composer.as_deref_mut().unwrap();
+    composer.begin(b'.');
+    let all = &all[..all.len().min(ENTRIES_MAX)];
+    for (number, (expiry, id)) in all.iter().enumerate() {
+        composer.expiry(expiry);
+        let id = CString::new(&id[..]).unwrap();
+        assert_eq!(composer.identifier(text(&id)), Ok(()));
+        composer.descriptor(number as u32);
+    }
+    let length = all.iter().map(|(_, id)| id.len() + 14).sum::<usize>();
+    let whole = [b".", &payload[..length]].concat();
+    assert!(whole.len() + 6 <= FRAME_MAX + 1);
+    let (frame, control) = composer.frame();
+    assert_eq!(frame, wire::frame(&whole, all.len() as u16));
+    let numbers: Vec<i32> = (0..all.len() as i32).collect();
+    assert_eq!(control.get(CONTROL_HEADER..).unwrap_or_default(), numbers);
+    let words = if all.is_empty() { 0 } else { CONTROL_HEADER + all.len() };
+    assert_eq!((control.len(), sys::control_length(control)), (words, words));
+
+    // All that is no entry as one identifier: too short, too long, or just right.
+    let id = behind.split(|byte| *byte == 0).next().unwrap_or_default();
+    let done = composer.identifier(text(&CString::new(id).unwrap()));
+    let right = match id.len() {
+        0 => Err(Errno::INVAL),
+        1..=IDENTIFIER_MAX => Ok(()),
+        _ => Err(Errno::NAMETOOLONG),
+    };
+    assert_eq!(done, right);
+}

@@ -1,0 +1,93 @@
+//! Heads of frames, and replies that come in any pieces.
+
+use super::Input;
+use fdholder::message::{
+    self, ENTRIES_MAX, ENTRY_MAX, EXTRA_MAX, Expected, HEADER, Header, STATUS,
+};
+
+/// As many bytes as are looked at of a reply.
+const LOOKED_AT: usize = STATUS + EXTRA_MAX;
+
+/// How many bytes a reply has that can be used, by all of its bytes; nothing if it is not valid.
+fn judge(reply: &[u8; LOOKED_AT], expected: Expected) -> Option<usize> {
+    let length = u32::from_be_bytes(reply[..4].try_into().unwrap()) as usize;
+    let descriptors = usize::from(u16::from_be_bytes([reply[4], reply[5]]));
+    if reply[HEADER] != 0 {
+        return (length == 1 && descriptors == 0).then_some(STATUS);
+    }
+    let least = 1 + expected.extra;
+    let fits = length == least || expected.more && length > least;
+    (fits && descriptors == expected.descriptors).then_some(HEADER + least)
+}
+
+/// The same, by pieces as long as `piece` says, of which no more is asked for than is needed, when so
+/// many bytes have been sent.
+fn receive(
+    reply: &[u8; LOOKED_AT],
+    sent: usize,
+    expected: Expected,
+    mut piece: impl FnMut() -> usize,
+) -> Option<usize> {
+    let (mut place, mut have) = ([0; LOOKED_AT], 0);
+    loop {
+        match message::reply_length(&place, have, expected) {
+            Some(needed) if needed > have => {
+                assert!(needed <= LOOKED_AT);
+                let needed = needed.min(sent);
+                if needed == have {
+                    return None;
+                }
+                let end = have + piece().clamp(1, needed - have);
+                place[have..end].copy_from_slice(&reply[have..end]);
+                have = end;
+            }
+            Some(needed) => {
+                assert_eq!(needed, have);
+                return Some(needed);
+            }
+            None => return None,
+        }
+    }
+}
+
+/// Checks that heads are read as they are written, and that a reply means the same in every split.
+pub fn check(bytes: &[u8]) {
+    let header = Header::parse(bytes);
+    assert_eq!(header.is_some(), bytes.len() >= HEADER);
+    if let Some(header) = header {
+        assert_eq!(header.bytes(), bytes[..HEADER]);
+        let Header { length, descriptors } = header;
+        for most in [0, 1, descriptors, ENTRIES_MAX] {
+            let possible = (1..=most).contains(&descriptors)
+                && (1..=descriptors * ENTRY_MAX).contains(&length);
+            assert_eq!(header.is_entries(most), possible);
+        }
+    }
+
+    let mut input = Input(bytes);
+    let reply = input.array();
+    let (extra, kind) = (input.below(EXTRA_MAX + 1), input.byte());
+    let expected = Expected { extra, more: kind & 1 > 0, descriptors: (kind >> 1 & 1).into() };
+    let right = judge(&reply, expected);
+    let end = Header::parse(&reply).map_or(0, |header| HEADER + header.length).min(LOOKED_AT);
+    for piece in [1, LOOKED_AT] {
+        assert_eq!(receive(&reply, end, expected, || piece), right);
+    }
+    let mut piece = || input.below(LOOKED_AT);
+    assert_eq!(receive(&reply, end, expected, &mut piece), right);
+    // What lies behind a reply that is an error is none of it; it may be noticed.
+    let found = receive(&reply, LOOKED_AT, expected, &mut piece);
+    assert!(found == right || found.is_none() && right == Some(STATUS), "{found:?}");
+    for at in 0..2 * LOOKED_AT {
+        let number = reply.get(at..).and_then(|reply| reply.first_chunk());
+        let number = number.map_or(0, |number| u32::from_be_bytes(*number) as usize);
+        assert_eq!(message::number(&reply, at), number);
+    }
+
+    // Requests that are whole frames are what their heads say.
+    let opening = message::set_dump(u32::from_be_bytes(input.array()));
+    for request in [&opening[..], &message::GET_DUMP, &message::LIST] {
+        let length = request.len() - HEADER;
+        assert_eq!(Header::parse(request), Some(Header { length, descriptors: 0 }));
+    }
+}

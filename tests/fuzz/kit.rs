@@ -1,0 +1,8 @@
+//! What the test program has for the checks.
+
+#[path = "../kit/cdb.rs"]
+pub mod cdb;
+#[path = "../kit/regex_oracle.rs"]
+pub mod regex_oracle;
+#[path = "../kit/wire.rs"]
+pub mod wire;
