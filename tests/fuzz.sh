@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 what=${1:?seconds, or merge}
 shift
-[ $# -gt 0 ] || set -- frames entries getopt regex cdb requests
+[ $# -gt 0 ] || set -- frames entries getopt regex cdb table requests
 
 # libFuzzer is C++. Its runtime is built along with the targets.
 command -v c++ >/dev/null || sh tests/setup.sh g++

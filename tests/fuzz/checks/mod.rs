@@ -5,8 +5,11 @@ pub mod cdb;
 pub mod entries;
 pub mod frames;
 pub mod getopt;
+mod model;
 pub mod regex;
 pub mod requests;
+pub mod table;
+mod world;
 
 use fdholder::pool::{self, Composer};
 use fdholder::sys::text::Text;

@@ -2,138 +2,32 @@
 //! of what is held and of every answer. Each thing held is the one end of a pipe, of which the other
 //! tells whether anybody still has it.
 
-use super::{Input, composer, entries};
-use crate::kit::{cdb, wire};
-use fdholder::daemon::gate::{self, Gate, Source};
-use fdholder::daemon::log::Log;
-use fdholder::daemon::request::{Service, Session};
-use fdholder::daemon::rules::Identity;
-use fdholder::daemon::table::{self, NOW, Table};
+use super::model::{Model, ROLES, Reply, Role, request};
+use super::world::{MOST, SEATS, World, session};
+use super::{Input, composer};
+use crate::kit::wire;
+use fdholder::daemon::request::Service;
 use fdholder::daemon::{self, client::Client};
 use fdholder::fd::Fd;
 use fdholder::message::{ENTRIES_MAX, FRAME_MAX, HEADER};
 use fdholder::sys::Errno;
-use fdholder::sys::memory::{Memory, Space};
-use fdholder::sys::text::Text;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::CString;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
-use temp_dir::TempDir;
 
-/// How many clients there are.
-const SEATS: usize = 3;
-/// The most that a table holds here.
-const MOST: usize = 12;
 /// The most steps and pipes of a check.
 const STEPS: usize = 80;
 const PIPES: usize = 200;
 /// Longer than a process that has been started takes to let go of what it was started with.
 const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
-
-/// Somebody with certain rights.
-struct Role {
-    uid: u32,
-    /// The rule, less the beginnings of its names.
-    rule: &'static [&'static str],
-    store: fn(&[u8]) -> bool,
-    retrieve: fn(&[u8]) -> bool,
-    get_dump: bool,
-    set_dump: bool,
-    list: bool,
-}
-
-static ROLES: [Role; 4] = [
-    Role {
-        uid: 1001,
-        rule: &["STORE_REGEX=", "RETRIEVE_REGEX=", "GETDUMP=", "SETDUMP=", "LIST="],
-        store: |_| true,
-        retrieve: |_| true,
-        get_dump: true,
-        set_dump: true,
-        list: true,
-    },
-    Role {
-        uid: 1002,
-        rule: &["STORE_REGEX=^a", "RETRIEVE_REGEX=b$", "LIST="],
-        store: |id| id.starts_with(b"a"),
-        retrieve: |id| id.ends_with(b"b"),
-        get_dump: false,
-        set_dump: false,
-        list: true,
-    },
-    Role {
-        uid: 1003,
-        rule: &["RETRIEVE_REGEX=", "SETDUMP=", "GETDUMP="],
-        store: |_| false,
-        retrieve: |_| true,
-        get_dump: true,
-        set_dump: true,
-        list: false,
-    },
-    Role {
-        uid: 1004,
-        rule: &[],
-        store: |_| false,
-        retrieve: |_| false,
-        get_dump: false,
-        set_dump: false,
-        list: false,
-    },
-];
-
-/// What a thread has of the product for all its checks.
-struct World {
-    gate: Option<Gate>,
-    spaces: Vec<&'static mut Space>,
-    memory: Memory,
-    start: *mut [u8],
-}
-
-impl World {
-    fn new() -> World {
-        let dir = TempDir::new().unwrap();
-        let rule = |role: &Role| {
-            let strings = role.rule.iter().map(|name| format!("S6_FDHOLDER_{name}\0"));
-            let value = cdb::allow(strings.collect::<String>().as_bytes(), b"");
-            (format!("uid/{}", role.uid), value)
-        };
-        let path = dir.child("rules");
-        std::fs::write(&path, cdb::file(&ROLES.each_ref().map(rule), 2)).unwrap();
-        let path = CString::new(path.into_os_string().into_vec()).unwrap();
-        let source = Source::File(Text::new(Box::leak(path.into_boxed_c_str())));
-        let spaces = SEATS + 1;
-        let size = spaces * (size_of::<Space>() + gate::BYTES_EACH) + 64;
-        let mut memory = Memory::map(size).unwrap();
-        let spaces = memory.zeros(spaces).iter_mut().collect();
-        let mut gate = Gate::new(&mut memory, SEATS, source);
-        gate.reload().unwrap();
-        let size = MOST * table::BYTES_EACH + 64;
-        let mut memory = Memory::map(size).unwrap();
-        let start = memory.zeros::<u32>(0).as_mut_ptr().cast::<u8>();
-        let start = std::ptr::slice_from_raw_parts_mut(start, size);
-        World { gate: Some(gate), spaces, memory, start }
-    }
-
-    /// A new table, in the same memory as the one before.
-    fn table(&mut self, most: usize, seed: u64) -> Table {
-        // SAFETY: nobody has the table before any more, so all of its memory can be handed out
-        // again, by a copy of what has not handed out anything.
-        unsafe {
-            (*self.start).fill(0);
-            Table::new(&mut std::ptr::read(&raw const self.memory), most, seed)
-        }
-    }
-}
 
 /// The other end of a pipe, of which one end was sent.
 struct Pipe(OwnedFd);
@@ -149,19 +43,9 @@ impl Pipe {
     }
 }
 
-/// Something held.
-struct Thing {
-    expiry: [u8; 12],
-    pipe: Rc<Pipe>,
-}
-
-/// What has to be answered.
-#[derive(Debug)]
-enum Reply {
-    Bytes(Vec<u8>),
-    Descriptor((u64, u64)),
-    List(Vec<Vec<u8>>),
-    Dump(Vec<wire::Identity>),
+/// A frame that has to come.
+enum Expected {
+    Reply(Reply<Rc<Pipe>>),
     Entries(Vec<wire::Identity>),
 }
 
@@ -182,7 +66,7 @@ struct Peer {
     /// Whether an answer is not out yet, and what is to be forgotten when it is.
     is_answered: bool,
     last: Option<Rc<Pipe>>,
-    expected: VecDeque<Reply>,
+    expected: VecDeque<Expected>,
     got: Vec<u8>,
     got_fds: VecDeque<OwnedFd>,
     /// Whether it reads nothing at the moment.
@@ -261,34 +145,40 @@ impl Peer {
         }
     }
 
-    fn compare(&mut self, reply: Reply, payload: Vec<u8>, fds: Vec<OwnedFd>) {
-        match reply {
-            Reply::Bytes(bytes) => assert_eq!((payload, fds.len()), (bytes, 0)),
-            Reply::Descriptor(inode) => {
-                assert_eq!((&payload[..], fds.len()), (&[0][..], 1));
-                assert_eq!(wire::inode(&fds[0]), inode);
+    fn compare(&mut self, expected: Expected, payload: Vec<u8>, fds: Vec<OwnedFd>) {
+        let inodes: Vec<_> = fds.iter().map(wire::inode).collect();
+        let mut right = vec![0];
+        match expected {
+            Expected::Reply(Reply::Status(status)) => right[0] = status,
+            Expected::Reply(Reply::Expect(frames)) => right.extend(frames.to_be_bytes()),
+            Expected::Reply(Reply::Descriptor(pipe, _)) => {
+                return assert_eq!((payload, inodes), (right, vec![pipe.inode()]));
             }
-            Reply::List(ids) => {
+            Expected::Reply(Reply::List(ids)) => {
                 let mut got: Vec<_> = payload[5..].split_inclusive(|byte| *byte == 0).collect();
                 got.sort();
-                assert_eq!(got, ids);
-                let head = [&[0][..], &(ids.len() as u32).to_be_bytes()].concat();
-                assert_eq!((&payload[..5], fds.len()), (&head[..], 0));
+                right.extend((ids.len() as u32).to_be_bytes());
+                return assert_eq!(
+                    (&payload[..5], got, fds.len()),
+                    (&right[..], ids.iter().map(|id| &id[..]).collect(), 0)
+                );
             }
-            Reply::Dump(all) => {
+            Expected::Reply(Reply::Dump(all)) => {
                 let count = all.len() as u32;
-                let frames = count.div_ceil(ENTRIES_MAX as u32).to_be_bytes();
-                let bytes = [&[0][..], &frames, &count.to_be_bytes()].concat();
-                assert_eq!((payload, fds.len()), (bytes, 0));
+                let numbers = [count.div_ceil(ENTRIES_MAX as u32), count];
+                right.extend(numbers.map(u32::to_be_bytes).concat());
                 if count > 0 {
-                    self.expected.push_front(Reply::Entries(all));
+                    let all = all.into_iter();
+                    let all = all.map(|(id, thing)| (id, thing.expiry, thing.descriptor.inode()));
+                    self.expected.push_front(Expected::Entries(all.collect()));
                 }
             }
-            Reply::Entries(all) => {
+            Expected::Entries(all) => {
                 assert_eq!(fds.len(), all.len());
-                assert_eq!(wire::identities(&wire::entries(&payload, fds)), all);
+                return assert_eq!(wire::identities(&wire::entries(&payload, fds)), all);
             }
         }
+        assert_eq!((payload, fds.len()), (right, 0));
     }
 
     /// Whether all that it has sent has been done and answered, and it has the answers.
@@ -303,16 +193,13 @@ struct Scene {
     service: Service,
     clients: [Client; SEATS],
     peers: [Option<Peer>; SEATS],
-    held: BTreeMap<Vec<u8>, Thing>,
+    model: Model<Rc<Pipe>>,
     /// All pipes that may still be open elsewhere, and how many there have been.
     open: Vec<Rc<Pipe>>,
     count: usize,
     /// Whether it is open if what has expired has been looked for since a client was hung up on.
     is_unsure: bool,
 }
-
-/// What a request comes to.
-type Outcome = Result<Reply, Errno>;
 
 impl Scene {
     /// Connects a client.
@@ -322,10 +209,9 @@ impl Scene {
         other.set_nonblocking(true).unwrap();
         // As small as it can be.
         set_socket_send_buffer_size(&other, 0).unwrap();
-        let who = Identity { uid: role.uid, gid: role.uid };
-        let access = self.service.gate.admit(seat, who, Log(0)).expect("a client that is let in");
+        let session = session(&mut self.service, seat, role);
         let client = &mut self.clients[seat];
-        client.session = Session { who, missing: 0, access };
+        client.session = session;
         let copy = other.try_clone().unwrap().into();
         client.fd = Fd::own(other.into_raw_fd() as usize);
         self.peers[seat] = Some(Peer {
@@ -393,30 +279,27 @@ impl Scene {
             return self.leave(seat);
         }
         assert!(!was_doomed);
-        let now = wire::expiry_in(Duration::ZERO);
-        self.held.retain(|_, thing| thing.expiry > now);
+        self.model.expire();
         self.is_unsure = false;
         if !was_answered {
             if let Some(end) = peer.end(peer.received()) {
                 let (_, descriptors) = peer.header(peer.next).unwrap();
-                let request = peer.sent[peer.next + HEADER..end].to_vec();
+                let request = &peer.sent[peer.next + HEADER..end];
                 let pipes = peer.pipes.drain(..descriptors).collect();
+                let reply = self.model.execute(peer.role, &mut peer.missing, request, pipes);
                 peer.batches.retain(|(place, _)| *place >= end);
                 (peer.next, peer.is_answered) = (end, true);
-                let outcome = self.execute(seat, &request, pipes);
-                let peer = self.peers[seat].as_mut().unwrap();
-                peer.expected.push_back(outcome.unwrap_or_else(|errno| {
-                    peer.missing = 0;
-                    Reply::Bytes(vec![errno.number() as u8])
-                }));
+                if let Reply::Descriptor(pipe, true) = &reply {
+                    peer.last = Some(pipe.clone());
+                }
+                peer.expected.push_back(Expected::Reply(reply));
             }
         }
-        let peer = self.peers[seat].as_mut().unwrap();
         assert_eq!(peer.missing, self.clients[seat].session.missing);
         if peer.is_answered && !self.clients[seat].is_answered() {
             peer.is_answered = false;
             if let Some(last) = peer.last.take() {
-                self.held.retain(|_, thing| !Rc::ptr_eq(&thing.pipe, &last));
+                self.model.held.retain(|_, thing| !Rc::ptr_eq(&thing.descriptor, &last));
             }
         }
         assert_eq!(peer.is_answered, self.clients[seat].is_answered());
@@ -453,103 +336,20 @@ impl Scene {
         self.is_unsure = true;
     }
 
-    /// What a request does.
-    fn execute(&mut self, seat: usize, request: &[u8], pipes: Vec<Rc<Pipe>>) -> Outcome {
-        let most = self.service.table.most();
-        let peer = self.peers[seat].as_mut().unwrap();
-        let role = peer.role;
-        let must = |is: bool, errno| if is { Ok(()) } else { Err(errno) };
-        let (letter, rest) = request.split_first().ok_or(Errno::PROTO)?;
-        let whole = |bytes| {
-            let (all, behind) = entries::read(bytes);
-            let is_whole = behind.is_empty() && !all.is_empty() && all.len() == pipes.len();
-            if is_whole { Ok(all) } else { Err(Errno::PROTO) }
-        };
-        let identifier = |bytes: &[u8]| {
-            let id = bytes.strip_suffix(&[0]).and_then(|bytes| bytes.split_first());
-            let id = id.filter(|(length, id)| usize::from(**length) == id.len() && !id.is_empty());
-            let id = id.filter(|(_, id)| !id.contains(&0) && pipes.is_empty());
-            id.map(|(_, id)| id.to_vec()).ok_or(Errno::PROTO)
-        };
-        let nothing = |rest: &[u8]| must(rest.is_empty() && pipes.is_empty(), Errno::PROTO);
-        let status = |number: u8| Ok(Reply::Bytes(vec![number]));
-        match letter {
-            b'S' => {
-                let all = whole(rest)?;
-                let [(expiry, id)] = &all[..] else { return Err(Errno::PROTO) };
-                must((role.store)(id), Errno::PERM)?;
-                must(!self.held.contains_key(id), Errno::BUSY)?;
-                must(self.held.len() < most, Errno::NFILE)?;
-                let thing = Thing { expiry: *expiry, pipe: pipes[0].clone() };
-                self.held.insert(id.clone(), thing);
-                status(0)
-            }
-            b'D' => {
-                let id = identifier(rest)?;
-                must((role.store)(&id), Errno::PERM)?;
-                self.held.remove(&id).ok_or(Errno::NOENT)?;
-                status(0)
-            }
-            b'R' => {
-                let (flag, rest) = rest.split_first().unwrap_or((&0, &[]));
-                let id = identifier(rest)?;
-                must((role.retrieve)(&id) && (*flag == 0 || (role.store)(&id)), Errno::PERM)?;
-                must(*flag < 2, Errno::PROTO)?;
-                let thing = self.held.get(&id).ok_or(Errno::NOENT)?;
-                peer.last = (*flag == 1).then(|| thing.pipe.clone());
-                Ok(Reply::Descriptor(thing.pipe.inode()))
-            }
-            b'L' => {
-                nothing(rest)?;
-                must(role.list, Errno::PERM)?;
-                Ok(Reply::List(self.held.keys().map(|id| [&id[..], &[0]].concat()).collect()))
-            }
-            b'?' => {
-                nothing(rest)?;
-                must(role.get_dump, Errno::PERM)?;
-                let all = self.held.iter();
-                let all = all.map(|(id, thing)| (id.clone(), thing.expiry, thing.pipe.inode()));
-                Ok(Reply::Dump(all.collect()))
-            }
-            b'!' => {
-                let (number, rest) = rest.split_first_chunk().ok_or(Errno::PROTO)?;
-                nothing(rest)?;
-                must(role.set_dump, Errno::PERM)?;
-                let missing = u32::from_be_bytes(*number);
-                must(missing as usize <= most, Errno::NFILE)?;
-                peer.missing = missing as usize;
-                let frames = missing.div_ceil(ENTRIES_MAX as u32).to_be_bytes();
-                Ok(Reply::Bytes([&[0][..], &frames].concat()))
-            }
-            b'.' => {
-                let all = whole(rest)?;
-                must(all.len() <= peer.missing, Errno::PROTO)?;
-                let ids: BTreeSet<_> = all.iter().map(|(_, id)| id).collect();
-                let new = ids.iter().filter(|id| !self.held.contains_key(**id)).count();
-                must(self.held.len() + new <= most, Errno::NFILE)?;
-                peer.missing -= all.len();
-                for ((expiry, id), pipe) in all.into_iter().zip(pipes) {
-                    self.held.insert(id, Thing { expiry, pipe });
-                }
-                status(if peer.missing > 0 { wire::AGAIN as u8 } else { 0 })
-            }
-            _ => Err(Errno::PROTO),
-        }
-    }
-
     /// Checks that nothing is missing, and nothing kept.
     fn check(&mut self) {
         let held = self.service.table.most() - self.service.table.room();
-        assert!(self.is_unsure || held == self.held.len(), "{held} are held");
+        assert!(self.is_unsure || held == self.model.held.len(), "{held} are held");
         let now = wire::expiry_in(Duration::ZERO);
-        let here = self.held.values().filter(|thing| thing.expiry > now);
+        let here = self.model.held.values().filter(|thing| thing.expiry > now);
         let mut polls: Vec<_> =
-            here.map(|thing| PollFd::new(&thing.pipe.0, PollFlags::empty())).collect();
+            here.map(|thing| PollFd::new(&thing.descriptor.0, PollFlags::empty())).collect();
         let closed = poll(&mut polls, Some(&Timespec::default())).unwrap();
         assert_eq!(closed, 0, "something held is closed");
         if !self.is_unsure && self.peers.iter().flatten().all(Peer::is_quiet) {
             assert_eq!(self.service.table.free_slots(), 2 * self.service.table.most() - held);
-            let held: Vec<_> = self.held.values().map(|thing| thing.pipe.clone()).collect();
+            let held: Vec<_> =
+                self.model.held.values().map(|thing| thing.descriptor.clone()).collect();
             self.open.retain(|pipe| {
                 let is_held = held.iter().any(|held| Rc::ptr_eq(held, pipe));
                 assert!(is_held || pipe.is_closed(&PATIENCE), "something forgotten is open");
@@ -586,69 +386,6 @@ impl Scene {
             assert!(length <= FRAME_MAX + 1 - HEADER, "a frame too long");
         }
     }
-}
-
-/// An identifier out of 64, short and long ones.
-fn identifier(input: &mut Input) -> Vec<u8> {
-    let byte = input.byte();
-    let letter = |number: u8| b'a' + number % 4;
-    let mut id = vec![letter(byte); [1, 2, 255, 100][usize::from(byte / 4 % 4)]];
-    *id.last_mut().unwrap() = letter(byte / 16);
-    id
-}
-
-/// An expiry: never, past, some day, or anything.
-fn expiry(input: &mut Input) -> [u8; 12] {
-    match input.byte() % 8 {
-        0..=4 => wire::label((3 << 61) + 2_000_000_000, 0),
-        5 => wire::label((1 << 62) + 1_000_000_000, 5),
-        6 => wire::label((1 << 62) + 8_000_000_000, 999_999_999),
-        _ => input.array(),
-    }
-}
-
-/// A request, right or nearly: a frame, and how many descriptors it takes along.
-fn request(input: &mut Input) -> (Vec<u8>, usize) {
-    let kind = input.byte();
-    let number = usize::from(kind / 8);
-    let mut payload = vec![b"SSDRL?!."[usize::from(kind % 8)]];
-    let mut descriptors = 0;
-    match payload[0] {
-        b'S' => {
-            payload.extend(wire::entry(&identifier(input), expiry(input)));
-            descriptors = 1;
-        }
-        b'D' => payload = wire::delete_request(&identifier(input)),
-        b'R' => payload = wire::retrieve_request(&identifier(input), kind / 8 % 3),
-        b'!' => payload = wire::set_dump_request(number % 16),
-        b'.' => {
-            descriptors = number % 16;
-            for _ in 0..descriptors {
-                payload.extend(wire::entry(&identifier(input), expiry(input)));
-            }
-        }
-        _ => {}
-    }
-    let (damage, mut announced) = (input.byte(), descriptors as u16);
-    if damage >= 0xe0 {
-        match damage % 8 {
-            0 => drop(payload.pop()),
-            1 => payload.push(0),
-            2 => {
-                let at = input.below(payload.len());
-                payload[at] ^= input.byte();
-            }
-            3 => descriptors += 1,
-            4 => descriptors = descriptors.saturating_sub(1),
-            5 => announced += 1,
-            6 => payload.clear(),
-            _ => payload.extend(input.take(20)),
-        }
-        if damage & 8 > 0 {
-            announced = descriptors as u16;
-        }
-    }
-    (wire::frame(&payload, announced), descriptors)
 }
 
 impl Scene {
@@ -697,22 +434,15 @@ pub fn check(bytes: &[u8]) {
 
 fn check_in(world: &mut World, mut input: Input) {
     let most = 1 + input.below(MOST);
-    let table = world.table(most, input.byte().into());
     let mut composer = composer();
+    let service = world.service(most, input.byte(), composer.take().unwrap());
     let mut clients = [const { Client::NOBODY }; SEATS];
     clients.iter_mut().for_each(|client| client.space = world.spaces.pop());
     let mut scene = Scene {
-        service: Service {
-            log: Log(0),
-            now: 0,
-            space: world.spaces.pop(),
-            out: composer.take().unwrap(),
-            table,
-            gate: world.gate.take().unwrap(),
-        },
+        service,
         clients,
         peers: [const { None }; SEATS],
-        held: BTreeMap::new(),
+        model: Model { held: BTreeMap::new(), most },
         open: Vec::new(),
         count: 0,
         is_unsure: false,
@@ -729,17 +459,8 @@ fn check_in(world: &mut World, mut input: Input) {
     scene.settle();
     scene.check();
     (0..SEATS).for_each(|seat| scene.hang_up(seat));
-    let Scene { mut service, open, .. } = scene;
-    let mut at = 0;
-    while service.table.after(&mut at, NOW).is_some() {
-        service.table.forget(at - 1);
-    }
-    assert_eq!(service.table.free_slots(), 2 * most, "slots are lost");
-    assert!(open.iter().all(|pipe| pipe.is_closed(&PATIENCE)), "descriptors are lost");
-    clients = scene.clients;
+    let Scene { service, mut clients, open, .. } = scene;
     world.spaces.extend(clients.iter_mut().filter_map(|client| client.space.take()));
-    world.spaces.extend(service.space.take());
-    assert_eq!(world.spaces.len(), SEATS + 1, "spaces are lost");
-    world.spaces.iter_mut().for_each(|space| space.give_back());
-    (world.gate, *composer) = (Some(service.gate), Some(service.out));
+    *composer = Some(world.end(service));
+    assert!(open.iter().all(|pipe| pipe.is_closed(&PATIENCE)), "descriptors are lost");
 }

@@ -1,0 +1,253 @@
+//! A model of what a daemon holds, of what requests come to, and of who may make them; and requests,
+//! right and nearly right ones.
+
+use super::{Input, entries};
+use crate::kit::wire;
+use fdholder::message::ENTRIES_MAX;
+use fdholder::sys::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Somebody with certain rights.
+pub struct Role {
+    pub uid: u32,
+    /// The rule, less the beginnings of its names.
+    pub rule: &'static [&'static str],
+    store: fn(&[u8]) -> bool,
+    retrieve: fn(&[u8]) -> bool,
+    get_dump: bool,
+    set_dump: bool,
+    list: bool,
+}
+
+pub static ROLES: [Role; 4] = [
+    Role {
+        uid: 1001,
+        rule: &["STORE_REGEX=", "RETRIEVE_REGEX=", "GETDUMP=", "SETDUMP=", "LIST="],
+        store: |_| true,
+        retrieve: |_| true,
+        get_dump: true,
+        set_dump: true,
+        list: true,
+    },
+    Role {
+        uid: 1002,
+        rule: &["STORE_REGEX=^a", "RETRIEVE_REGEX=b$", "LIST="],
+        store: |id| id.starts_with(b"a"),
+        retrieve: |id| id.ends_with(b"b"),
+        get_dump: false,
+        set_dump: false,
+        list: true,
+    },
+    Role {
+        uid: 1003,
+        rule: &["RETRIEVE_REGEX=", "SETDUMP=", "GETDUMP="],
+        store: |_| false,
+        retrieve: |_| true,
+        get_dump: true,
+        set_dump: true,
+        list: false,
+    },
+    Role {
+        uid: 1004,
+        rule: &[],
+        store: |_| false,
+        retrieve: |_| false,
+        get_dump: false,
+        set_dump: false,
+        list: false,
+    },
+];
+
+/// Something held: until when, and what stands for the descriptor.
+#[derive(Clone)]
+pub struct Thing<D> {
+    pub expiry: [u8; 12],
+    pub descriptor: D,
+}
+
+/// What is held.
+pub struct Model<D> {
+    pub held: BTreeMap<Vec<u8>, Thing<D>>,
+    pub most: usize,
+}
+
+/// What has to be answered.
+pub enum Reply<D> {
+    Status(u8),
+    /// So many frames of a set dump are expected.
+    Expect(u32),
+    /// A descriptor; and whether it is to be forgotten when it has been handed over.
+    Descriptor(D, bool),
+    List(Vec<Vec<u8>>),
+    Dump(Vec<(Vec<u8>, Thing<D>)>),
+}
+
+impl<D: Clone> Model<D> {
+    /// Forgets what has expired by now.
+    pub fn expire(&mut self) {
+        let now = wire::expiry_in(Duration::ZERO);
+        self.held.retain(|_, thing| thing.expiry > now);
+    }
+
+    /// What a request with these descriptors comes to, by somebody who has still so many entries of
+    /// a set dump to send.
+    pub fn execute(
+        &mut self,
+        role: &Role,
+        missing: &mut usize,
+        request: &[u8],
+        descriptors: Vec<D>,
+    ) -> Reply<D> {
+        let done = self.try_execute(role, missing, request, descriptors);
+        done.unwrap_or_else(|errno| {
+            *missing = 0;
+            Reply::Status(errno.number() as u8)
+        })
+    }
+
+    fn try_execute(
+        &mut self,
+        role: &Role,
+        missing: &mut usize,
+        request: &[u8],
+        descriptors: Vec<D>,
+    ) -> Result<Reply<D>, Errno> {
+        let must = |is: bool, errno| if is { Ok(()) } else { Err(errno) };
+        let (letter, rest) = request.split_first().ok_or(Errno::PROTO)?;
+        let whole = |bytes| {
+            let (all, behind) = entries::read(bytes);
+            let is_whole = behind.is_empty() && !all.is_empty() && all.len() == descriptors.len();
+            if is_whole { Ok(all) } else { Err(Errno::PROTO) }
+        };
+        let identifier = |bytes: &[u8]| {
+            let id = bytes.strip_suffix(&[0]).and_then(|bytes| bytes.split_first());
+            let id = id.filter(|(length, id)| usize::from(**length) == id.len() && !id.is_empty());
+            let id = id.filter(|(_, id)| !id.contains(&0) && descriptors.is_empty());
+            id.map(|(_, id)| id.to_vec()).ok_or(Errno::PROTO)
+        };
+        let nothing = |rest: &[u8]| must(rest.is_empty() && descriptors.is_empty(), Errno::PROTO);
+        let status = |number| Ok(Reply::Status(number));
+        match letter {
+            b'S' => {
+                let all = whole(rest)?;
+                let [(expiry, id)] = &all[..] else { return Err(Errno::PROTO) };
+                must((role.store)(id), Errno::PERM)?;
+                must(!self.held.contains_key(id), Errno::BUSY)?;
+                must(self.held.len() < self.most, Errno::NFILE)?;
+                let thing = Thing { expiry: *expiry, descriptor: descriptors[0].clone() };
+                self.held.insert(id.clone(), thing);
+                status(0)
+            }
+            b'D' => {
+                let id = identifier(rest)?;
+                must((role.store)(&id), Errno::PERM)?;
+                self.held.remove(&id).ok_or(Errno::NOENT)?;
+                status(0)
+            }
+            b'R' => {
+                let (flag, rest) = rest.split_first().unwrap_or((&0, &[]));
+                let id = identifier(rest)?;
+                must((role.retrieve)(&id) && (*flag == 0 || (role.store)(&id)), Errno::PERM)?;
+                must(*flag < 2, Errno::PROTO)?;
+                let thing = self.held.get(&id).ok_or(Errno::NOENT)?;
+                Ok(Reply::Descriptor(thing.descriptor.clone(), *flag == 1))
+            }
+            b'L' => {
+                nothing(rest)?;
+                must(role.list, Errno::PERM)?;
+                Ok(Reply::List(self.held.keys().map(|id| [&id[..], &[0]].concat()).collect()))
+            }
+            b'?' => {
+                nothing(rest)?;
+                must(role.get_dump, Errno::PERM)?;
+                Ok(Reply::Dump(self.held.clone().into_iter().collect()))
+            }
+            b'!' => {
+                let (number, rest) = rest.split_first_chunk().ok_or(Errno::PROTO)?;
+                nothing(rest)?;
+                must(role.set_dump, Errno::PERM)?;
+                let number = u32::from_be_bytes(*number);
+                must(number as usize <= self.most, Errno::NFILE)?;
+                *missing = number as usize;
+                Ok(Reply::Expect(number.div_ceil(ENTRIES_MAX as u32)))
+            }
+            b'.' => {
+                let all = whole(rest)?;
+                must(all.len() <= *missing, Errno::PROTO)?;
+                let ids: BTreeSet<_> = all.iter().map(|(_, id)| id).collect();
+                let new = ids.iter().filter(|id| !self.held.contains_key(**id)).count();
+                must(self.held.len() + new <= self.most, Errno::NFILE)?;
+                *missing -= all.len();
+                for ((expiry, id), descriptor) in all.into_iter().zip(descriptors) {
+                    self.held.insert(id, Thing { expiry, descriptor });
+                }
+                status(if *missing > 0 { wire::AGAIN as u8 } else { 0 })
+            }
+            _ => Err(Errno::PROTO),
+        }
+    }
+}
+
+/// An identifier out of 64, short and long ones.
+pub fn identifier(input: &mut Input) -> Vec<u8> {
+    let byte = input.byte();
+    let letter = |number: u8| b'a' + number % 4;
+    let mut id = vec![letter(byte); [1, 2, 255, 100][usize::from(byte / 4 % 4)]];
+    *id.last_mut().unwrap() = letter(byte / 16);
+    id
+}
+
+/// An expiry: never, past, some day, or anything.
+fn expiry(input: &mut Input) -> [u8; 12] {
+    match input.byte() % 8 {
+        0..=4 => wire::label((3 << 61) + 2_000_000_000, 0),
+        5 => wire::label((1 << 62) + 1_000_000_000, 5),
+        6 => wire::label((1 << 62) + 8_000_000_000, 999_999_999),
+        _ => input.array(),
+    }
+}
+
+/// A request, right or nearly: a frame, and how many descriptors it takes along.
+pub fn request(input: &mut Input) -> (Vec<u8>, usize) {
+    let kind = input.byte();
+    let number = usize::from(kind / 8);
+    let mut payload = vec![b"SSDRL?!."[usize::from(kind % 8)]];
+    let mut descriptors = 0;
+    match payload[0] {
+        b'S' => {
+            payload.extend(wire::entry(&identifier(input), expiry(input)));
+            descriptors = 1;
+        }
+        b'D' => payload = wire::delete_request(&identifier(input)),
+        b'R' => payload = wire::retrieve_request(&identifier(input), kind / 8 % 3),
+        b'!' => payload = wire::set_dump_request(number % 16),
+        b'.' => {
+            descriptors = number % 16;
+            for _ in 0..descriptors {
+                payload.extend(wire::entry(&identifier(input), expiry(input)));
+            }
+        }
+        _ => {}
+    }
+    let (damage, mut announced) = (input.byte(), descriptors as u16);
+    if damage >= 0xe0 {
+        match damage % 8 {
+            0 => drop(payload.pop()),
+            1 => payload.push(0),
+            2 => {
+                let at = input.below(payload.len());
+                payload[at] ^= input.byte();
+            }
+            3 => descriptors += 1,
+            4 => descriptors = descriptors.saturating_sub(1),
+            5 => announced += 1,
+            6 => payload.clear(),
+            _ => payload.extend(input.take(20)),
+        }
+        if damage & 8 > 0 {
+            announced = descriptors as u16;
+        }
+    }
+    (wire::frame(&payload, announced), descriptors)
+}
