@@ -31,7 +31,7 @@ for target; do
         merged=target/fuzz/merged/$target
         rm -rf "$merged"
         mkdir -p "$merged"
-        "$program" -set_cover_merge=1 "$merged" "$kept" "$found" 2>/dev/null
+        "$program" -set_cover_merge=1 -use_counters=0 -use_cmp=0 "$merged" "$kept" "$found" 2>target/fuzz/merge.log
         rm -f "$kept"/*
         cp "$merged"/* "$kept"
         continue

@@ -32,12 +32,15 @@ macro_rules! for_each_implementation {
 
 mod access;
 mod cases;
+#[path = "fuzz/checks/mod.rs"]
+mod checks;
 mod clients;
 mod codec;
 mod container;
 mod daemon;
 mod deadlines;
 mod exec;
+mod fuzz;
 mod hostile;
 mod image;
 mod interop;

@@ -35,6 +35,12 @@ pub fn target() -> PathBuf {
     built.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))
 }
 
+/// Where the sources are; in the folder that `FDHOLDER_BUILT` names there is a copy.
+pub fn source() -> PathBuf {
+    let built = std::env::var_os("FDHOLDER_BUILT").map(PathBuf::from);
+    built.map_or(env!("CARGO_MANIFEST_DIR").into(), |built| built.join("source"))
+}
+
 /// Builds the release program with the given arguments to cargo, in `folder` of [`target`].
 pub fn build(arguments: &[&str], folder: &str) -> PathBuf {
     let target = target().join(folder);

@@ -14,7 +14,7 @@ mod world;
 use fdholder::pool::{self, Composer};
 use fdholder::sys::text::Text;
 use std::ffi::CStr;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Bytes to be taken for one thing after the other. At their end there are zeros.
 pub struct Input<'a>(pub &'a [u8]);
@@ -51,9 +51,8 @@ fn text(string: &CStr) -> Text {
 
 /// The one composer of this process, for one check at a time.
 fn composer() -> MutexGuard<'static, Option<&'static mut Composer>> {
-    static COMPOSER: Mutex<Option<&'static mut Composer>> = Mutex::new(None);
+    static COMPOSER: LazyLock<Mutex<Option<&'static mut Composer>>> =
+        LazyLock::new(|| Mutex::new(Some(pool::composer())));
     // That another check has failed meanwhile is not this one's mistake.
-    let mut composer = COMPOSER.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    composer.get_or_insert_with(pool::composer);
-    composer
+    COMPOSER.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -89,7 +89,9 @@ pub fn check(bytes: &[u8]) {
     let text = input.take(64);
     let (first, second) = text.split_at(text.len() / 2);
     let has_anchor = expression.iter().any(|byte| b"^$\\".contains(byte));
-    if copies(expression) <= if has_anchor { COPIES_OF_ANCHORS } else { COPIES } {
+    let limit = if has_anchor { COPIES_OF_ANCHORS } else { COPIES };
+    // Miri has no C library.
+    if copies(expression) <= limit && !cfg!(miri) {
         compare(expression, &[text, first, second]);
     } else if let Ok(regex) = compile(expression) {
         regex.matches(text);

@@ -18,6 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -328,8 +329,8 @@ impl Scene {
             self.attend(seat);
         }
         let Some(peer) = &mut self.peers[seat] else { return };
-        let (nobody, _) = UnixStream::pair().unwrap();
-        peer.stream = nobody;
+        // A process that is just being started may have a copy of it.
+        peer.stream.shutdown(Shutdown::Both).unwrap();
         daemon::attend(&mut self.clients, &mut self.service, seat);
         assert!(self.clients[seat].fd.is_none(), "a client that is gone");
         self.peers[seat] = None;

@@ -1,0 +1,65 @@
+//! What the fuzz targets check, without a fuzzer: their corpora, those with a few bytes changed, and
+//! random bytes. `tests/fuzz.sh` is the way to look for more.
+
+use crate::checks;
+use crate::kit::source;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
+use std::fs;
+
+/// How many inputs there are beyond the corpus.
+const CASES: u32 = 2000;
+
+/// The corpus of a target: what it found, and what has gone wrong before.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = source().join("tests/fuzz/corpus").join(target);
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no corpus");
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let corpus = corpus(target);
+    for input in &corpus {
+        // Seen if the check fails.
+        println!("{}", input.escape_ascii());
+        check(input);
+    }
+    let known = (any::<Index>(), vec((any::<Index>(), any::<u8>()), 0..4), any::<Index>());
+    let known = known.prop_map(move |(number, changes, end)| {
+        let mut input = corpus[number.index(corpus.len())].clone();
+        for (place, byte) in changes {
+            let length = input.len().max(1);
+            input.resize(length, 0);
+            input[place.index(length)] = byte;
+        }
+        // Half of them are cut off somewhere.
+        input.truncate(2 * end.index(input.len() + 1));
+        input
+    });
+    let input = prop_oneof![3 => known, 1 => vec(any::<u8>(), 0..200)];
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let done = TestRunner::new(config).run(&input, |input| {
+        check(&input);
+        Ok(())
+    });
+    if let Err(error) = done {
+        panic!("{error}");
+    }
+}
+
+/// Makes tests out of the names of targets.
+macro_rules! replay {
+    ($($target:ident)*) => { $(
+        #[test]
+        fn $target() {
+            replay(stringify!($target), checks::$target::check);
+        }
+    )* };
+}
+
+replay! { frames entries getopt regex cdb table requests }
