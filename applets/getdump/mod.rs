@@ -59,12 +59,12 @@ pub fn run(arguments: &mut Arguments) -> ! {
 
 /// Begins a variable whose name ends with a number.
 #[inline(never)]
-fn variable(environment: &mut Builder, kind: usize, index: usize) -> &mut Builder {
+fn variable(environment: &Builder, kind: usize, index: usize) -> &Builder {
     environment.begin(variables::name(kind)).number(index).byte(b'=')
 }
 
 /// Adds the variables of an entry, and leaves its descriptor to the program.
-fn describe(environment: &mut Builder, index: usize, fd: i32, entry: Entry) {
+fn describe(environment: &Builder, index: usize, fd: i32, entry: Entry) {
     sys::keep_on_exec(fd);
     variable(environment, FD, index).number(fd as usize);
     variable(environment, ID, index);

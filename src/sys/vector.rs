@@ -3,6 +3,7 @@
 
 use super::Errno;
 use super::text::Text;
+use core::cell::Cell;
 
 /// A NULL-terminated vector of C strings that live as long as the process.
 #[derive(Clone, Copy)]
@@ -55,45 +56,46 @@ impl Iterator for Vector {
 }
 
 /// The most bytes that the kernel takes for the arguments and the environment of a program,
-/// pointers included: three quarters of 8 MB.
-const SIZE_MAX: usize = 6 << 20;
+/// pointers included: three quarters of 8 MB. Miri looks at each of them at every step.
+const SIZE_MAX: usize = if cfg!(miri) { 1 << 10 } else { 6 << 20 };
 
 /// A vector in the making. What it has no room for the kernel would not take either.
+///
+/// It is shared by those who add to it: with exclusive references the pointers into it that it
+/// hands out would not be allowed.
 #[repr(C)]
 pub struct Builder {
     /// How many strings there are, and how many bytes of those that were made here.
-    count: usize,
-    length: usize,
-    pointers: [*const u8; SIZE_MAX / size_of::<*const u8>()],
-    bytes: [u8; SIZE_MAX],
+    count: Cell<usize>,
+    length: Cell<usize>,
+    pointers: [Cell<*const u8>; SIZE_MAX / size_of::<*const u8>()],
+    bytes: [Cell<u8>; SIZE_MAX],
 }
 
 impl Builder {
     /// No strings yet; nothing if there is no memory for them.
-    pub fn new() -> Option<&'static mut Builder> {
+    pub fn new() -> Option<&'static Builder> {
         // SAFETY: zeros are numbers, bytes, and NULL.
-        unsafe { super::map() }
+        unsafe { super::map() }.map(|builder| &*builder)
     }
 
     /// Adds a string that is there already.
-    pub fn add(&mut self, string: Text) {
+    pub fn add(&self, string: Text) {
         self.set(string.as_ptr());
     }
 
     /// Makes the next pointer. NULL stays behind it.
     #[inline(never)]
-    fn set(&mut self, pointer: *const u8) {
-        if let Some(place) = self.pointers.get_mut(self.count) {
-            *place = pointer;
-            self.count += 1;
-        }
+    fn set(&self, pointer: *const u8) {
+        put(&self.pointers, &self.count, pointer);
     }
 
     /// Begins to make a string that starts with `name`.
-    pub fn begin(&mut self, name: Text) -> &mut Builder {
+    pub fn begin(&self, name: Text) -> &Builder {
         // The zero at the end of the string before.
-        self.length += 1;
-        self.set(self.bytes.as_ptr().wrapping_add(self.length));
+        let start = self.length.get() + 1;
+        self.length.set(start);
+        self.set(self.bytes.as_ptr().cast::<u8>().wrapping_add(start));
         for byte in name {
             self.byte(byte);
         }
@@ -102,16 +104,13 @@ impl Builder {
 
     /// Adds a byte to the string that is being made. A zero stays behind it.
     #[inline(never)]
-    pub fn byte(&mut self, byte: u8) -> &mut Builder {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
-            self.length += 1;
-        }
+    pub fn byte(&self, byte: u8) -> &Builder {
+        put(&self.bytes, &self.length, byte);
         self
     }
 
     /// Adds a number in decimal to it.
-    pub fn number(&mut self, number: usize) -> &mut Builder {
+    pub fn number(&self, number: usize) -> &Builder {
         if number >= 10 {
             self.number(number / 10);
         }
@@ -120,10 +119,18 @@ impl Builder {
 
     /// The vector; `E2BIG` if there was no room for it.
     pub fn finish(&self) -> Result<Vector, Errno> {
-        if self.length < SIZE_MAX && self.count + 1 < self.pointers.len() {
-            Ok(Vector(self.pointers.as_ptr()))
+        if self.length.get() < SIZE_MAX && self.count.get() + 1 < self.pointers.len() {
+            Ok(Vector(self.pointers.as_ptr().cast()))
         } else {
             Err(Errno::TOOBIG)
         }
+    }
+}
+
+/// Puts a value behind the last one, if there is room for it.
+fn put<T>(places: &[Cell<T>], end: &Cell<usize>, value: T) {
+    if let Some(place) = places.get(end.get()) {
+        place.set(value);
+        end.set(end.get() + 1);
     }
 }
