@@ -9,6 +9,7 @@
 //! the texts that [`mod@text`] has, packed as [`pack`] explains. The server side, `daemon`, stands
 //! beside `client`, on the same floor.
 #![no_std]
+#![deny(unsafe_code)]
 
 pub mod client;
 #[cfg(feature = "fdholderd")]
@@ -23,6 +24,7 @@ pub mod multicall;
 pub mod pack;
 pub mod pool;
 pub mod socket;
+#[allow(unsafe_code, reason = "nothing else asks the kernel, or makes references of addresses")]
 pub mod sys;
 pub mod tai;
 pub mod text;

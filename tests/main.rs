@@ -55,5 +55,6 @@ mod rules;
 mod setdump;
 mod siege;
 mod soak;
+mod source;
 mod starting;
 mod store;

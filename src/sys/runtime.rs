@@ -12,6 +12,9 @@ fn panic(_: &core::panic::PanicInfo) -> ! {
 }
 
 /// Copies; the ranges do not overlap.
+///
+/// # Safety
+/// As for `memcpy` of C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
     // SAFETY: the contract of `memcpy`.
@@ -20,6 +23,9 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut
 }
 
 /// Copies; the ranges may overlap.
+///
+/// # Safety
+/// As for `memmove` of C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
     if (to as usize) <= (from as usize) {
@@ -41,6 +47,9 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mu
 }
 
 /// Fills.
+///
+/// # Safety
+/// As for `memset` of C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
     // SAFETY: the contract of `memset`.
@@ -49,6 +58,9 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
 }
 
 /// Compares.
+///
+/// # Safety
+/// As for `memcmp` of C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
     let mut i = 0;
@@ -64,6 +76,9 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
 }
 
 /// Compares for equality.
+///
+/// # Safety
+/// As for `bcmp` of C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
     // SAFETY: the contract is that of `memcmp`.
@@ -71,6 +86,9 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
 }
 
 /// Measures up to the zero byte.
+///
+/// # Safety
+/// As for `strlen` of C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(string: *const u8) -> usize {
     let mut length = 0;

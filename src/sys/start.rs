@@ -6,6 +6,9 @@ fdholder::start!(begin);
 
 /// Goes on from `_start`. The kernel lays the stack out as `argc`, `argv[0..argc]`, NULL,
 /// `envp[..]`, NULL, the auxiliary vector.
+///
+/// # Safety
+/// Only `_start` may call it.
 unsafe extern "C" fn begin(stack: *const usize) -> ! {
     // SAFETY: `stack` is the initial stack pointer, and the strings live as long as the process.
     let (arguments, environment) = unsafe { Vector::from_stack(stack) };

@@ -1,0 +1,86 @@
+//! What holds for the source files, whatever processor they are for: unsafe code is in few places,
+//! and each of them says why it is right.
+
+use crate::kit::source;
+use std::fs;
+use std::path::Path;
+
+/// Source files in a folder and below, with their names.
+fn sources(folder: &Path) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push((path.to_str().unwrap().into(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+    all
+}
+
+/// A use of `unsafe` that lacks a reason, or a good one: the number of its line; and how many uses
+/// that are blocks there are.
+fn look_at(text: &str) -> (Vec<usize>, usize) {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let (mut without, mut blocks) = (Vec::new(), 0);
+    for (number, line) in lines.iter().enumerate() {
+        // In comments and in texts it is a word. An attribute makes a name known, no more.
+        let code = line.split("//").next().unwrap().replace("unsafe(", "").replace("\"unsafe", "");
+        let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        if !words.any(|word| word == "unsafe") {
+            continue;
+        }
+        let count = code.matches("unsafe {").count();
+        blocks += count;
+        let is_contract = count == 0 && (code.contains(" fn ") || code.contains("trait "));
+        // C says what its functions need, where they are declared.
+        if code.contains("unsafe extern \"C\" {") {
+            continue;
+        }
+        let above = lines[..number].iter().rev();
+        let mut above = above.skip_while(|line| is_contract && line.starts_with("#["));
+        let reason = if is_contract { "/// # Safety" } else { "// SAFETY: " };
+        let comment = if is_contract { "///" } else { "//" };
+        let is_said = above
+            .by_ref()
+            .take_while(|line| line.starts_with(comment))
+            .any(|line| line.starts_with(reason));
+        if !is_said {
+            without.push(number + 1);
+        }
+    }
+    (without, blocks)
+}
+
+#[test]
+fn every_use_of_unsafe_has_its_reason_and_they_are_as_many_as_the_readme_says() {
+    let mut total = 0;
+    let root = source();
+    for folder in ["src", "applets", "tests"] {
+        for (name, text) in sources(&root.join(folder)) {
+            if name.ends_with("/tests/source.rs") {
+                continue;
+            }
+            let (without, blocks) = look_at(&text);
+            assert!(without.is_empty(), "{name}: no reason in lines {without:?}");
+            if folder != "tests" {
+                assert!(blocks == 0 || name.contains("/src/sys/"), "{name}: unsafe code");
+                total += blocks;
+            }
+        }
+    }
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let words: Vec<&str> = readme.split_whitespace().collect();
+    let said = words.windows(3).find(|words| words[1..] == ["unsafe", "blocks"]);
+    assert_eq!(said.map(|words| words[0]), Some(&total.to_string()[..]), "README.md");
+}
+
+#[test]
+fn what_has_no_reason_is_found() {
+    let with = "// SAFETY: so.\nlet a = unsafe { b() };\n/// # Safety\n/// So.\n#[inline]\nunsafe fn c() {}\n";
+    assert_eq!(look_at(with), (vec![], 1));
+    let without = "// SAFETY: so.\n\nlet a = unsafe { b() };\n/// So.\nunsafe fn c() {}\n\
+                   // So.\nunsafe impl D for E {}\n// unsafe { }\n#[unsafe(no_mangle)]\n";
+    assert_eq!(look_at(without), (vec![3, 5, 7], 1));
+}
