@@ -21,14 +21,10 @@ impl Deadline {
         self.0.is_none()
     }
 
-    /// Waits until one of `events` is there, or the peer has hung up. `ETIMEDOUT` once nothing
-    /// is left.
-    pub fn wait(&mut self, fd: i32, events: i16) -> Result<(), Errno> {
+    /// Waits until one of `events` is there, or the peer has hung up; 0 once nothing is left.
+    pub fn wait(&mut self, fd: i32, events: i16) -> Result<usize, Errno> {
         let mut one = [Poll { fd, events, happened: 0 }];
-        match sys::poll(&mut one, self.0.as_mut()) {
-            Ok(1) => Ok(()),
-            _ => Err(Errno::TIMEDOUT),
-        }
+        sys::poll(&mut one, self.0.as_mut())
     }
 
     /// Waits for a moment, as long as anything is left.

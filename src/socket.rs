@@ -26,6 +26,8 @@ impl Error {
     /// The daemon hung up. If it has said nothing before, it has no rule that allows this user to
     /// connect, or other reasons.
     pub const CLOSED: Error = Error::new(Error::FAILED + Error::HUNG_UP);
+    /// The daemon took longer than the deadline.
+    pub const LATE: Error = Error::failed(Errno::TIMEDOUT);
     /// Descriptors were lost: there was no room for them.
     pub const CROWDED: Error = Error::local(Errno::MFILE);
 
@@ -174,11 +176,17 @@ impl Stream {
     /// Sends or receives some bytes, one at the least.
     fn exchange(&mut self, message: &mut Message, events: i16) -> Result<usize, Error> {
         loop {
-            match message.exchange(self.number()) {
-                Ok(0) | Err(Errno::PIPE | Errno::CONNRESET) => return Err(Error::CLOSED),
-                Err(Errno::AGAIN) => {
-                    self.deadline.wait(self.number(), events).map_err(Error::failed)?;
+            let mut done = message.exchange(self.number());
+            if done == Err(Errno::AGAIN) {
+                done = self.deadline.wait(self.number(), events);
+                match done {
+                    Ok(0) => return Err(Error::LATE),
+                    Ok(_) => continue,
+                    Err(_) => {}
                 }
+            }
+            match done {
+                Ok(0) | Err(Errno::PIPE | Errno::CONNRESET) => return Err(Error::CLOSED),
                 // The kernel bounds the descriptors that a user has in flight by the soft limit.
                 Err(Errno::TOOMANYREFS) if fd::raise_limit() => {}
                 done => return done.map_err(Error::local),
