@@ -322,9 +322,9 @@ pub struct OpenFileLimit {
     pub hard: u64,
 }
 
-/// Reads the limit on open files.
+/// Reads the limit on open files. Where a sandbox forbids that there is none.
 pub fn open_file_limit() -> OpenFileLimit {
-    let mut limit = OpenFileLimit { soft: 0, hard: 0 };
+    let mut limit = OpenFileLimit { soft: u64::MAX, hard: u64::MAX };
     prlimit(0, ptr::from_mut(&mut limit) as usize);
     limit
 }
