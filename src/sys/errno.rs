@@ -22,7 +22,6 @@ macro_rules! errnos {
 errnos! {
     PERM = EPERM, "Operation not permitted";
     NOENT = ENOENT, "No such file or directory";
-    INTR = EINTR, "Interrupted system call";
     IO = EIO, "Input/output error";
     TOOBIG = E2BIG, "Argument list too long";
     NOEXEC = ENOEXEC, "Exec format error";
@@ -37,10 +36,11 @@ errnos! {
     INVAL = EINVAL, "Invalid argument";
     NFILE = ENFILE, "Too many open files in system";
     MFILE = EMFILE, "Too many open files";
+    TXTBSY = ETXTBSY, "Text file busy";
+    FBIG = EFBIG, "File too large";
     NOSPC = ENOSPC, "No space left on device";
     ROFS = EROFS, "Read-only file system";
     PIPE = EPIPE, "Broken pipe";
-    RANGE = ERANGE, "Numerical result out of range";
     NAMETOOLONG = ENAMETOOLONG, "File name too long";
     NOSYS = ENOSYS, "Function not implemented";
     LOOP = ELOOP, "Too many levels of symbolic links";
@@ -54,9 +54,13 @@ errnos! {
     TOOMANYREFS = ETOOMANYREFS, "Too many references: cannot splice";
     TIMEDOUT = ETIMEDOUT, "Connection timed out";
     CONNREFUSED = ECONNREFUSED, "Connection refused";
+    DQUOT = EDQUOT, "Disk quota exceeded";
 }
 
 impl Errno {
+    /// A signal came first. The call is made again, so nobody gets to see a text.
+    pub const INTR: Errno = Errno::new(libc::EINTR as usize);
+
     /// The error of that number. There is none numbered 0, and a bad number is no reason to
     /// stop: it counts as `EINVAL`.
     pub const fn new(number: usize) -> Errno {
