@@ -148,12 +148,13 @@ impl Output {
         self.byte(byte);
     }
 
-    /// Adds `: ` and what the C library says of the error of that number.
+    /// Adds `: ` and what the C library says of the error of that number. Whatever is above its
+    /// lowest byte says whose it is, which is for others.
     pub fn reason(&self, errno: usize) -> &Output {
         self.text(text!(": "));
-        match text::of_error(errno) {
+        match text::of_error(errno as u8) {
             Some(text) => self.text(text),
-            None => self.text(text!("error ")).number(errno as u32),
+            None => self.text(text!("error ")).number((errno as u8).into()),
         }
     }
 

@@ -64,7 +64,7 @@ impl Error {
         if self == Error::CLOSED {
             line.text(text!(": connection closed"));
         } else {
-            line.reason(self.0.get() & 255);
+            line.reason(self.0.get());
         }
     }
 

@@ -60,7 +60,7 @@ pub use text;
 
 /// What the C library says of the error of that number; nothing for one that these tools cannot
 /// meet.
-pub fn of_error(errno: usize) -> Option<Message> {
+pub fn of_error(errno: u8) -> Option<Message> {
     /// The numbers of the errors whose texts lie behind the other messages, in that order.
     static ERRORS: [u8; errno::LIST.len()] = {
         let mut numbers = [0; errno::LIST.len()];
@@ -72,7 +72,7 @@ pub fn of_error(errno: usize) -> Option<Message> {
         }
         numbers
     };
-    let index = ERRORS.iter().position(|number| usize::from(*number) == errno)?;
+    let index = ERRORS.iter().position(|number| *number == errno)?;
     Some(Message((FIRST_ERROR + index) as u8))
 }
 

@@ -2,7 +2,7 @@
 //! or a file, and the expressions of all clients, compiled when they connect.
 
 use super::cdb;
-use super::log::Log;
+use super::log::{Log, OURS};
 use super::regex::{self, Program};
 use super::rules::{self, EXPRESSIONS, Identity, RIGHTS, Right, Rule};
 use crate::sys::memory::{self, Content, Memory};
@@ -63,9 +63,9 @@ struct Admission {
 
 impl Admission {
     #[inline(never)]
-    fn refuse(&mut self, what: Message, text: &[u8], errno: Errno) {
+    fn refuse(&mut self, what: Message, text: &[u8], errno: usize) {
         self.is_refused = true;
-        self.log.event(self.client, what, text, errno.number());
+        self.log.event(self.client, what, text, errno);
     }
 }
 
@@ -97,12 +97,16 @@ impl Gate {
         let mut admission = Admission { client, log, place, access, is_refused: false };
         let is_allowed = rules::decide(client, self.own, |key| {
             self.look_up(key, &mut admission).unwrap_or_else(|errno| {
-                admission.refuse(text!("connect: unable to read the rule"), key, errno);
+                admission.refuse(
+                    text!("connect: unable to read the rule"),
+                    key,
+                    OURS + errno.number(),
+                );
                 Rule::Refused
             })
         });
         if !is_allowed && !admission.is_refused {
-            admission.refuse(text!("connect"), &[], Errno::PERM);
+            admission.refuse(text!("connect"), &[], Errno::PERM.number());
         }
         if admission.is_refused { None } else { Some(admission.access) }
     }
@@ -162,7 +166,7 @@ impl Gate {
                 *number = own as u16 + 1;
                 if regex::compile(memory::at(self.expressions, own), value).is_err() {
                     let what = text!("connect: unable to use the expression");
-                    admission.refuse(what, value, Errno::INVAL);
+                    admission.refuse(what, value, Errno::INVAL.number());
                 }
             }
         }

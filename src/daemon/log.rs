@@ -12,6 +12,9 @@ pub struct Log(pub u32);
 /// Who does what no client does.
 pub const NOBODY: Identity = Identity { uid: u32::MAX, gid: u32::MAX };
 
+/// Added to the number of an error that is none of the client's: that is a warning, whichever it is.
+pub const OURS: usize = 256;
+
 impl Log {
     /// Begins a warning, which [`Output::say`] ends; nothing if it is not wanted, or if standard
     /// error has no room for it.
