@@ -10,6 +10,7 @@
 //! beside `client`, on the same floor.
 #![no_std]
 #![deny(unsafe_code)]
+#![cfg_attr(target_arch = "mips", feature(asm_experimental_arch))]
 
 pub mod client;
 #[cfg(feature = "fdholderd")]

@@ -169,11 +169,13 @@ pub enum Signal {
 impl Signals {
     /// Asks for SIGTERM and SIGHUP. SIGPIPE means nothing from now on.
     pub fn new() -> Result<Signals, Errno> {
-        // The kernel's set of 64 signals, the lowest bit for the first one.
-        let set = 1 << (libc::SIGTERM - 1) | 1 << (libc::SIGHUP - 1) | 1u64 << (libc::SIGPIPE - 1);
+        // The kernel's set of signals, the lowest bit of the first word for the first one.
+        const SIGNALS: usize = if cfg!(target_arch = "mips") { 128 } else { 64 };
+        let mut set = [0; SIGNALS / usize::BITS as usize];
+        set[0] = 1 << (libc::SIGTERM - 1) | 1 << (libc::SIGHUP - 1) | 1usize << (libc::SIGPIPE - 1);
         let (place, length) = (ptr::from_ref(&set) as usize, size_of_val(&set));
         let how = libc::SIG_BLOCK as usize;
-        // SAFETY: the kernel reads eight bytes. It cannot fail.
+        // SAFETY: the kernel reads the set. It cannot fail.
         let _ = unsafe { call5(how, place, 0, length, 0, libc::SYS_rt_sigprocmask) };
         let flags = (libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) as usize;
         // SAFETY: the same.

@@ -1,9 +1,11 @@
 //! What is special about 32-bit processors: the form of control messages, times of 32 bits where
-//! the kernel is old, and the calls that once had user and group numbers of 16 bits.
+//! the kernel is old, and the calls that, but for mips, once had user and group numbers of 16 bits.
 
 use super::{Errno, Time, call3, call5};
 use core::ptr;
-#[cfg(feature = "fdholderd")]
+#[cfg(all(feature = "fdholderd", target_arch = "mips"))]
+pub use libc::{SYS_getegid, SYS_geteuid, SYS_setgid, SYS_setgroups, SYS_setuid};
+#[cfg(all(feature = "fdholderd", not(target_arch = "mips")))]
 pub use libc::{
     SYS_getegid32 as SYS_getegid, SYS_geteuid32 as SYS_geteuid, SYS_setgid32 as SYS_setgid,
     SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
@@ -23,10 +25,11 @@ pub fn control_header(descriptors: usize) -> [i32; CONTROL_HEADER] {
     [length as i32, libc::SOL_SOCKET, libc::SCM_RIGHTS]
 }
 
-/// `clock_gettime64` and `ppoll_time64`, which the libc crate lacks. Linux 5.1 gave them the same
-/// numbers on all 32-bit processors (`scripts/syscall.tbl`).
-const CLOCK_GETTIME: libc::c_long = 403;
-const PPOLL: libc::c_long = 414;
+/// `clock_gettime64` and `ppoll_time64`, which the libc crate lacks. Since Linux 5.1 a new call has
+/// the same number on all processors (`scripts/syscall.tbl`), counted from where those of the
+/// processor begin: `pidfd_open` is 434.
+const CLOCK_GETTIME: libc::c_long = libc::SYS_pidfd_open - 434 + 403;
+const PPOLL: libc::c_long = libc::SYS_pidfd_open - 434 + 414;
 
 /// A time as older kernels have it: seconds and nanoseconds.
 type Old = [i32; 2];
