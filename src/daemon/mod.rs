@@ -200,7 +200,8 @@ fn spare() -> Option<Fd> {
 
 /// How many descriptors and clients there is room for: what is asked for, or less.
 fn fit(settings: &Settings, spare: &Option<Fd>) -> (usize, usize) {
-    let limit = u32::try_from(sys::open_file_limit().soft).unwrap_or(u32::MAX);
+    // The kernel lets it be no more than 2^31.
+    let limit = sys::open_file_limit().soft as u32;
     // What was open at the start has the numbers below the first free one.
     let taken = spare.as_ref().map_or(limit, |spare| spare.number() as u32 + OWN_DESCRIPTORS);
     let room = limit.saturating_sub(taken);

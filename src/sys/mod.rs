@@ -323,9 +323,10 @@ pub struct OpenFileLimit {
     pub hard: u64,
 }
 
-/// Reads the limit on open files. Where a sandbox forbids that there is none.
+/// Reads the limit on open files. A kernel older than 2.6.36 does not say it, nor one whose sandbox
+/// forbids that: then it is what every process starts with.
 pub fn open_file_limit() -> OpenFileLimit {
-    let mut limit = OpenFileLimit { soft: u64::MAX, hard: u64::MAX };
+    let mut limit = OpenFileLimit { soft: 1024, hard: 1024 };
     prlimit(0, ptr::from_mut(&mut limit) as usize);
     limit
 }
