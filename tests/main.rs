@@ -48,6 +48,7 @@ mod kit;
 mod lame_duck;
 mod limits;
 mod log;
+mod old_kernels;
 mod promises;
 mod regex;
 mod replies;
