@@ -126,11 +126,14 @@ fn collect(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Texts {
             }
         }
     }
+    // Those that others repeat a part of come first.
+    let mut said = Vec::from_iter(said);
+    said.sort_by_key(|text| std::cmp::Reverse(text.len()));
     let first_error = said.len();
     let first_usage = first_error + errors.len();
     let explained = applets.iter().flat_map(|(_, info)| [usage(info), help(info)]);
     Texts {
-        all: said.into_iter().rev().chain(errors).chain(explained).collect(),
+        all: said.into_iter().chain(errors).chain(explained).collect(),
         first_error,
         first_usage,
     }
