@@ -5,14 +5,14 @@
 
 use core::arch::asm;
 
-/// Defines `_start`, which hands the stack as the kernel laid it out to `$begin` and expects it
+/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
 /// not to return. Zero frame pointer and link register end back traces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl _entry",
+            "_entry:",
             "mov x29, xzr",
             "mov x30, xzr",
             "mov x0, sp",

@@ -5,15 +5,15 @@
 
 use core::arch::asm;
 
-/// Defines `_start`, which hands the stack as the kernel laid it out to `$begin` and expects it
+/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
 /// not to return. The kernel aligns the stack pointer, to more than the 8 bytes that the procedure
 /// call standard wants. Zero frame pointer and link register end back traces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl _entry",
+            "_entry:",
             "mov r11, #0",
             "mov lr, #0",
             "mov r0, sp",

@@ -7,15 +7,15 @@
 
 use core::arch::asm;
 
-/// Defines `_start`, which hands the stack as the kernel laid it out to `$begin` and expects it
+/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
 /// not to return. A function wants the stack pointer aligned to 8 bytes, room for four arguments
 /// above it, and its own address in `$25`. A zero return address ends back traces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl _entry",
+            "_entry:",
             ".set push",
             ".set noat",
             "move $4, $29",

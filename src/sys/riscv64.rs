@@ -5,7 +5,7 @@
 
 use core::arch::asm;
 
-/// Defines `_start`, which hands the stack as the kernel laid it out to `$begin` and expects it
+/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
 /// not to return. The kernel aligns the stack pointer to the 16 bytes that the ABI wants. Zero
 /// frame pointer and return address end back traces. The global pointer stays unused: no linker
 /// takes it where the linker script does not define `__global_pointer$`.
@@ -13,8 +13,8 @@ use core::arch::asm;
 macro_rules! start {
     ($begin:path) => {
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl _entry",
+            "_entry:",
             "li s0, 0",
             "li ra, 0",
             "mv a0, sp",

@@ -5,7 +5,7 @@
 
 use core::arch::asm;
 
-/// Defines `_start`, which hands the stack as the kernel laid it out to `$begin` and expects it
+/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
 /// not to return. A function finds 160 bytes above its stack pointer in which it may save
 /// registers (ELF ABI, s390x supplement, section 1.2.2); a zero back chain in the first eight and
 /// a zero return address end back traces.
@@ -13,8 +13,8 @@ use core::arch::asm;
 macro_rules! start {
     ($begin:path) => {
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl _entry",
+            "_entry:",
             "lgr %r2, %r15",
             "aghi %r15, -160",
             "xc 0(8,%r15), 0(%r15)",

@@ -4,7 +4,7 @@ use fdholder::sys::vector::Vector;
 
 fdholder::start!(begin);
 
-/// Goes on from `_start`. The kernel lays the stack out as `argc`, `argv[0..argc]`, NULL,
+/// Goes on from `_entry`. The kernel lays the stack out as `argc`, `argv[0..argc]`, NULL,
 /// `envp[..]`, NULL, the auxiliary vector.
 ///
 /// # Safety

@@ -5,15 +5,15 @@
 
 use core::arch::asm;
 
-/// Defines `_start`, which hands the stack as the kernel laid it out to `$begin` and expects it
+/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
 /// not to return. The kernel aligns the stack pointer to 16 bytes, and the ABI wants it so at a
 /// call, with the arguments pushed. A zero frame pointer ends back traces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl _entry",
+            "_entry:",
             "xor ebp, ebp",
             "mov eax, esp",
             "sub esp, 12",

@@ -6,15 +6,15 @@
 
 use core::arch::asm;
 
-/// Defines `_start`, which hands the stack as the kernel laid it out to `$begin` and expects it
+/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
 /// not to return. The kernel aligns the stack pointer to 16 bytes; `call` leaves it as the ABI
 /// wants it at a function's first instruction. A zero frame pointer ends back traces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
         core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
+            ".globl _entry",
+            "_entry:",
             "xor ebp, ebp",
             "mov rdi, rsp",
             "call {begin}",
