@@ -4,7 +4,6 @@
 //! static executable that needs no C library.
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind};
-use argh_complete::{Generator, bash::Bash, fish::Fish, zsh::Zsh};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,6 +33,8 @@ macro_rules! applets {
 }
 include!("applets/list.rs");
 
+#[path = "src/docs.rs"]
+mod docs;
 #[path = "src/pack.rs"]
 mod pack;
 #[path = "src/packer.rs"]
@@ -50,8 +51,8 @@ fn main() {
     let all = collect(&built_in, &root);
     fs::write(out.join("texts.rs"), texts(&all)).unwrap();
     fs::write(out.join("applets.rs"), table(&built_in, &root, all.first_usage)).unwrap();
-    if let Some(docs) = env::var_os("FDHOLDER_DOCS") {
-        write_docs(&applets, Path::new(&docs));
+    if let Some(folder) = env::var_os("FDHOLDER_DOCS") {
+        docs::write(&applets, Path::new(&folder), &root);
     }
     link(&root, &out);
     // The tests ask which compiler made the program: its size depends on that.
@@ -296,57 +297,6 @@ fn wrap(text: &mut String, indent: usize, head: &str, paragraph: &str) {
         line.push_str(word);
     }
     writeln!(text, "{line}").unwrap();
-}
-
-/// Writes man pages and completions for all applets.
-fn write_docs(applets: &[(&str, &CommandInfoWithArgs)], docs: &Path) {
-    fs::create_dir_all(docs).unwrap();
-    for (_, info) in applets {
-        let name = info.name;
-        fs::write(docs.join(format!("{name}.8")), man(info)).unwrap();
-        fs::write(docs.join(format!("{name}.bash")), Bash::generate(name, info)).unwrap();
-        fs::write(docs.join(format!("_{name}")), Zsh::generate(name, info)).unwrap();
-        fs::write(docs.join(format!("{name}.fish")), Fish::generate(name, info)).unwrap();
-    }
-}
-
-/// Text that troff takes literally.
-fn literal(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-");
-    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
-}
-
-/// The man page.
-fn man(info: &CommandInfoWithArgs) -> String {
-    let (name, version) = (info.name, env::var("CARGO_PKG_VERSION").unwrap());
-    let prose = |text: &str| literal(&text.split_whitespace().collect::<Vec<_>>().join(" "));
-    let sentence = info.description.split(". ").next().unwrap_or_default().trim_end_matches('.');
-    let mut page = format!(".TH {} 8 2026-11-24 \"fdholder {version}\"\n", name.to_uppercase());
-    writeln!(page, ".SH NAME\n{} \\- {}", literal(name), prose(sentence)).unwrap();
-    let synopsis_line = usage(info).trim_start_matches("usage: ").to_string();
-    writeln!(page, ".SH SYNOPSIS\n.B {}", literal(&synopsis_line)).unwrap();
-    writeln!(page, ".SH DESCRIPTION\n{}", prose(info.description)).unwrap();
-    for note in info.notes {
-        writeln!(page, ".PP\n{}", prose(note)).unwrap();
-    }
-    writeln!(page, ".SH OPTIONS").unwrap();
-    for flag in options(info) {
-        let head = format!("{}, {}", synopsis(flag), flag.long);
-        writeln!(page, ".TP\n.B {}\n{}", literal(&head), prose(flag.description)).unwrap();
-    }
-    for operand in info.positionals {
-        writeln!(page, ".TP\n.I {}\n{}", literal(operand.name), prose(operand.description))
-            .unwrap();
-    }
-    writeln!(page, ".SH EXIT STATUS").unwrap();
-    for exit in info.error_codes {
-        writeln!(page, ".TP\n{}\n{}", exit.code, prose(exit.description)).unwrap();
-    }
-    writeln!(page, ".SH EXAMPLES").unwrap();
-    for example in info.examples {
-        writeln!(page, ".PP\n.nf\n{}\n.fi", literal(example)).unwrap();
-    }
-    page
 }
 
 /// Link arguments, for the program alone. They are worded so that a compiler driver and a linker

@@ -8,7 +8,7 @@ fdholder::start!(begin);
 /// `envp[..]`, NULL, the auxiliary vector.
 ///
 /// # Safety
-/// Only `_start` may call it.
+/// Only `_entry` may call it.
 unsafe extern "C" fn begin(stack: *const usize) -> ! {
     // SAFETY: `stack` is the initial stack pointer, and the strings live as long as the process.
     let (arguments, environment) = unsafe { Vector::from_stack(stack) };

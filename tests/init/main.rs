@@ -31,10 +31,10 @@ static RETRIEVE: Side =
 
 fdholder::start!(begin);
 
-/// Goes on from `_start`.
+/// Goes on from `_entry`.
 ///
 /// # Safety
-/// Only `_start` may call it.
+/// Only `_entry` may call it.
 unsafe extern "C" fn begin(stack: *const usize) -> ! {
     // SAFETY: `stack` is the initial stack pointer, and the strings live as long as the process.
     let (mut arguments, environment) = unsafe { Vector::from_stack(stack) };
