@@ -69,7 +69,9 @@ pub fn write(applets: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path)
         .iter()
         .map(|(_, info)| {
             let name = info.name.rsplit('-').next().unwrap();
-            SubCommandInfo { name, command: CommandInfoWithArgs { name, ..info.to_owned().clone() } }
+            let mut command = (*info).clone();
+            command.name = name;
+            SubCommandInfo { name, command }
         })
         .collect();
     write_for(&program, &page, docs);
@@ -122,11 +124,9 @@ fn man(info: &CommandInfoWithArgs, synopsis: &str, more: &str, names: &[&str]) -
     let (first, rest) = sentence.split_at(1);
     let mut page = format!(
         ".TH {} 8 {DATE} \"fdholder {version}\" \"System Manager's Manual\"\n.nh\n.ad l\n\
-         .SH NAME\n{} \\- {}{}\n.SH SYNOPSIS\n{synopsis}\n.SH DESCRIPTION\n{}\n.SH OPTIONS\n",
+         .SH NAME\n{}\n.SH SYNOPSIS\n{synopsis}\n.SH DESCRIPTION\n{}\n.SH OPTIONS\n",
         name.to_uppercase(),
-        literal(name),
-        first.to_lowercase(),
-        prose(rest),
+        prose(&format!("{name} - {}{rest}", first.to_lowercase())),
         prose(info.description)
     );
     let help = FlagInfo {
