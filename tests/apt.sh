@@ -104,10 +104,8 @@ unpack() {
     suite=$1 tree=$2
     shift 2
     mkdir -p "$work/$suite/packages" "$tree"
-    for package in "$@"; do
-        (cd "$work/$suite/packages" && persistently apt-get -q download "$package") ||
-            fail "cannot download $package of $suite ($mirror)"
-    done
+    (cd "$work/$suite/packages" && persistently apt-get -q download "$@") ||
+        fail "cannot download all of $* of $suite ($mirror)"
     for package in "$work/$suite/packages"/*.deb; do
         dpkg -x "$package" "$tree"
         rm "$package"

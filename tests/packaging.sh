@@ -1,0 +1,388 @@
+#!/bin/sh
+# Has the files in tests/packaging make their packages and images, and runs what is in those; then
+# checks the man pages and completions that packagers get. initramfs-tools, dracut, Kconfig and
+# buildah, which takes the Dockerfile, are the real ones, out of Debian packages. Of Buildroot,
+# OpenWrt, abuild, mkinitcpio and the image with Rust there is but a stand-in, a few lines each.
+#
+# The packages are unpacked into target/packaging, not installed. Root lays them over the machine's
+# own files, where nobody else sees it. Without root only the first half is checked, and this fails.
+set -eu
+umask 022
+
+root=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+packaging=$root/tests/packaging
+docs=$root/target/docs
+unpacked=$root/target/packaging
+cd "$root"
+
+fail() {
+    echo "packaging.sh: $*" >&2
+    exit 1
+}
+
+. "$root/tests/apt.sh"
+
+# Runs a command that has nothing to say unless it fails, and stops a function where it fails.
+quietly() {
+    set +e
+    (set -e; "$@") >"$work/said" 2>&1
+    code=$?
+    set -e
+    [ "$code" = 0 ] || { cat "$work/said" >&2; fail "failed: $*"; }
+}
+
+# Checks that the folder $1 has the program, and a link to it for each of the tools $2 and for
+# nothing else. All have to work, and when the program has been stripped, as most builders do.
+installed() {
+    # shellcheck disable=SC2086 # a list of names
+    wanted=$(printf '%s\n' $2 | LC_ALL=C sort)
+    found=$(cd "$1" && find . -name 's6-*' -type l | sed 's,^\./,,' | LC_ALL=C sort)
+    [ "$found" = "$wanted" ] || fail "$1 has" $found "and not" $wanted
+    strip "$1/fdholder"
+    for tool in $wanted; do
+        [ "$(readlink "$1/$tool")" = fdholder ] || fail "$1/$tool leads to where it lay"
+        "$1/$tool" --help | grep -q "^usage: $tool " || fail "$1/$tool does not work"
+    done
+}
+
+# Fetches what is run, once.
+fetch() {
+    [ ! -e "$unpacked" ] || return 0
+    choose bookworm
+    rm -rf "$unpacked.part"
+    unpack bookworm "$unpacked.part" buildah busybox-static cpio dracut-core fish fish-common \
+        golang-github-containers-common golang-github-containers-image groff-base \
+        initramfs-tools-core kconfig-frontends-nox klibc-utils kmod libgpgme11 libklibc libkmod2 \
+        libpcre2-32-0 libsubid4 libudev1 man-db mandoc shellcheck udev zsh zsh-common
+    # These are links to folders below usr.
+    for folder in bin lib sbin; do
+        cp -R -P "$unpacked.part/$folder" "$unpacked.part/usr/"
+        rm -r "${unpacked:?}.part/$folder"
+    done
+    mv "$unpacked.part" "$unpacked"
+}
+
+# Makes the folder $1 of the files and folders that follow, to build them there. What has been
+# compiled elsewhere is at hand.
+sources() {
+    folder=$1
+    shift
+    mkdir -p "$folder"
+    ln -sfn "$root/target" "$folder/target"
+    cp -R "$@" "$folder/"
+}
+
+# abuild's part is to call the functions.
+alpine() {
+    startdir=$packaging/alpine pkgdir=$work/alpine CTARGET=$(rustc -vV | sed -n 's/^host: //p')
+    default_prepare() { :; }
+    # shellcheck source=tests/packaging/alpine/APKBUILD
+    . "$startdir/APKBUILD"
+    for step in prepare build check package; do
+        cd "$builddir"
+        $step
+    done
+}
+
+# For the Rust image's target, with the files that the Dockerfile copies and no others.
+docker() {
+    # shellcheck disable=SC2046 # a list of names
+    sources "$work/docker" $(sed -n 's/^COPY \([^-].*\) [^ ]*$/\1/p' "$packaging/docker/Dockerfile")
+    cd "$work/docker"
+    cargo build --release --locked --target "$musl"
+    cp "target/$musl/release/fdholder" "$work/fdholder"
+}
+
+# Kconfig reads what there is to choose, here everything but one tool, and make installs that.
+buildroot() {
+    mkdir -p "$work/buildroot/usr/bin"
+    cd "$work/buildroot"
+    cat >Config.in <<END
+config BR2_EXTERNAL_FDHOLDER_PATH
+	string
+	default "$packaging/buildroot"
+config BR2_x86_64
+	def_bool y
+config BR2_PACKAGE_HOST_RUSTC_TARGET_ARCH_SUPPORTS
+	def_bool y
+config BR2_PACKAGE_HOST_RUSTC
+	bool
+source "\$BR2_EXTERNAL_FDHOLDER_PATH/Config.in"
+END
+    printf '%s\n' BR2_PACKAGE_FDHOLDER=y "# BR2_PACKAGE_FDHOLDER_LIST is not set" >.config
+    CONFIG_= LD_LIBRARY_PATH="$(dirname "$(find "$unpacked/usr/lib" -name 'libkconfig-parser*' | sed -n 1p)")" \
+        "$unpacked/usr/bin/kconfig-conf" --olddefconfig Config.in
+    grep '^BR2_PACKAGE_FDHOLDER=y' .config
+    cat >Makefile <<'END'
+include .config
+include $(BR2_EXTERNAL_FDHOLDER_PATH)/external.mk
+UPPERCASE = $(shell echo '$1' | tr a-z A-Z)
+INSTALL = install
+TARGET_DIR = $(CURDIR)
+PKG_CARGO_ENV = CARGO_BUILD_TARGET=$(RUSTC_TARGET_NAME)
+define newline
+
+
+endef
+$(CURDIR)/build/.stamp_installed:
+	mkdir -p $(@D)
+	ln -sfn $(FDHOLDER_SITE)/target $(@D)/target
+	tar -C $(FDHOLDER_SITE) --exclude=./target --exclude=./.git -cf - . | tar -C $(@D) -xf -
+	$(foreach hook,$(FDHOLDER_PRE_BUILD_HOOKS),$(call $(hook))$(newline))
+	cd $(@D) && $(PKG_CARGO_ENV) $(FDHOLDER_CARGO_ENV) cargo build --offline --release \
+		--manifest-path Cargo.toml --locked $(FDHOLDER_CARGO_BUILD_OPTS)
+	$(FDHOLDER_INSTALL_TARGET_CMDS)
+END
+    make BR2_EXTERNAL_FDHOLDER_PATH="$packaging/buildroot" RUSTC_TARGET_NAME="$musl"
+}
+
+# Recipes are expanded twice, as in OpenWrt, and cargo is told what OpenWrt tells it.
+openwrt() {
+    mkdir -p "$work/openwrt/include" "$work/openwrt/feeds/packages/lang/rust" "$work/openwrt/build"
+    ln -s "$root/target" "$work/openwrt/build/target"
+    cd "$work/openwrt"
+    cat >rules.mk <<'END'
+INCLUDE_DIR = $(TOPDIR)/include
+INSTALL_DIR = install -d -m0755
+INSTALL_BIN = install -m0755
+TAR = tar
+END
+    cat >include/package.mk <<'END'
+PKG_BUILD_DIR = $(TOPDIR)/build
+PKG_INSTALL_DIR = $(TOPDIR)/install
+define BuildPackage
+$(eval $(Package/$(1)))
+$(if $(TITLE),,$(error no title))
+$(1):
+	$(call Build/Prepare)
+	$(call Build/Compile)
+	$(call Package/$(1)/install,$(TOPDIR)/image)
+endef
+END
+    cat >feeds/packages/lang/rust/rust-package.mk <<'END'
+CARGO_PKG_VARS= CARGO_BUILD_TARGET=$(RUSTC_TARGET_ARCH) CARGO_PROFILE_RELEASE_LTO=true \
+	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_PANIC=unwind \
+	RUSTFLAGS="-Ctarget-feature=-crt-static"
+define Build/Compile/Cargo
+	+$(CARGO_PKG_VARS) cargo install --profile release --root $(PKG_INSTALL_DIR) \
+		--path "$(PKG_BUILD_DIR)/$(1)" --offline --locked $(2)
+endef
+END
+    make -C "$packaging/openwrt/fdholder" TOPDIR="$PWD" RUSTC_TARGET_ARCH="$musl" fdholder
+}
+
+# mkinitcpio's part is to put things into a folder.
+mkinitcpio() {
+    bash -euc '
+        add_binary() { install -D -m 755 "$1" "$image$2"; }
+        add_symlink() { ln -s "$2" "$image$1"; }
+        image=$1
+        . "$2"
+        build
+        help' mkinitcpio "$work/mkinitcpio" "$packaging/mkinitcpio/fdholder"
+}
+
+# What a kernel's package brings along.
+kernel=6.1.0
+kernel() {
+    mkdir -p "/lib/modules/$kernel" /boot
+    for file in order builtin builtin.modinfo; do
+        : >"/lib/modules/$kernel/modules.$file"
+    done
+    echo CONFIG_RD_GZIP=y >"/boot/config-$kernel"
+    depmod "$kernel"
+}
+
+initramfs_tools() {
+    cp "$packaging/initramfs-tools/fdholder" /etc/initramfs-tools/hooks/
+    echo COMPRESS=gzip >/etc/initramfs-tools/conf.d/compress
+    mkinitramfs -o "$work/initrd" "$kernel"
+    unmkinitramfs "$work/initrd" "$work/initramfs-tools"
+}
+
+dracut_image() {
+    cp -R "$packaging/dracut/90fdholder" /usr/lib/dracut/modules.d/
+    for added in "" "--add fdholder"; do
+        # shellcheck disable=SC2086 # an option and its value
+        dracut --force --no-kernel --no-hostonly --no-compress --modules bash $added \
+            "$work/initrd" "$kernel"
+        rm -rf "$work/dracut"
+        mkdir "$work/dracut"
+        (cd "$work/dracut" && lsinitrd --unpack "$work/initrd")
+        # It is there if it is asked for.
+        [ -e "$work/dracut/usr/bin/fdholder" ] || [ -z "$added" ]
+        [ ! -e "$work/dracut/usr/bin/fdholder" ] || [ -n "$added" ]
+    done
+}
+
+# An image that has no Rust, but something that is called cargo and comes to the same.
+container() {
+    mkdir -p "$work/rust/bin"
+    cp /bin/busybox "$work/fdholder" "$work/rust/bin/"
+    ln -s busybox "$work/rust/bin/sh"
+    cat >"$work/rust/bin/cargo" <<'END'
+#!/bin/sh
+set -e
+[ "$*" = "build --release --locked" ] && [ -e Cargo.lock ]
+busybox mkdir -p target/release
+busybox cp /bin/fdholder target/release/
+END
+    chmod 755 "$work/rust/bin/cargo"
+    printf 'FROM scratch\nCOPY . /\nENV PATH=/bin\n' >"$work/Dockerfile"
+    container="buildah --root $work/images --runroot $work/run --storage-driver vfs"
+    export BUILDAH_ISOLATION=chroot
+    $container bud -f "$work/Dockerfile" -t docker.io/library/rust:1-alpine "$work/rust"
+    $container bud --pull-never -f "$packaging/docker/Dockerfile" -t fdholder "$root"
+    $container from --pull-never --name ours localhost/fdholder
+    from_inside "$($container mount ours)"
+    $container inspect --type image --format '{{.OCIv1.Config.Entrypoint}}' localhost/fdholder |
+        grep -F '[/bin/fdholder]'
+}
+
+# Runs the tools of an image from inside: nothing but the image is there.
+from_inside() {
+    for tool in $tools; do
+        chroot "$1" "/bin/$tool" --help | grep -q "^usage: $tool " ||
+            fail "$tool does not work in the image $1"
+    done
+}
+
+# Man pages: what two formatters have to say about them.
+pages() {
+    for name in fdholder $tools; do
+        page=$docs/$name.8
+        mandoc -T lint -W style "$page" || fail "$name.8: see above"
+        LC_ALL=C man --warnings -E ascii -l "$page" >"$work/page" 2>"$work/said" || fail "$name.8"
+        [ ! -s "$work/said" ] || fail "$name.8: $(cat "$work/said")"
+        for section in NAME SYNOPSIS DESCRIPTION OPTIONS "EXIT STATUS" EXAMPLES "SEE ALSO"; do
+            grep -q "^$section\$" "$work/page" || fail "$name.8 has no section $section"
+        done
+        lexgrog "$page" >"$work/said" || fail "$name.8 has no name: $(cat "$work/said")"
+        [ "$name" = fdholder ] || grep -q '^  *-t, --timeout ' "$work/page" || fail "$name.8: no -t"
+    done
+}
+
+# Completes a word in zsh: types $1 and a tab, and waits for $2.
+zsh_completes() {
+    cat >"$work/complete" <<'END'
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell "unsetopt zle; PS1=; fpath=($3 \$fpath); autoload -Uz compinit; compinit -u -D"
+zpty -w shell "setopt zle; echo rea''dy"
+zpty -r -m shell said '*ready*'
+zpty -w -n shell "$1"$'\t'
+zpty -r -m shell said "*$2*"
+END
+    : >"$work/a-socket"
+    (cd "$work" && TERM=dumb timeout 60 zsh -f complete "$1" "$2" "$work/zsh") ||
+        fail "zsh does not complete $1"
+}
+
+# Completions: each option and operand of one kind in each shell.
+completions() {
+    mkdir -p "$work/zsh"
+    cp "$docs"/_* "$work/zsh/"
+    for name in fdholder $tools; do
+        bash -n "$docs/$name.bash" && zsh -n "$docs/_$name" && fish -n "$docs/$name.fish" ||
+            fail "completions of $name: see above"
+        [ "$name" != fdholder ] || continue
+        # shellcheck disable=SC2016 # bash's
+        bash -ec '
+            . "$2"
+            COMP_WORDS=("$1" --ti) COMP_CWORD=1
+            "_$1"
+            [ "${COMPREPLY[*]}" = --timeout ]' bash "$name" "$docs/$name.bash" ||
+            fail "bash does not complete $name --ti"
+        short=${name##*-}
+        fish --no-config -c "source $docs/$name.fish; source $docs/fdholder.fish
+            complete -C'$name --ti'; complete -C'fdholder $short --ti'" >"$work/fish" 2>&1
+        [ "$(grep -c '^--timeout' "$work/fish")" = 2 ] && [ "$(grep -c . "$work/fish")" = 2 ] ||
+            fail "fish does not complete $name --ti: $(cat "$work/fish")"
+    done
+    zsh_completes "s6-fdholder-store --ti" timeout
+    zsh_completes "s6-fdholder-store a-so" a-socket
+    zsh_completes "s6-fdholderd -i a-so" a-socket
+    zsh_completes "fdholder transf" transferdump
+    zsh_completes "fdholder store --exp" expire
+}
+
+# The second half, where Debian's tools are at their places.
+inside() {
+    cp "$work/fdholder" /usr/local/bin/
+    tools=$(fdholder --list)
+    quietly kernel
+    quietly initramfs_tools
+    installed "$work/initramfs-tools/usr/bin" "$tools"
+    from_inside "$work/initramfs-tools"
+    echo "packaging initramfs-tools: pass"
+    quietly dracut_image
+    installed "$work/dracut/usr/bin" "$tools"
+    from_inside "$work/dracut"
+    echo "packaging dracut: pass"
+    quietly mkinitcpio
+    installed "$work/mkinitcpio/usr/bin" "$tools"
+    echo "packaging mkinitcpio: pass"
+    quietly container
+    echo "packaging container: pass"
+    shellcheck -S warning -s sh "$packaging/initramfs-tools/fdholder"
+    shellcheck -S warning -s bash "$packaging/dracut/90fdholder/module-setup.sh" \
+        "$packaging/mkinitcpio/fdholder"
+    shellcheck -S warning -s dash -e SC2034,SC2154 "$packaging/alpine/APKBUILD"
+    busybox ash -n "$packaging/alpine/APKBUILD"
+    pages
+    echo "packaging man pages: pass"
+    completions
+    echo "packaging completions: pass"
+}
+
+# Lays what was unpacked over the machine's own files, and goes on there.
+lay_over() {
+    over=$work/over
+    mkdir "$over"
+    mount -t tmpfs none "$over"
+    mkdir "$over/work" "$over/root"
+    cp -R -P "$unpacked" "$over/upper"
+    mount -t overlay -o "lowerdir=/,upperdir=$over/upper,workdir=$over/work" none "$over/root"
+    for folder in proc sys dev; do
+        mount --rbind "/$folder" "$over/root/$folder"
+    done
+    for folder in /tmp "$work" "$root"; do
+        mkdir -p "$over/root$folder"
+        mount --bind "$folder" "$over/root$folder"
+    done
+    exec chroot "$over/root" env PATH=/usr/local/bin:/usr/sbin:/usr/bin TMPDIR=/tmp \
+        sh "$packaging.sh" inside "$work"
+}
+
+if [ $# = 2 ]; then
+    work=$2
+    "$1"
+    exit
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+{ command -v make && command -v strip; } >/dev/null || sh tests/setup.sh make binutils
+musl=$(uname -m)-unknown-linux-musl
+rustup target add "$musl" >"$work/said" 2>&1 || fail "no Rust for $musl: $(cat "$work/said")"
+fetch
+
+quietly alpine
+installed "$work/alpine/usr/bin" "$(cat "$docs/tools")"
+for file in bash-completion/completions/fdholder zsh/site-functions/_s6-fdholderd \
+    fish/vendor_completions.d/s6-fdholder-list.fish man/man8/s6-fdholder-daemon.8; do
+    [ -s "$work/alpine/usr/share/$file" ] || fail "Alpine's package has no $file"
+done
+echo "packaging alpine: pass"
+quietly docker
+quietly buildroot
+installed "$work/buildroot/usr/bin" "$(grep -v 'list$' "$docs/tools")"
+echo "packaging buildroot: pass"
+quietly openwrt
+installed "$work/openwrt/image/usr/bin" "$(cat "$docs/tools")"
+echo "packaging openwrt: pass"
+
+[ "$(id -u)" = 0 ] ||
+    fail "root alone can check initramfs-tools, dracut, mkinitcpio, containers, pages, completions"
+unshare --mount sh "$packaging.sh" lay_over "$work"

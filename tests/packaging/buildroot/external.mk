@@ -1,0 +1,1 @@
+include $(BR2_EXTERNAL_FDHOLDER_PATH)/fdholder/fdholder.mk
