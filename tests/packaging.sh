@@ -262,19 +262,25 @@ pages() {
     done
 }
 
-# Completes a word in zsh: types $1 and a tab, and waits for $2.
+# Completes a word in zsh: types $1 and a tab, once the line editor is there, and waits for $2.
 zsh_completes() {
+    cat >"$work/.zshrc" <<END
+fpath=($work/zsh \$fpath)
+autoload -Uz compinit
+compinit -u -D
+PS1=
+zle-line-init() { print -n ready }
+zle -N zle-line-init
+END
     cat >"$work/complete" <<'END'
 zmodload zsh/zpty
-zpty shell zsh -f -i
-zpty -w shell "unsetopt zle; PS1=; fpath=($3 \$fpath); autoload -Uz compinit; compinit -u -D"
-zpty -w shell "setopt zle; echo rea''dy"
+zpty shell zsh -d -i
 zpty -r -m shell said '*ready*'
 zpty -w -n shell "$1"$'\t'
 zpty -r -m shell said "*$2*"
 END
     : >"$work/a-socket"
-    (cd "$work" && TERM=dumb timeout 60 zsh -f complete "$1" "$2" "$work/zsh") ||
+    (cd "$work" && ZDOTDIR=$work TERM=dumb timeout 120 zsh -f complete "$1" "$2") ||
         fail "zsh does not complete $1"
 }
 
