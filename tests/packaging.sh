@@ -201,18 +201,17 @@ initramfs_tools() {
 }
 
 dracut_image() {
-    cp -R "$packaging/dracut/90fdholder" /usr/lib/dracut/modules.d/
-    for added in "" "--add fdholder"; do
-        # shellcheck disable=SC2086 # an option and its value
-        dracut --force --no-kernel --no-hostonly --no-compress --modules bash $added \
-            "$work/initrd" "$kernel"
-        rm -rf "$work/dracut"
-        mkdir "$work/dracut"
-        (cd "$work/dracut" && lsinitrd --unpack "$work/initrd")
-        # It is there if it is asked for.
-        [ -e "$work/dracut/usr/bin/fdholder" ] || [ -z "$added" ]
-        [ ! -e "$work/dracut/usr/bin/fdholder" ] || [ -n "$added" ]
-    done
+    module=/usr/lib/dracut/modules.d/90fdholder
+    cp -R "$packaging/dracut/90fdholder" "$module"
+    # It is only for those who ask for it.
+    code=0
+    bash -c '. "$1/module-setup.sh" && check' bash "$module" || code=$?
+    [ "$code" = 255 ]
+    dracut --no-kernel --no-hostonly --no-compress --modules bash --add fdholder \
+        "$work/dracut.img" "$kernel"
+    mkdir "$work/dracut"
+    cd "$work/dracut"
+    lsinitrd --unpack "$work/dracut.img"
 }
 
 # An image that has no Rust, but something that is called cargo and comes to the same.
