@@ -38,7 +38,7 @@ installed() {
     wanted=$(printf '%s\n' $2 | LC_ALL=C sort)
     found=$(cd "$1" && find . -name 's6-*' -type l | sed 's,^\./,,' | LC_ALL=C sort)
     [ "$found" = "$wanted" ] || fail "$1 has" $found "and not" $wanted
-    strip "$1/fdholder"
+    strip "$1/fdholder" || fail "$1 has no program"
     for tool in $wanted; do
         [ "$(readlink "$1/$tool")" = fdholder ] || fail "$1/$tool leads to where it lay"
         "$1/$tool" --help | grep -q "^usage: $tool " || fail "$1/$tool does not work"
@@ -145,7 +145,6 @@ openwrt() {
 INCLUDE_DIR = $(TOPDIR)/include
 INSTALL_DIR = install -d -m0755
 INSTALL_BIN = install -m0755
-TAR = tar
 END
     cat >include/package.mk <<'END'
 PKG_BUILD_DIR = $(TOPDIR)/build
@@ -168,7 +167,8 @@ define Build/Compile/Cargo
 		--path "$(PKG_BUILD_DIR)/$(1)" --offline --locked $(2)
 endef
 END
-    make -C "$packaging/openwrt/fdholder" TOPDIR="$PWD" RUSTC_TARGET_ARCH="$musl" fdholder
+    ln -s "$packaging/openwrt" feeds/fdholder
+    make -C feeds/fdholder/fdholder TOPDIR="$PWD" RUSTC_TARGET_ARCH="$musl" fdholder
 }
 
 # mkinitcpio's part is to put things into a folder.
