@@ -53,6 +53,8 @@ fn main() {
     fs::write(out.join("applets.rs"), table(&built_in, &root, all.first_usage)).unwrap();
     if let Some(folder) = env::var_os("FDHOLDER_DOCS") {
         docs::write(&applets, Path::new(&folder), &root);
+        // Pages that somebody has removed are made again.
+        println!("cargo:rerun-if-changed={}", Path::new(&folder).join("tools").display());
     }
     link(&root, &out);
     // The tests ask which compiler made the program: its size depends on that.

@@ -45,7 +45,11 @@ pub fn write(applets: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path)
     fs::create_dir_all(docs).unwrap();
     let tools: Vec<_> = applets.iter().filter(|(module, _)| is_on(module)).collect();
     let names: Vec<&str> = tools.iter().map(|(_, info)| info.name).collect();
-    fs::write(docs.join("tools"), names.join("\n") + "\n").unwrap();
+    let list = names.join("\n") + "\n";
+    // cargo looks whether this file is there and how old it is.
+    if fs::read_to_string(docs.join("tools")).ok().as_ref() != Some(&list) {
+        fs::write(docs.join("tools"), list).unwrap();
+    }
     for (module, info) in &tools {
         let more = fs::read_to_string(root.join("applets").join(module).join("more.8"));
         let page = man(info, &synopsis_of(&usage(info)), &more.unwrap_or_default(), &names);

@@ -373,6 +373,8 @@ musl=$(uname -m)-unknown-linux-musl
 rustup target add "$musl" >"$work/said" 2>&1 || fail "no Rust for $musl: $(cat "$work/said")"
 fetch
 
+# They have to come again, though nothing else has changed.
+rm -rf "$docs"
 quietly alpine
 installed "$work/alpine/usr/bin" "$(cat "$docs/tools")"
 for file in bash-completion/completions/fdholder zsh/site-functions/_s6-fdholderd \
