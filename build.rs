@@ -52,7 +52,7 @@ fn main() {
     fs::write(out.join("texts.rs"), texts(&all)).unwrap();
     fs::write(out.join("applets.rs"), table(&built_in, &root, all.first_usage)).unwrap();
     if let Some(folder) = env::var_os("FDHOLDER_DOCS") {
-        docs::write(&applets, Path::new(&folder), &root);
+        docs::write(&built_in, Path::new(&folder), &root);
         // Pages that somebody has removed are made again.
         println!("cargo:rerun-if-changed={}", Path::new(&folder).join("tools").display());
     }

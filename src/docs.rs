@@ -2,7 +2,7 @@
 //! list of the tools. Part of `build.rs`, not of the library. It is made of the same definitions as
 //! the help texts; what only a page says is in the applet's `more.8`.
 
-use super::{is_on, options, usage, wrap};
+use super::{options, usage, wrap};
 use argh::{ArgsInfo, CommandInfoWithArgs, FlagInfo, FlagInfoKind, SubCommandInfo};
 use argh_complete::{Generator, bash::Bash, fish::Fish, zsh::Zsh};
 use std::fmt::Write as _;
@@ -40,17 +40,16 @@ struct Fdholder {
     install: Option<String>,
 }
 
-/// Writes everything into the folder `docs`, for the tools that are built in.
-pub fn write(applets: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path) {
+/// Writes everything into the folder `docs`, for these tools.
+pub fn write(tools: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path) {
     fs::create_dir_all(docs).unwrap();
-    let tools: Vec<_> = applets.iter().filter(|(module, _)| is_on(module)).collect();
     let names: Vec<&str> = tools.iter().map(|(_, info)| info.name).collect();
     let list = names.join("\n") + "\n";
     // cargo looks whether this file is there and how old it is.
     if fs::read_to_string(docs.join("tools")).ok().as_ref() != Some(&list) {
         fs::write(docs.join("tools"), list).unwrap();
     }
-    for (module, info) in &tools {
+    for (module, info) in tools {
         let more = fs::read_to_string(root.join("applets").join(module).join("more.8"));
         let page = man(info, &synopsis_of(&usage(info)), &more.unwrap_or_default(), &names);
         write_for(info, &page, docs);
@@ -62,7 +61,7 @@ pub fn write(applets: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path)
         assert!(source.contains(&format!("c\"{}\"", flag.long)), "no {} any more?", flag.long);
     }
     let mut more = String::from(".SH TOOLS\n");
-    for (_, info) in &tools {
+    for (_, info) in tools {
         writeln!(more, ".TP\n\\fB{}\\fR\n{}", literal(info.name), prose(info.description)).unwrap();
     }
     let synopsis: Vec<String> = ["--list", "--help", "--version", "--install dir", "NAME args..."]
