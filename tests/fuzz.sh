@@ -1,10 +1,10 @@
 #!/bin/sh
-# Fuzzes all targets, so many seconds in all: sh tests/fuzz.sh 3600. What they find goes to
-# target/fuzz/corpus; whatever is wrong stops it, and the input lies in target/fuzz.
-# `sh tests/fuzz.sh merge` then takes what is worth keeping into tests/fuzz/corpus.
+# Fuzzes all targets, so many seconds in all: sh tests/fuzz.sh 3600. Behind that some can be named.
+# What they find goes to target/fuzz/corpus; whatever is wrong stops it, and the input lies in
+# target/fuzz. `sh tests/fuzz.sh merge` then takes what is worth keeping into tests/fuzz/corpus.
 #
-# Only some targets can be named behind that. More flags for the compiler can be in RUSTFLAGS. With RUSTC_BOOTSTRAP=1
-# RUSTFLAGS=-Zsanitizer=address stable Rust checks addresses as well.
+# More flags for the compiler can be in RUSTFLAGS: stable Rust checks addresses as well, with
+# RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address.
 set -eu
 cd "$(dirname "$0")/.."
 what=${1:?seconds, or merge}
@@ -28,17 +28,17 @@ for target; do
     kept=tests/fuzz/corpus/$target
     mkdir -p "$found" "$kept"
     if [ "$what" = merge ]; then
-        merged=target/fuzz/merged/$target
-        rm -rf "$merged"
-        mkdir -p "$merged"
-        "$program" -set_cover_merge=1 -use_counters=0 -use_cmp=0 "$merged" "$kept" "$found" 2>target/fuzz/merge.log
-        rm -f "$kept"/*
-        cp "$merged"/* "$kept"
+        # What reaches nothing that another input does not reach is left out.
+        "$program" -set_cover_merge=1 -use_counters=0 -use_cmp=0 "$kept" "$found" \
+            2>target/fuzz/merge.log
         continue
     fi
     echo "$target:"
     # The daemon's code ends the process at mistakes of its own: then this is the last input.
     FDHOLDER_INPUT=target/fuzz/$target.last "$program" -max_total_time=$((what / $#)) -timeout=20 \
         -max_len=1000 -verbosity=0 -print_final_stats=1 -artifact_prefix="target/fuzz/$target-" \
-        "$found" "$kept"
+        "$found" "$kept" || {
+        echo "$target ended with $?: see target/fuzz/$target*" >&2
+        exit 1
+    }
 done

@@ -48,6 +48,11 @@ pub fn check(bytes: &[u8]) {
         assert_eq!(tai::order(&a).cmp(&tai::order(&b)), a.cmp(&b));
     }
 
+    if let Some(label) = behind.first_chunk() {
+        let (seconds, nanoseconds) = tai::order(label);
+        assert_eq!(tai::is_valid(label), seconds >> 63 == 0 && nanoseconds < 1_000_000_000);
+    }
+
     // The same as a frame of a set dump, as far as one has room for it.
     let mut composer = composer();
     let composer = composer.as_deref_mut().unwrap();

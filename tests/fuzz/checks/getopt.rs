@@ -159,11 +159,11 @@ pub fn check(bytes: &[u8]) {
     let words = Words::new(words);
     let pointers = words.pointers();
     // As on the stack of a new process, without an environment.
-    let mut stack = vec![words.0.len()];
-    stack.extend(pointers.iter().map(|word| *word as usize));
-    stack.push(0);
+    let mut stack = vec![ptr::without_provenance(words.0.len())];
+    stack.extend(pointers);
+    stack.push(ptr::null());
     // SAFETY: this is what the kernel leaves there, and it stays for as long as it is looked at.
-    let (mut arguments, environment) = unsafe { Vector::from_stack(stack.as_ptr()) };
+    let (mut arguments, environment) = unsafe { Vector::from_stack(stack.as_ptr().cast()) };
     arguments.next();
     if cfg!(miri) {
         // It has no C library.

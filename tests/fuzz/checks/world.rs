@@ -49,7 +49,8 @@ impl World {
         gate.reload().unwrap();
         let size = MOST * table::BYTES_EACH + 64;
         let mut memory = Memory::map(size).unwrap();
-        let start = memory.zeros::<u32>(0).as_mut_ptr().cast::<u8>();
+        // Where it begins; a reference to nothing is not allowed to reach what comes behind it.
+        let start = memory.zeros::<u32>(0).as_ptr() as usize as *mut u8;
         let start = std::ptr::slice_from_raw_parts_mut(start, size);
         World { gate: Some(gate), spaces, memory, start }
     }
