@@ -1,6 +1,7 @@
 //! Running a tool to its end, or to the end of our patience.
 
 use super::program;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
@@ -39,6 +40,8 @@ pub fn run(command: &mut Command) -> Ended {
 
 /// A tool at work.
 pub struct Running {
+    /// As it was started.
+    command: String,
     child: Child,
     out: thread::JoinHandle<Vec<u8>>,
     err: thread::JoinHandle<Vec<u8>>,
@@ -49,11 +52,13 @@ impl Running {
     /// Starts `command`, with nothing on standard input unless the caller put something there.
     pub fn start(command: &mut Command) -> Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        // What it starts itself is to end with it if it hangs.
+        command.process_group(0);
         let begun = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let out = collect(child.stdout.take().unwrap());
         let err = collect(child.stderr.take().unwrap());
-        Running { child, out, err, begun }
+        Running { command: format!("{command:?}"), child, out, err, begun }
     }
 
     /// Waits for the end, as [`run`] does.
@@ -63,10 +68,10 @@ impl Running {
                 break status;
             }
             if self.begun.elapsed() > PATIENCE {
-                self.child.kill().unwrap();
+                kill_process_group(Pid::from_child(&self.child), Signal::KILL).unwrap();
                 self.child.wait().unwrap();
                 let err = String::from_utf8_lossy(&self.err.join().unwrap()).into_owned();
-                panic!("it hangs; so far it said {err:?}");
+                panic!("{} hangs; so far it said {err:?}", self.command);
             }
             thread::sleep(Duration::from_millis(1));
         };
