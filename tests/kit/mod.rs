@@ -7,6 +7,7 @@ pub mod fake;
 pub mod process;
 pub mod regex_oracle;
 pub mod server;
+pub mod strace;
 pub mod tool;
 pub mod wire;
 

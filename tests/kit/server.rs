@@ -4,6 +4,8 @@
 use super::daemon::{GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE};
 use super::tool::PATIENCE;
 use super::{make_room, program, wire};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Result};
@@ -12,14 +14,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 use temp_dir::TempDir;
 
 /// A folder for the socket and the rules of a daemon. Other users may look into it.
-pub struct Place(TempDir);
+#[derive(Clone)]
+pub struct Place(Arc<TempDir>);
 
 impl Place {
     /// One with a rules directory in which there is no rule.
@@ -27,7 +31,7 @@ impl Place {
         let dir = TempDir::new().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(dir.child("rules")).unwrap();
-        Place(dir)
+        Place(Arc::new(dir))
     }
 
     /// One where everybody may do everything.
@@ -152,6 +156,30 @@ impl Server {
     /// Starts `command`, which has to be about a daemon in that place, and waits until it says
     /// that it is ready: a newline and the end of its standard output.
     pub fn start(place: Place, command: &mut Command) -> Server {
+        let (server, mut out) = Server::launch(place, command);
+        let (done, ready) = channel();
+        thread::spawn(move || {
+            let mut all = Vec::new();
+            out.read_to_end(&mut all).unwrap();
+            let _ = done.send(all);
+        });
+        let said = ready.recv_timeout(PATIENCE).expect("not ready");
+        assert_eq!(said, b"\n", "{command:?}: {:?}", server.lines.try_iter().collect::<Vec<_>>());
+        server
+    }
+
+    /// The same of one that need not come so far: waits until it has said something on standard
+    /// output, or nobody has that any more.
+    pub fn attempt(place: Place, command: &mut Command) -> Server {
+        let (server, out) = Server::launch(place, command);
+        let time = Timespec::try_from(PATIENCE).unwrap();
+        let ready = retry_on_intr(|| poll(&mut [PollFd::new(&out, PollFlags::IN)], Some(&time)));
+        assert_eq!(ready.unwrap(), 1, "neither ready nor at its end");
+        server
+    }
+
+    /// The same without waiting; with it comes its standard output.
+    fn launch(place: Place, command: &mut Command) -> (Server, ChildStdout) {
         make_room();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
@@ -166,17 +194,8 @@ impl Server {
                 let _ = told.send(line);
             }
         });
-        let mut out = child.stdout.take().unwrap();
-        let server = Server { place, child, lines };
-        let (done, ready) = channel();
-        thread::spawn(move || {
-            let mut all = Vec::new();
-            out.read_to_end(&mut all).unwrap();
-            let _ = done.send(all);
-        });
-        let said = ready.recv_timeout(PATIENCE).expect("not ready");
-        assert_eq!(said, b"\n", "{command:?}: {:?}", server.lines.try_iter().collect::<Vec<_>>());
-        server
+        let out = child.stdout.take().unwrap();
+        (Server { place, child, lines }, out)
     }
 
     /// One of `s6-fdholderd` that allows everything, with these options.

@@ -1,0 +1,600 @@
+//! Every call that a tool makes of the kernel fails in turn, with every error that it can give and a
+//! few that it hardly can: what the tool is to make of it stands in a table, and a call that is not
+//! in the table fails the test. How the daemon takes it is in `daemon_faults`.
+//!
+//! Short transfers cannot be had by answering in the kernel's place: the last test makes the kernel
+//! send in parts, and dumps that arrive in parts are those of `hostile`, `deadlines` and `siege`.
+
+use crate::kit::daemon::Generation::{self, Ours};
+use crate::kit::daemon::Setup;
+use crate::kit::fake::{Fake, Step, frames, opened, source, status, things};
+use crate::kit::strace::{Call, Row, calls, reason, rows, strace};
+use crate::kit::tool::Ended;
+use crate::kit::wire::{self, FRAME_ENTRIES, Held, expiry_in};
+use crate::kit::{self, make_room, memfd, program};
+use crate::siege::Siege;
+use libc::{
+    E2BIG, EACCES, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EDQUOT, EEXIST,
+    EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT,
+    ENOEXEC, ENOMEM, ENOSPC, ENOTDIR, ENOTSOCK, EPERM, EPIPE, EPROTOTYPE, EROFS, ETOOMANYREFS,
+    ETXTBSY,
+};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use temp_dir::TempDir;
+
+/// What a tool is to make of an error.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Due {
+    /// It cannot happen, because of this.
+    Never(&'static str),
+    /// All goes on as if it had not.
+    Unnoticed,
+    /// There is no connecting to the daemon, for that reason: 111.
+    Unreachable,
+    /// What was to be done cannot be done, for that reason: 111.
+    Failed,
+    /// The daemon is taken to have hung up: 1, if it is the destination 2.
+    Closed,
+    /// This exit code, because it cannot do that.
+    Unable(i32, &'static str),
+    /// What would have been said is not.
+    Mute,
+    /// It is taken for done.
+    Done,
+}
+use Due::{Closed, Done, Failed, Mute, Never, Unable, Unnoticed, Unreachable};
+
+/// The calls of the tools. `FROM`, `TO` and `DIR` are what stands on the command line.
+const ROWS: &[Row<Due>] = &[
+    Row("", "exit_group", "", &[], Never("it does not come back")),
+    Row("", "clock_gettime", "", &[], Never("these clocks are always there")),
+    // The limit is raised only where it has been reached.
+    Row("low limit", "socket", "#1", &[EMFILE], Unnoticed),
+    // The destination is tried early, and once more when it is needed.
+    Row("transferdump", "socket", "#2", SOCKET, Unnoticed),
+    Row("", "socket", "", SOCKET, Unreachable),
+    Row("transferdump", "connect", "#2", CONNECT, Unnoticed),
+    Row("", "connect", "", &[EINTR, EAGAIN], Unnoticed),
+    Row("", "connect", "", CONNECT, Unreachable),
+    Row("low limit", "sendmsg", "#1", &[ETOOMANYREFS], Unnoticed),
+    Row("", "sendmsg", "", &[EINTR, EAGAIN], Unnoticed),
+    Row("", "sendmsg", "", &[ENOBUFS, ENOMEM, ETOOMANYREFS, EBADF, EINVAL], Failed),
+    // Then the daemon has nothing more to say.
+    Row("", "sendmsg", "", GONE, Closed),
+    Row("", "recvmsg", "", &[EINTR, EAGAIN], Unnoticed),
+    Row("", "recvmsg", "", &[ENOBUFS, ENOMEM], Failed),
+    Row("", "recvmsg", "", &[0, ECONNRESET], Closed),
+    Row("", "ppoll", "", &[EINTR], Unnoticed),
+    // A pause that is none: then it is tried again.
+    Row("no place", "ppoll", "", &[ENOMEM], Unnoticed),
+    Row("", "ppoll", "", &[ENOMEM], Failed),
+    // A socket that does not block will do as well.
+    Row("", "fcntl", "F_SETFL", &[EPERM, EINVAL], Unnoticed),
+    // The kernel has closed it even so.
+    Row("", "close", "", &[EINTR, EIO], Unnoticed),
+    Row("", "fcntl", "F_GETFD", &[EBADF], Failed),
+    Row("", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE, EINVAL], Failed),
+    Row("", "fcntl", "F_SETFD", &[], Never("the descriptor is open")),
+    Row("", "dup3", "", &[EINTR], Unnoticed),
+    Row("", "dup3", "", &[EBADF, EBUSY, EMFILE], Failed),
+    Row("", "mmap", "", &[ENOMEM], Failed),
+    // A limit that cannot be known, or not be raised, is reached sooner.
+    Row("low limit", "prlimit64", "", &[EPERM], CROWDED),
+    Row("", "prlimit64", "", &[EPERM], Unnoticed),
+    // Some are passed over, as in a shell, for there may be another further on.
+    Row("", "execve", "/nowhere/", &[EACCES, ENAMETOOLONG, ENOENT, ENOTDIR], Unnoticed),
+    Row("", "execve", "", &[ENAMETOOLONG, ENOENT, ENOTDIR], Unable(127, ABSENT)),
+    Row("", "execve", "", &[E2BIG], Unable(111, "exec PROG: REASON")),
+    Row("", "execve", "", EXECUTE, Unable(126, "exec PROG: REASON")),
+    Row("refused", "write", "", WRITE, Mute),
+    Row("", "write", "", &[EINTR], Unnoticed),
+    Row("", "write", "", WRITE, Unable(111, "write to standard output: REASON")),
+    // It was called by an absolute path, which is as good.
+    Row("", "readlinkat", "/proc/self/exe", &[ENOENT], Unnoticed),
+    Row("", "readlinkat", "/proc/self/exe", &[EINVAL], LINKS),
+    Row("", "readlinkat", "/proc/self/exe", LOOK, LINKS),
+    Row("", "chdir", "", &[ENOENT, ENAMETOOLONG], LINKS),
+    Row("", "chdir", "", LOOK, LINKS),
+    // There is something else.
+    Row("", "readlinkat", "", &[EINVAL], Unable(111, "make links in DIR: NAME: File exists")),
+    Row("", "readlinkat", "", LOOK, LINKS),
+    // Somebody else has been faster.
+    Row("", "symlinkat", "", &[EEXIST], Done),
+    Row("", "symlinkat", "", &[EDQUOT, ENOENT, ENOSPC, EPERM, EROFS], LINKS),
+    Row("", "symlinkat", "", LOOK, LINKS),
+];
+
+/// What lasts from some call on.
+const LASTING: &[Row<Due>] = &[
+    Row("transferdump -t", "socket", "#2", SOCKET, Unreachable),
+    Row("transferdump -t", "connect", "#2", &[ECONNREFUSED, ENOENT, EACCES], Unreachable),
+    Row("", "sendmsg", "", &[ENOMEM, ETOOMANYREFS], Failed),
+    Row("", "recvmsg", "", &[ENOMEM], Failed),
+    Row("", "recvmsg", "", &[0, ECONNRESET], Closed),
+    Row("", "symlinkat", "", &[ENOSPC], LINKS),
+];
+
+const SOCKET: &[i32] = &[EACCES, EAFNOSUPPORT, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM];
+const CONNECT: &[i32] = &[
+    EACCES,
+    EAGAIN,
+    ECONNREFUSED,
+    EINTR,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOMEM,
+    ENOTDIR,
+    ENOTSOCK,
+    EPERM,
+    EPROTOTYPE,
+];
+const GONE: &[i32] = &[EPIPE, ECONNRESET];
+const EXECUTE: &[i32] =
+    &[EACCES, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENFILE, ENOEXEC, ENOMEM, EPERM, ETXTBSY];
+const WRITE: &[i32] = &[0, EAGAIN, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, EPERM, EPIPE];
+const LOOK: &[i32] = &[EACCES, EIO, ELOOP, ENOMEM, ENOTDIR];
+const LINKS: Due = Unable(111, "make links in DIR: NAME: REASON");
+const ABSENT: &str = "exec PROG: No such file or directory";
+const CROWDED: Due = Unable(
+    111,
+    "get dump from the source fd-holder daemon at FROM: Too many open files: the open-file limit is *",
+);
+
+/// A run of a tool.
+#[derive(Clone, Copy)]
+pub struct Run {
+    /// Its name, and that of the run.
+    pub name: &'static str,
+    /// The command line behind the tool's name.
+    words: &'static [&'static str],
+    /// What a shell does before, if it has to do anything.
+    first: &'static str,
+    /// What is answered in the kernel's place anyway; and then it is only these calls that are made
+    /// to fail.
+    answers: &'static [&'static str],
+    only: &'static str,
+}
+
+const PLAIN: Run = Run { name: "", words: &[], first: "", answers: &[], only: "" };
+
+/// Has every descriptor that a dump has brought shown, and what is said of it.
+const SHOW: &str = "exec /usr/bin/stat -L -c \"$S6_FDID_0 $S6_FDLIMIT_0 $S6_FDID_2 %d %i\" \
+    /proc/$$/fd/$S6_FD_0 /proc/$$/fd/$S6_FD_1 /proc/$$/fd/$S6_FD_2";
+
+/// Every tool, with what else there is to its calls.
+pub const RUNS: &[Run] = &[
+    Run { name: "transferdump", words: &["FROM", "TO"], ..PLAIN },
+    Run { name: "transferdump -t", words: &["-t", "20000:20000", "FROM", "TO"], ..PLAIN },
+    Run {
+        name: "transferdump, low limit",
+        words: &["FROM", "TO"],
+        first: "ulimit -Sn 12",
+        ..PLAIN
+    },
+    Run {
+        name: "transferdump, wait",
+        words: &["-t", "20000:20000", "FROM", "TO"],
+        answers: &["recvmsg:error=EAGAIN:when=1+2", "sendmsg:error=EAGAIN:when=1+2"],
+        only: "ppoll",
+        ..PLAIN
+    },
+    Run {
+        name: "transferdump, no place",
+        words: &["FROM", "TO"],
+        answers: &["connect:error=EAGAIN:when=1..3"],
+        only: "ppoll",
+        ..PLAIN
+    },
+    Run { name: "store", words: &["FROM", "new"], ..PLAIN },
+    Run { name: "store -t", words: &["-t50000", "FROM", "new"], ..PLAIN },
+    Run { name: "retrieve", words: &["FROM", "001", "stat", "-Lc%d %i", "-"], ..PLAIN },
+    Run { name: "retrieve -D", words: &["-D", "FROM", "001", "stat", "-Lc%d %i", "-"], ..PLAIN },
+    Run { name: "delete", words: &["FROM", "001"], ..PLAIN },
+    Run { name: "list", words: &["FROM"], ..PLAIN },
+    Run {
+        name: "list, refused",
+        words: &["FROM"],
+        answers: &["connect:error=ECONNREFUSED"],
+        only: "write",
+        ..PLAIN
+    },
+    Run { name: "getdump", words: &["FROM", "sh", "-c", SHOW], ..PLAIN },
+    Run { name: "setdump", words: &["FROM"], ..PLAIN },
+    Run { name: "--help", ..PLAIN },
+    Run { name: "--list", ..PLAIN },
+    Run { name: "--install", words: &["DIR"], ..PLAIN },
+];
+
+/// What the tools connect for and do, on the side of each daemon.
+const PHRASES: &[(&str, [&str; 2], [&str; 2])] = &[
+    (
+        "transferdump",
+        [
+            "connect to a source fd-holder daemon at FROM",
+            "get dump from the source fd-holder daemon at FROM",
+        ],
+        [
+            "connect to a destination fd-holder daemon at TO",
+            "set dump in the destination fd-holder daemon at TO",
+        ],
+    ),
+    ("store", [CONNECT_TO, "store fd"], [""; 2]),
+    ("retrieve", [CONNECT_TO, "retrieve fd for id 001"], [""; 2]),
+    ("delete", [CONNECT_TO, "delete fd for id 001"], [""; 2]),
+    ("list", [CONNECT_TO, "get fd list"], [""; 2]),
+    ("getdump", [CONNECT_TO, "get dump"], [""; 2]),
+    ("setdump", [CONNECT_TO, "set dump"], [""; 2]),
+];
+const CONNECT_TO: &str = "connect to a fd-holder daemon at FROM";
+
+/// What there is outside of the tool: what both daemons hold, by identifier, and links.
+type State = BTreeMap<(usize, Vec<u8>), (Option<[u8; 12]>, (u64, u64))>;
+
+/// What a run has come to.
+pub struct Outcome {
+    /// How the tool ended.
+    pub ended: Ended,
+    /// What it asked of the kernel.
+    pub calls: Vec<Call>,
+    /// What there was afterwards.
+    pub state: State,
+}
+
+/// Two daemons, of which the second holds something of its own and something that the first one has
+/// as well; and a folder.
+pub struct World {
+    daemons: [Siege; 2],
+    new: OwnedFd,
+    dir: TempDir,
+}
+
+impl World {
+    /// One in which the first daemon holds so many things.
+    pub fn new(generation: Generation, count: usize) -> World {
+        make_room();
+        let setup = Setup { maxfds: 600, ..Setup::default() };
+        let mine = things(count, 3);
+        let expiry = |hours: u64| expiry_in(Duration::from_secs(3600 * hours));
+        let other = |id: &[u8], hours| Held::new(id, expiry(hours), memfd());
+        let theirs = vec![other(b"old", 7), other(&mine[1].id, 8)];
+        let daemons = [mine, theirs].map(|things| Siege::of(generation, setup, things));
+        World { daemons, new: memfd(), dir: TempDir::new().unwrap() }
+    }
+
+    /// A text with names of what is in this world put in.
+    fn fill(&self, text: &str) -> String {
+        let path = |number: usize| self.daemons[number].path().to_str().unwrap();
+        let text = text.replace("FROM", path(0)).replace("TO", path(1));
+        text.replace("DIR", self.links().to_str().unwrap())
+    }
+
+    fn links(&self) -> PathBuf {
+        self.dir.child("links")
+    }
+
+    /// What there is.
+    pub fn state(&self) -> State {
+        let mut state = State::new();
+        let halfway = expiry_in(Duration::from_secs(1 << 60));
+        for (number, daemon) in self.daemons.iter().enumerate() {
+            let all = wire::identities(&wire::get_dump(daemon.path()).unwrap());
+            for (id, expiry, file) in all {
+                state.insert((number, id), (Some(expiry).filter(|e| *e < halfway), file));
+            }
+        }
+        for link in fs::read_dir(self.links()).into_iter().flatten() {
+            let name = link.unwrap().file_name().into_encoded_bytes();
+            assert_eq!(
+                fs::read_link(self.links().join(OsStr::from_bytes(&name))).unwrap(),
+                program()
+            );
+            state.insert((2, name), (None, (0, 0)));
+        }
+        state
+    }
+
+    /// Runs a tool, with these answers in the kernel's place.
+    pub fn run(&self, run: &Run, answers: &[String]) -> Outcome {
+        let _ = fs::create_dir(self.links());
+        let trace = self.dir.child("trace");
+        let own = run.answers.iter().map(|answer| answer.to_string());
+        let mut command = strace(&trace, &own.chain(answers.iter().cloned()).collect::<Vec<_>>());
+        command.arg(run.name.split([' ', ',']).next().unwrap());
+        command.args(run.words.iter().map(|word| self.fill(word)));
+        if !run.first.is_empty() {
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(format!("{} && exec \"$0\" \"$@\"", run.first));
+            shell.arg(command.get_program()).args(command.get_args());
+            command = shell;
+        }
+        command.stdin(Stdio::from(self.new.try_clone().unwrap()));
+        // Shells drop a variable of such a name.
+        command.envs([("S6_FD#", "2"), ("S6_FD_0", "0"), ("S6_FDID_0", "new")]);
+        command.envs([("S6_FD_1", "0"), ("S6_FDID_1", "001"), ("PATH", "/nowhere:/usr/bin")]);
+        let ended = kit::tool::run(&mut command);
+        Outcome { ended, calls: calls(&trace), state: self.state() }
+    }
+
+    /// Makes it what it was, which has to be possible, and nothing may be left over.
+    pub fn restore(&mut self) {
+        let _ = fs::remove_dir_all(self.links());
+        for daemon in &mut self.daemons {
+            wire::set_dump(daemon.path(), &daemon.things).unwrap();
+            daemon.over();
+        }
+    }
+}
+
+/// Everything is as it was or as it should become, each thing for itself: nothing is missing, and
+/// nothing else is there.
+pub fn is_between(state: &State, before: &State, after: &State) -> bool {
+    let keys = [state, before, after].into_iter().flat_map(|state| state.keys());
+    let mut keys = keys.collect::<Vec<_>>().into_iter();
+    keys.all(|key| [before.get(key), after.get(key)].contains(&state.get(key)))
+}
+
+/// Something that has been made to fail.
+struct Fault<'a> {
+    world: &'a World,
+    run: &'a Run,
+    call: &'a Call,
+    errno: i32,
+    lasts: bool,
+    due: Due,
+    before: &'a State,
+    normal: &'a Outcome,
+}
+
+impl Fault<'_> {
+    /// The line that is due, up to what there is to say of how far it went, and the exit code.
+    fn line(&self) -> (i32, String) {
+        let (tool, line) = (self.run.name.split([' ', ',']).next().unwrap(), &self.call.line);
+        // The second socket is for the destination.
+        let socket = |call: &&Call| call.name == "socket";
+        let second = self.normal.calls.iter().filter(socket).nth(1);
+        let number = second.and_then(|call| call.line.rsplit(' ').next()).unwrap_or("none");
+        let (object, poll) = (self.call.object(), format!("[{{fd={number}"));
+        let is_made = self.call.name == "socket" && line.ends_with(&format!("= {number}"));
+        let side = is_made || object == number || object == poll;
+        let phrases = PHRASES.iter().find(|(name, ..)| *name == tool);
+        let [connect, transfer] = match phrases {
+            Some((_, _, second)) if side => *second,
+            Some((_, first, _)) => *first,
+            None => [""; 2],
+        };
+        let reason = reason(self.errno);
+        let (code, what) = match self.due {
+            Unreachable => (111, format!("{connect}: {reason}")),
+            Closed => (1 + i32::from(side), format!("{transfer}: connection closed")),
+            Unable(code, what) => (code, what.replace("REASON", &reason)),
+            _ => (111, format!("{transfer}: {reason}")),
+        };
+        let name = match &self.call.name[..] {
+            "chdir" => Some("the directory"),
+            "symlinkat" => line.rsplit('"').nth(1),
+            _ => line.split('"').nth(1),
+        };
+        let program = if tool == "retrieve" { "stat" } else { "sh" };
+        let what =
+            self.world.fill(&what).replace("NAME", name.unwrap_or("")).replace("PROG", program);
+        let who =
+            if tool.starts_with('-') { "fdholder".into() } else { format!("s6-fdholder-{tool}") };
+        (code, format!("{who}: fatal: unable to {what}"))
+    }
+
+    /// Whether what was to fail has failed. How often a tool waits, and so which of its calls comes
+    /// when, depends on who is faster.
+    fn has_failed(&self, is: &Outcome) -> bool {
+        let mine = is.calls.iter().filter(|call| call.is_injected() && !self.is_usual(call));
+        let mut objects = mine.map(|call| call.object());
+        objects.next() == Some(self.call.object())
+            && (self.lasts || objects.all(|object| object == self.call.object()))
+    }
+
+    /// Whether a call fails anyway in this run.
+    fn is_usual(&self, call: &Call) -> bool {
+        self.run.answers.iter().any(|answer| answer.starts_with(&format!("{}:", call.name)))
+    }
+
+    /// What is wrong with what it has come to.
+    fn wrong(&self, is: &Outcome) -> Option<String> {
+        let normal = self.normal;
+        if let Some(call) = is.calls.iter().find(|c| !ROWS.iter().any(|row| row.1 == c.name)) {
+            return Some(format!("{} is not in the table", call.name));
+        }
+        let ends = |ended: &Ended| (ended.code, ended.err.clone(), ended.out.clone());
+        let (code, err, out) = ends(&is.ended);
+        let right = match self.due {
+            Unnoticed | Done => ends(&normal.ended) == (code, err, out),
+            Mute => (code, &err[..], &out[..]) == (normal.ended.code, "", b""),
+            _ => return self.wrong_end(is),
+        };
+        let is_done = match self.due {
+            Done => is_between(&is.state, self.before, &normal.state),
+            _ => is.state == normal.state,
+        };
+        (!right || !is_done).then(|| format!("does not go on: {:?}", is.ended))
+    }
+
+    fn wrong_end(&self, is: &Outcome) -> Option<String> {
+        let Outcome { ended: Ended { code, out, err, .. }, state, .. } = is;
+        let (due, line) = self.line();
+        let (start, is_open) = match line.strip_suffix('*') {
+            Some(start) => (start, true),
+            None => (&line[..], false),
+        };
+        let rest = err.strip_suffix('\n').and_then(|line| line.strip_prefix(start));
+        let Some(rest) = rest.filter(|rest| !rest.contains('\n') && *code == due) else {
+            return Some(format!("exit {code} {err:?}, not {due} {line:?}"));
+        };
+        let (before, after) = (self.before, &self.normal.state);
+        if !is_between(state, before, after) || !self.normal.ended.out.starts_with(out) {
+            return Some(format!("leaves what should not be: {err:?}"));
+        }
+        // What a dump has brought by then is said, but for a frame of which the answer is lost.
+        let changed = after.iter().filter(|(key, value)| before.get(key) != Some(value));
+        let total = changed.clone().count();
+        let arrived = changed.filter(|(key, value)| state.get(key) == Some(value)).count();
+        let is_dump =
+            ["transferdump", "setdump"].iter().any(|name| self.run.name.starts_with(name));
+        let closed = " without an answer: is this user allowed to connect?";
+        let right = match rest.strip_prefix("; ") {
+            Some(rest) => (0..=total).any(|said| {
+                let known = [said, total.min(said + FRAME_ENTRIES)].contains(&arrived);
+                known && rest.starts_with(&format!("{said} of {total} descriptors reached the "))
+            }),
+            None => {
+                (!is_dump || arrived == 0)
+                    && (rest.is_empty() || is_open || self.due == Closed && rest == closed)
+            }
+        };
+        (!right).then(|| format!("{arrived} of {total} are there: {err:?}"))
+    }
+}
+
+/// Runs a tool once as it should, and once for each error of each call.
+fn fails_as_it_should(run: &Run, world: &mut World) -> Vec<String> {
+    let (before, mut wrong) = (world.state(), Vec::new());
+    let mut usual = || {
+        let is = world.run(run, &[]);
+        world.restore();
+        is
+    };
+    // That which waits least often.
+    let normal = [usual(), usual(), usual()].into_iter().min_by_key(|is| is.calls.len()).unwrap();
+    assert!(normal.ended.code == 0 || run.only == "write", "{}: {:?}", run.name, normal.ended);
+    let (mut count, mut tries, mut heard) = (0, 0, 0);
+    for call in normal.calls.iter().filter(|call| run.only.is_empty() || call.name == run.only) {
+        for (table, lasts) in [(ROWS, false), (LASTING, true)] {
+            let due = rows(table, run.name, call, None);
+            if due.is_none() && !lasts {
+                wrong.push(format!("{}: {} is not in the table", run.name, call.line));
+            }
+            for (errno, due) in due.into_iter().flatten() {
+                let mut answers = vec![call.answered(errno, lasts)];
+                if call.name == "sendmsg" && GONE.contains(&errno) {
+                    // With a limit it depends on who is faster how often it has asked by then.
+                    if heard > 0 && run.words[0] == "-t" {
+                        continue;
+                    }
+                    answers.push(format!("recvmsg:retval=0:when={}+", heard + 1));
+                }
+                let why = loop {
+                    tries += 1;
+                    assert!(tries < 1000, "{} cannot be made to fail", call.line);
+                    let is = world.run(run, &answers);
+                    let (before, normal) = (&before, &normal);
+                    let fault = Fault { world, run, call, errno, lasts, due, before, normal };
+                    let why = fault.has_failed(&is).then(|| fault.wrong(&is));
+                    world.restore();
+                    if let Some(why) = why {
+                        break why;
+                    }
+                };
+                wrong.extend(why.map(|why| format!("{} {answers:?} {due:?}: {why}", run.name)));
+                count += 1;
+            }
+        }
+        heard += usize::from(call.name == "recvmsg");
+    }
+    eprintln!("{}: {count} faults in {} calls, {tries} tries", run.name, normal.calls.len());
+    wrong
+}
+
+/// All runs of tools that have such a name, where the first daemon holds so many things.
+fn all_fail_as_they_should(count: usize, names: &[&str]) {
+    let mut world = World::new(Ours, count);
+    let runs = RUNS.iter().filter(|run| names.iter().any(|name| run.name.starts_with(name)));
+    let wrong: Vec<_> = runs.flat_map(|run| fails_as_it_should(run, &mut world)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// More than a frame has, and more than a tool prints at once.
+const MANY: usize = 300;
+
+#[test]
+fn every_fault_of_a_transfer_is_borne_or_named() {
+    all_fail_as_they_should(FRAME_ENTRIES + 1, &["transferdump"]);
+}
+
+#[test]
+fn every_fault_of_the_clients_for_one_descriptor_is_borne_or_named() {
+    all_fail_as_they_should(3, &["store", "retrieve", "delete", "setdump", "--"]);
+}
+
+#[test]
+fn every_fault_of_the_clients_for_all_descriptors_is_borne_or_named() {
+    all_fail_as_they_should(MANY, &["list", "getdump"]);
+}
+
+#[test]
+fn every_row_is_about_a_call_that_a_tool_makes() {
+    let mut world = World::new(Ours, MANY);
+    let mut calls = Vec::new();
+    for run in RUNS {
+        calls.extend(world.run(run, &[]).calls.into_iter().map(|call| (run, call)));
+        world.restore();
+    }
+    for row in ROWS.iter().chain(LASTING) {
+        let is_used = calls.iter().any(|(run, call)| row.is_about(run.name, call));
+        assert!(is_used, "{:?} {} {} is about nothing", row.0, row.1, row.2);
+    }
+}
+
+/// What a destination says beforehand it cannot have read by then, so the socket fills up.
+#[test]
+fn what_the_kernel_sends_in_parts_arrives_whole() {
+    make_room();
+    let all = things(6 * FRAME_ENTRIES, 255);
+    let answers = [vec![opened(6)], vec![status(EAGAIN as u8); 5], vec![status(0)]].concat();
+    let script =
+        vec![Step::Send(answers.concat(), vec![]), Step::Pause(Duration::from_millis(300))];
+    let (from, to) = (Fake::start(source(&all)), Fake::start(script));
+    let (dir, run) = (TempDir::new().unwrap(), kit::tool::run);
+    let mut command = strace(&dir.child("trace"), &[]);
+    command.args(["transferdump", "-t", "20000:20000"]).arg(&from.path).arg(&to.path);
+    let ended = run(&mut command);
+    assert_eq!((ended.code, &ended.err[..]), (0, ""));
+    let number =
+        |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok();
+    let is_part = |call: &Call| {
+        let offered = call.line.split("iov_len=").nth(1).and_then(number);
+        let taken = call.line.rsplit("= ").next().and_then(number);
+        call.name == "sendmsg" && taken < offered && taken > Some(0)
+    };
+    assert!(calls(&dir.child("trace")).iter().any(is_part), "all was sent at once");
+    let frames = frames(&all, FRAME_ENTRIES).into_iter();
+    let frames =
+        frames.map(|(frame, fds)| wire::frame(&[b".", &frame[6..]].concat(), fds.len() as u16));
+    let opening = wire::frame(&wire::set_dump_request(all.len()), 0);
+    let (seen, due) = (to.seen(), [opening].into_iter().chain(frames).collect::<Vec<_>>().concat());
+    assert!(seen.bytes == due, "other bytes");
+    assert!(
+        seen.files.iter().eq(&all.iter().map(|held| wire::inode(&held.fd)).collect::<Vec<_>>())
+    );
+    drop(from);
+}
+
+#[test]
+fn a_part_that_is_written_is_no_reason_to_write_it_again() {
+    let world = World::new(Ours, MANY);
+    let whole = kit::tool::run(kit::tool::tool("s6-fdholder-list").arg(world.daemons[0].path()));
+    let out = world.dir.child("out");
+    // Room for one block of 512 bytes, of which a write of more than that takes only so many.
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" list \"$1\" >\"$2\"";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script]).arg(program()).arg(world.daemons[0].path()).arg(&out);
+    let ended = kit::tool::run(&mut shell);
+    let line = "s6-fdholder-list: fatal: unable to write to standard output: File too large\n";
+    assert_eq!((ended.code, &ended.err[..]), (111, line));
+    let written = fs::read(&out).unwrap();
+    assert!(!written.is_empty() && whole.out.starts_with(&written), "{} bytes", written.len());
+}
