@@ -929,3 +929,40 @@ fn what_slow_readers_keep_from_being_closed_is_bounded() {
     assert!(siege.daemon.log().contains("warning: "), "{}", siege.daemon.log());
     siege.over();
 }
+
+/// Who takes a little every so often is not silent, however long all of it takes.
+#[test]
+fn a_slow_but_steady_reader_is_not_cut_off() {
+    const LIMIT: Duration = Duration::from_millis(1000);
+    let setup = Setup { maxfds: 6000, options: &["-t1000"], ..Setup::default() };
+    let (daemon, file) = (Daemon::start_with(Ours, setup), memfd());
+    let held = |number| Held::new(format!("{number:0>255}"), in_an_hour(), &file);
+    wire::set_each(&daemon.path, 6000, (0..6000).map(held)).unwrap();
+    let mut total = frame(&[0; 9], 0).len() + 6000 * entry(&[0; 255], in_an_hour()).len();
+    total += 6 * 6000usize.div_ceil(FRAME_ENTRIES);
+    for _ in 0..20 {
+        let (stream, mut read, mut stalled) = (connect(&daemon.path), 0, Duration::ZERO);
+        wire::send_frame(&stream, b"?", &[]).unwrap();
+        let begun = Instant::now();
+        let is_whole = loop {
+            let before = Instant::now();
+            // All of it takes three times the limit.
+            let due = 3 * LIMIT.mul_f64(read as f64 / total as f64);
+            thread::sleep(due.saturating_sub(begun.elapsed()));
+            match wire::receive(&stream, &mut [0; 8192]) {
+                Ok((0, _)) | Err(_) => break false,
+                Ok((count, _)) => read += count,
+            }
+            stalled = stalled.max(before.elapsed());
+            if read == total {
+                break true;
+            }
+        };
+        if is_whole && begun.elapsed() > 2 * LIMIT {
+            return;
+        }
+        // On a machine that let this one itself wait for so long that says nothing.
+        assert!(stalled > LIMIT / 4, "cut off after {read} of {total} in {:?}", begun.elapsed());
+    }
+    panic!("the machine is too busy");
+}
