@@ -83,6 +83,16 @@ pub fn calls(trace: &Path) -> Vec<Call> {
     calls
 }
 
+/// Those of the first run that come in all of them: how often a program waits, and what for, depends
+/// on who is faster.
+pub fn common(runs: [&[Call]; 3]) -> Vec<Call> {
+    let comes = |call: &Call| {
+        let is_it = |other: &Call| other.name == call.name && other.nth == call.nth;
+        runs.iter().all(|calls| calls.iter().any(is_it))
+    };
+    runs[0].iter().filter(|call| comes(call)).cloned().collect()
+}
+
 /// In which runs of a program, if not in all; which call; what stands in its line as strace prints
 /// it, or which of that name it is; what can be answered, errors or 0 for a result of nothing; and
 /// what is due then.
