@@ -198,7 +198,11 @@ for processor in "$@"; do
             qemu=$cross/qemu/usr/bin/qemu-$emulator-static
         }
         emulate "$programs/fdholder" "$qemu" "$programs/release/fdholder"
-        run_tests "$programs" "$spoiled"
+        case $processor in
+            # The tests have a daemon answer with error numbers, which are others there.
+            mips*) run_tests "$programs" "$spoiled other_errors_are_passed_on" ;;
+            *) run_tests "$programs" "$spoiled" ;;
+        esac
     fi
     echo "$processor: $passed tests passed," \
         "$(stat -c %s "$programs/fdholder") bytes, transferdump alone" \
