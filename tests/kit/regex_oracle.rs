@@ -26,6 +26,8 @@ impl Oracle {
     /// Whether it matches anywhere in the text.
     pub fn matches(&self, text: &[u8]) -> bool {
         let mut whole = regmatch_t { rm_so: 0, rm_eo: text.len() as c_int };
+        // The C library does not need the NUL, but a sanitizer looks for it.
+        let text = [text, &[0]].concat();
         // SAFETY: the structure came from regcomp; nothing but regfree ends it, in drop. With
         // REG_STARTEND the text ends where the one element of the array of matches says.
         let status = unsafe {
