@@ -62,10 +62,10 @@ pub fn compare(expression: &[u8], texts: &[&[u8]]) -> usize {
 }
 
 /// The most that is asked of glibc, in copies of a byte: it copies what is repeated, and copies of
-/// copies. Where that has anchors or alternatives it takes time exponential in the repetitions:
-/// minutes for `(^)++++++++`.
+/// copies. With anchors or alternatives it takes time exponential in the copies of these: minutes for
+/// `(^)++++++++` and `\b(\b\b\b)+++`.
 const COPIES: usize = 4000;
-const COPIES_OF_BRANCHES: usize = 16;
+const COPIES_OF_BRANCHES: usize = 24;
 
 /// An upper bound of how often glibc copies a part of an expression.
 fn copies(expression: &[u8]) -> usize {
@@ -90,8 +90,9 @@ pub fn check(bytes: &[u8]) {
     let text = input.take(64);
     let (first, second) = text.split_at(text.len() / 2);
     let copies = copies(expression);
-    let has_branch = expression.iter().any(|byte| b"^$\\|".contains(byte));
-    let is_cheap = copies <= if has_branch { COPIES_OF_BRANCHES } else { COPIES / length.max(1) };
+    let branches = expression.iter().filter(|byte| b"^$\\|".contains(byte)).count();
+    let is_cheap = copies.saturating_mul(length) <= COPIES
+        && (copies == 1 || copies.saturating_mul(branches) <= COPIES_OF_BRANCHES);
     // Miri has no C library.
     if is_cheap && !cfg!(miri) {
         compare(expression, &[text, first, second]);
