@@ -164,7 +164,7 @@ run_tests() {
     # waits in vain for an answer waits for a minute.
     # shellcheck disable=SC2086 # lists of names
     FDHOLDER_BUILT=$1 FDHOLDER_PEERS=$peers FDHOLDER_SOAK_SECONDS=5 RUST_BACKTRACE=0 \
-        RUST_TEST_THREADS=4 timeout 1200 "$native" --quiet $modules $skipped >"$work/said" 2>&1 || {
+        FDHOLDER_SLOWER=10 RUST_TEST_THREADS=4 timeout 1200 "$native" --quiet $modules $skipped >"$work/said" 2>&1 || {
         tail -n 200 "$work/said"
         fail "tests failed on $processor"
     }
