@@ -14,7 +14,7 @@ use kit::daemon::{Daemon, Generation, Setup};
 use kit::process;
 use kit::tool::{run, tool};
 use kit::wire::{self, Held};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -108,20 +108,21 @@ fn floor() -> (TempDir, Command) {
 /// How a process that has ended used the machine.
 struct Used {
     wall: Duration,
-    page_faults: i64,
+    page_faults: u32,
 }
 
 /// Runs a command to its end.
-#[allow(clippy::zombie_processes, reason = "wait4 waits for it")]
 fn used(command: &mut Command) -> Used {
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::null()).spawn().unwrap();
-    // SAFETY: it is a number of bytes for which zeros are good.
-    let (mut status, mut usage) = (0, unsafe { std::mem::zeroed::<libc::rusage>() });
-    // SAFETY: both places are of the right types, and the child is ours.
-    let waited = unsafe { libc::wait4(child.id() as i32, &mut status, 0, &mut usage) };
-    let used = Used { wall: begun.elapsed(), page_faults: usage.ru_minflt };
-    assert_eq!((waited, status), (child.id() as i32, 0), "{command:?}: {:?}", child.try_wait());
+    // Its numbers are there as long as nobody has asked how it ended.
+    let ends = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(Pid::from_child(&child)), ends).unwrap();
+    let wall = begun.elapsed();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let page_faults = stat.rsplit(')').next().unwrap().split_whitespace().nth(7).unwrap();
+    let used = Used { wall, page_faults: page_faults.parse().unwrap() };
+    assert!(child.wait().unwrap().success(), "{command:?}");
     used
 }
 
@@ -169,7 +170,7 @@ fn transfers() {
         }
         let wall = |used: &Used| used.wall.as_secs_f64() * 1e6;
         rows[0].push((count, all.each_ref().map(|all| median(all.iter().map(wall)))));
-        let faults = |used: &Used| used.page_faults as f64;
+        let faults = |used: &Used| f64::from(used.page_faults);
         rows[1].push((count, all.each_ref().map(|all| median(all.iter().map(faults)))));
         let [ours, theirs] =
             commands.each_mut().map(|command| resident(command, &daemons.1) as f64);

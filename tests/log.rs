@@ -88,17 +88,19 @@ const EVENTS: [Event; 17] = [
 /// How the last identifier but one is written.
 const QUOTED: &str = "store  ~a\\\\\\n\\a\\0x7f\\0x80\\0xff";
 
-/// Lets all these happen, and returns the lines.
-fn lines(options: &[&str], place: Place, events: &[Event]) -> Vec<String> {
+/// Lets all these happen, and compares the lines.
+fn says(options: &[&str], place: Place, events: &[Event], expected: &[String]) {
     let mut command = place.fdholderd(Ours, options);
     let server = Server::start(place, &mut command);
     let client = server.connect();
     for (happen, _) in events {
         happen(&client);
     }
-    // It knows that the client has gone when there is room for the next, whom nobody asks.
     drop(client);
-    server.stop()
+    // It is not told to end before it has said what is due: that the client has gone, too.
+    let all: Vec<_> = expected.iter().map(|_| server.line()).collect();
+    assert_eq!(all, expected, "{options:?}");
+    assert_eq!(server.stop(), [""; 0], "{options:?}");
 }
 
 #[test]
@@ -106,15 +108,15 @@ fn each_event_is_a_line() {
     let mut expected = vec![info("connect")];
     expected.extend(EVENTS.map(|(_, text)| info(if text == "QUOTED" { QUOTED } else { text })));
     expected.push(info("disconnect"));
-    assert_eq!(lines(&["-v2", "-n2"], Place::open(), &EVENTS), expected);
+    says(&["-v2", "-n2"], Place::open(), &EVENTS, &expected);
     // A higher one is no other.
-    assert_eq!(lines(&["-v4294967295", "-n2"], Place::open(), &EVENTS), expected);
+    says(&["-v4294967295", "-n2"], Place::open(), &EVENTS, &expected);
 }
 
 #[test]
 fn what_went_as_it_should_is_only_said_when_asked_for() {
     for options in [&["-n2"][..], &["-v1", "-n2"], &["-v", "0", "-n2"], &["-v2", "-v1", "-n2"]] {
-        assert_eq!(lines(options, Place::open(), &EVENTS), [""; 0], "{options:?}");
+        says(options, Place::open(), &EVENTS, &[]);
     }
 }
 
@@ -133,7 +135,7 @@ fn what_is_refused_has_its_reason() {
     expected.push(info("disconnect"));
     let place = Place::new();
     place.allow("uid/default", &[]);
-    assert_eq!(lines(&["-v2"], place, &refused), expected);
+    says(&["-v2"], place, &refused, &expected);
 }
 
 #[test]
@@ -161,7 +163,7 @@ fn a_retrieval_that_deletes_is_one_line() {
         (|client| assert_eq!(status(client, &retrieve(1, b"a"), &[]), 0), "retrieve a"),
     ];
     let expected = ["connect", "store a", "retrieve a", "disconnect"].map(info);
-    assert_eq!(lines(&["-v2"], Place::open(), &events), expected);
+    says(&["-v2"], Place::open(), &events, &expected);
 }
 
 #[test]

@@ -1,70 +1,53 @@
-//! Kernels that lack what newer ones have: a filter has the kernel answer that it does not know a
-//! call. What the program can do without it does without, all else it says in one line.
+//! Kernels that lack what newer ones have: strace answers in the kernel's place that a call is not
+//! known. What the program can do without it does without, all else it says in one line.
 
 use crate::kit::daemon::Generation::Ours;
 use crate::kit::process::until;
 use crate::kit::server::{Place, Server};
-use crate::kit::tool::{Ended, run, tool};
+use crate::kit::strace::{strace, strace_aside};
+use crate::kit::tool::{Ended, run};
 use crate::kit::wire::{self, Held};
 use crate::kit::{memfd, program};
-use libc::c_long;
-use std::io::{Error, Result};
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use temp_dir::TempDir;
 
-/// Calls that the program can do without: `prlimit64`, which came with Linux 2.6.36, here and on
-/// i686, and there `clock_gettime64` and `ppoll_time64`, which came with 5.1. The program may be one
-/// of i686; what has its numbers here is nothing that matters.
-const NEWER: [c_long; 4] = [libc::SYS_prlimit64, 340, 403, 414];
+/// Calls that the program can do without: `prlimit64`, which came with Linux 2.6.36, and on 32-bit
+/// processors `clock_gettime64` and `ppoll_time64`, which came with 5.1.
+const NEWER: [&str; 3] = ["prlimit64", "clock_gettime64", "ppoll_time64"];
 
-/// Has a command run where the kernel does not know some calls.
-fn without<'a>(command: &'a mut Command, calls: &[c_long]) -> &'a mut Command {
-    // Load the number of the call; for each that is not known go where that is said; else allow.
-    let step = |code, jump, k| libc::sock_filter { code, jt: jump, jf: 0, k };
-    let (load, compare) =
-        (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ);
-    let mut steps = vec![step(load as u16, 0, 0)];
-    let jumps = (1..=calls.len() as u8).rev();
-    steps.extend(
-        calls.iter().zip(jumps).map(|(call, jump)| step(compare as u16, jump, *call as u32)),
-    );
-    let unknown = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
-    steps.extend([libc::SECCOMP_RET_ALLOW, unknown].map(|k| step(libc::BPF_RET as u16, 0, k)));
-    let install = move || -> Result<()> {
-        let filter =
-            libc::sock_fprog { len: steps.len() as u16, filter: steps.as_ptr().cast_mut() };
-        // SAFETY: the kernel reads the filter, which is there.
-        let done = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) == 0
-        };
-        if done { Ok(()) } else { Err(Error::last_os_error()) }
-    };
-    // SAFETY: it makes two system calls and nothing else.
-    unsafe { command.pre_exec(install) }
+/// The answer that a kernel gives which does not know these calls. No processor has all of them.
+fn unknown(calls: &[&str]) -> Vec<String> {
+    calls.iter().map(|call| format!("?{call}:error=ENOSYS")).collect()
 }
 
 /// Runs a tool on daemons where the kernel does not know some calls.
-fn tool_without(calls: &[c_long], name: &str, options: &[&str], operands: &[&Path]) -> Ended {
-    let mut command = tool(&format!("s6-fdholder-{name}"));
-    let command = command.stdin(Stdio::null()).args(options).args(operands);
-    run(without(command, calls))
+fn tool_without(calls: &[&str], name: &str, options: &[&str], operands: &[&Path]) -> Ended {
+    let dir = TempDir::new().unwrap();
+    let mut command = strace(&dir.child("trace"), &unknown(calls));
+    run(command.arg(name).stdin(Stdio::null()).args(options).args(operands))
 }
 
-/// A daemon where the kernel does not know some calls.
-fn daemon_without(calls: &[c_long], options: &[&str]) -> Server {
+/// A command that starts a daemon where the kernel does not know some calls.
+fn daemon_without(calls: &[&str], options: &[&str], place: &Place) -> Command {
+    let mut command = strace_aside(&place.child("trace"), &unknown(calls));
+    command.args(["daemon", "-1"]).args(options).arg("-i").arg(place.rules()).arg(place.socket());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Such a daemon, where the kernel lacks all that is newer.
+fn old_daemon(options: &[&str]) -> Server {
     let place = Place::open();
-    let mut command = place.daemon(options);
-    Server::start(place, without(&mut command, calls))
+    let mut command = daemon_without(&NEWER, options, &place);
+    Server::start(place, &mut command)
 }
 
 #[test]
 fn an_old_kernel_will_do_for_all_tools() {
-    let (source, destination) = (daemon_without(&NEWER, &[]), daemon_without(&NEWER, &[]));
+    let (source, destination) = (old_daemon(&[]), old_daemon(&[]));
     let (from, to) = (source.place.socket(), destination.place.socket());
     let (from, to) = (&from as &Path, &to as &Path);
     for options in [&[][..], &["-t", "5000"]] {
@@ -98,7 +81,7 @@ fn an_old_kernel_will_do_for_deadlines_and_expiry() {
     assert!(ended.err.ends_with(": Connection timed out\n"), "{}", ended.err);
     assert!(ended.wall >= Duration::from_millis(200), "{ended:?}");
 
-    let server = daemon_without(&NEWER, &[]);
+    let server = old_daemon(&[]);
     let path = server.place.socket();
     let ended = tool_without(&NEWER, "store", &["-T", "3600000"], &[&path, Path::new("long")]);
     assert_eq!(ended.code, 0, "{}", ended.err);
@@ -112,7 +95,7 @@ fn an_old_kernel_will_do_for_deadlines_and_expiry() {
 
 #[test]
 fn a_limit_that_the_kernel_does_not_say_is_taken_for_1024() {
-    let server = daemon_without(&NEWER, &["-n", "2000"]);
+    let server = old_daemon(&["-n", "2000"]);
     let warning = server.line();
     let due = "s6-fdholderd: warning: the open-file limit is 1024: it leaves room for ";
     assert!(warning.starts_with(due), "{warning}");
@@ -123,17 +106,13 @@ fn a_limit_that_the_kernel_does_not_say_is_taken_for_1024() {
 fn what_cannot_be_done_without_a_call_is_said_in_one_line() {
     let server = Server::open(Ours, &[]);
     let path = server.place.socket();
-    let socket = [libc::SYS_socket, 359];
-    let dup3 = [libc::SYS_dup3, 330];
-    let signalfd4 = [libc::SYS_signalfd4, 327];
     wire::store(&server.connect(), &Held::new("it", wire::never(), memfd())).unwrap();
     let place = Place::open();
-    let mut daemon = place.daemon(&[]);
     let ended = [
-        tool_without(&socket, "list", &[], &[&path]),
-        tool_without(&socket, "transferdump", &[], &[&path, &path]),
-        tool_without(&dup3, "retrieve", &[], &[&path, Path::new("it"), Path::new("true")]),
-        run(without(&mut daemon, &signalfd4)),
+        tool_without(&["socket"], "list", &[], &[&path]),
+        tool_without(&["socket"], "transferdump", &[], &[&path, &path]),
+        tool_without(&["dup3"], "retrieve", &[], &[&path, Path::new("it"), Path::new("true")]),
+        run(&mut daemon_without(&["signalfd4"], &[], &place)),
     ];
     for ended in ended {
         assert_eq!(ended.code, 111, "{}", ended.err);
