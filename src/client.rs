@@ -20,7 +20,8 @@ pub struct Side {
     pub connect: Message,
     /// What failed later, up to its path or to the identifier.
     pub transfer: Message,
-    /// How it goes on after the number of descriptors that a dump has brought so far.
+    /// How far it came: what stands behind the numbers of a dump, or what there is to say of a
+    /// request whose answer does not come.
     pub progress: Message,
     /// The right that a user needs, an environment variable in the daemon's rules, where it is to
     /// be named.
@@ -77,6 +78,8 @@ impl Peer {
         error.explain(line);
         if error == Error::CLOSED && !self.stream.has_heard() {
             line.text(text!(" without an answer: is this user allowed to connect?"));
+            // It has done nothing, or is gone with all that it held.
+            exit::remark(None);
         }
         if let (true, Some(right)) = (error == Error::failed(Errno::PERM), self.side.right) {
             line.text(text!(" (the right ")).text(right).text(text!(" is missing)"));
@@ -123,6 +126,7 @@ impl Peer {
     pub fn settle(&mut self, request: &mut Composer, id: Text) -> ! {
         self.connect_for(request, id);
         self.ask(request);
+        exit::remark(Some(self.side.progress));
         self.reply(0, 0);
         exit::success()
     }
@@ -134,11 +138,15 @@ impl Peer {
     }
 
     /// Completes and sends a request, and receives the descriptor that is the answer. The daemon is
-    /// not asked before it is certain that there is room for it.
-    pub fn retrieve(&mut self, request: &mut Composer, id: Text) -> Fd {
+    /// not asked before it is certain that there is room for it. If that `deletes` it there, any failure
+    /// from then on has to say so.
+    pub fn retrieve(&mut self, request: &mut Composer, id: Text, deletes: bool) -> Fd {
         self.connect_for(request, id);
         fd::reserve(self.stream.number()).unwrap_or_else(|errno| self.fail(Error::local(errno)));
         self.ask(request);
+        if deletes {
+            exit::remark(Some(self.side.progress));
+        }
         let mut control = [0; CONTROL_HEADER + 1];
         let expected = Expected { extra: 0, more: false, descriptors: 1 };
         self.reply_as(expected, 0, &mut [0; STATUS + EXTRA_MAX], &mut control);
@@ -193,6 +201,7 @@ impl Peer {
             if answer == 0 || expected.extra == 0 && answer == Errno::AGAIN.number() {
                 self.fail(Error::INVALID);
             }
+            exit::remark(None);
             self.fail(Error::failed(Errno::new(answer)));
         }
     }

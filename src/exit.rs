@@ -51,6 +51,14 @@ static OUTPUT: Output = Output {
     buffer: [const { AtomicU8::new(0) }; SIZE],
 };
 
+/// The number of what else is to be said if the process fails; 0, which is no remark, for nothing.
+static REMARK: AtomicU8 = AtomicU8::new(0);
+
+/// From now on a message that ends the process goes on with that, or with nothing.
+pub fn remark(remark: Option<Message>) {
+    REMARK.store(remark.map_or(0, |message| message.0), Relaxed);
+}
+
 /// Says who speaks from now on.
 pub fn speak_as(who: Text) {
     OUTPUT.who.set(who);
@@ -180,6 +188,10 @@ impl Output {
 
     /// Ends a message: a line of its own, and the end of the process.
     pub fn end(&self, exit: Exit) -> ! {
+        let remark = REMARK.load(Relaxed);
+        if remark > 0 {
+            self.text(Message(remark));
+        }
         self.byte(b'\n');
         self.close(exit)
     }

@@ -387,7 +387,7 @@ fn a_daemon_that_is_full_is_exit_1_and_keeps_what_it_held(of: Implementation) {
             // Our daemon says so when it sees that nothing is replaced, at the first frame.
             let reason = match (of, name, daemon.generation) {
                 (Ours, "setdump", Generation::Ours) => {
-                    "Too many open files in system; 0 of 1 descriptors reached the daemon\n"
+                    "Too many open files in system; 0 of 1 descriptors acknowledged\n"
                 }
                 _ => "Too many open files in system\n",
             };

@@ -71,7 +71,7 @@ impl Case {
         let ends_well = match self.fails {
             None => behind.is_empty(),
             Some(Fails::ToHalfway) => {
-                let end = " descriptors reached the destination, the source still holds all\n";
+                let end = " descriptors acknowledged, the source still holds all\n";
                 behind.starts_with("; ") && behind.ends_with(end)
             }
             Some(_) => behind == "\n",

@@ -410,9 +410,7 @@ fn what_a_destination_does_wrong_is_reported_along_with_what_it_got() {
         let ended = transfer(&options(reason), &from.path, &to.path);
         let behind = reached.map_or(String::new(), |n| {
             let total = held.len();
-            format!(
-                "; {n} of {total} descriptors reached the destination, the source still holds all"
-            )
+            format!("; {n} of {total} descriptors acknowledged, the source still holds all")
         });
         let message = format!(
             "s6-fdholder-transferdump: fatal: unable to set dump in the destination fd-holder \
@@ -605,7 +603,7 @@ fn a_large_dump_that_breaks_off_is_reported_along_with_what_has_arrived() {
     let arrived = to.files.len();
     let message = format!(
         "s6-fdholder-transferdump: fatal: unable to get dump from the source fd-holder daemon at \
-         {path}: connection closed; {arrived} of {total} descriptors reached the destination, the \
+         {path}: connection closed; {arrived} of {total} descriptors acknowledged, the \
          source still holds all\n"
     );
     assert_eq!(ending(&ended), (1, &message[..], &b""[..]));

@@ -9,14 +9,16 @@ use crate::socket::Error;
 use crate::sys;
 use crate::text::text;
 
-static RETRIEVE: Side =
-    Side::only(text!("connect to a fd-holder daemon at "), text!("retrieve fd for id "));
+static RETRIEVE: Side = Side {
+    progress: text!("; the daemon may no longer hold it"),
+    ..Side::only(text!("connect to a fd-holder daemon at "), text!("retrieve fd for id "))
+};
 
 pub fn run(arguments: &mut Arguments) -> ! {
-    let (mut delete, mut timeout) = (0, 0);
+    let (mut delete, mut timeout) = (false, 0);
     while let Some(letter) = arguments.option() {
         match letter {
-            option::DELETE => delete = 1,
+            option::DELETE => delete = true,
             _ => timeout = arguments.number(),
         }
     }
@@ -25,8 +27,8 @@ pub fn run(arguments: &mut Arguments) -> ! {
     let mut daemon = Peer::new(&RETRIEVE, path, timeout, identifier);
     let request = pool::composer();
     request.begin(b'R');
-    request.byte(delete);
-    let fd = daemon.retrieve(request, identifier);
+    request.byte(delete.into());
+    let fd = daemon.retrieve(request, identifier, delete);
     sys::become_stdin(fd.number()).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
     exec::execute(program, arguments.environment)
 }

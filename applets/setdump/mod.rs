@@ -14,7 +14,7 @@ use crate::text::text;
 use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
 
 static SET: Side = Side {
-    progress: text!(" descriptors reached the daemon"),
+    progress: text!(" descriptors acknowledged"),
     ..Side::only(text!("connect to a fd-holder daemon at "), text!("set dump"))
 };
 

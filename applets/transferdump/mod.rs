@@ -11,7 +11,7 @@ use crate::text::text;
 static SOURCE: Side = Side {
     connect: text!("connect to a source fd-holder daemon at "),
     transfer: text!("get dump from the source fd-holder daemon at "),
-    progress: text!(" descriptors reached the destination, the source still holds all"),
+    progress: text!(" descriptors acknowledged, the source still holds all"),
     right: Some(text!("S6_FDHOLDER_GETDUMP")),
     exit: Exit::DENIED,
 };
@@ -19,7 +19,7 @@ static SOURCE: Side = Side {
 static DESTINATION: Side = Side {
     connect: text!("connect to a destination fd-holder daemon at "),
     transfer: text!("set dump in the destination fd-holder daemon at "),
-    progress: text!(" descriptors reached the destination, the source still holds all"),
+    progress: text!(" descriptors acknowledged, the source still holds all"),
     right: Some(text!("S6_FDHOLDER_SETDUMP")),
     exit: Exit::DESTINATION,
 };
