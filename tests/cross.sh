@@ -39,6 +39,7 @@ name() {
         mipsel) target=mipsel-unknown-linux-musl emulator=mipsel ;;
         riscv64) target=riscv64gc-unknown-linux-gnu emulator=riscv64 ;;
         s390x) target=s390x-unknown-linux-gnu emulator=s390x ;;
+        thumbv7neon) target=thumbv7neon-unknown-linux-gnueabihf emulator=arm ;;
         *) fail "no processor is called $1" ;;
     esac
 }
@@ -190,7 +191,7 @@ cargo build --locked --release --quiet
 native=$(cargo test --locked --no-run --test tests 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
 [ -n "$native" ] || fail "the tests do not build"
 native=$root/${native#"$root/"}
-[ $# -gt 0 ] || set -- aarch64 armv7 i686 mips mipsel riscv64 s390x
+[ $# -gt 0 ] || set -- aarch64 armv7 i686 mips mipsel riscv64 s390x thumbv7neon
 for processor in "$@"; do
     name "$processor"
     unset RUSTC

@@ -1,7 +1,8 @@
 //! 32-bit ARM: the entry point and the system call instruction.
 //!
 //! A system call of the EABI takes its number in `r7` and up to six arguments in `r0` to `r5`; it
-//! answers in `r0` and keeps every other register.
+//! answers in `r0` and keeps every other register. `r7` is also the frame pointer of Thumb code, which
+//! the compiler does not lend: so it is put back.
 
 use core::arch::asm;
 
@@ -13,6 +14,9 @@ macro_rules! start {
     ($begin:path) => {
         core::arch::global_asm!(
             ".globl _entry",
+            // In the instruction set that every processor begins with, also if the rest is Thumb.
+            ".arm",
+            ".type _entry, %function",
             "_entry:",
             "mov r11, #0",
             "mov lr, #0",
@@ -32,8 +36,9 @@ pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e:
     let result;
     // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
     unsafe {
-        asm!("svc 0", in("r7") number, inlateout("r0") a as isize => result, in("r1") b,
-            in("r2") c, in("r3") d, in("r4") e, options(nostack));
+        asm!("mov {kept}, r7", "mov r7, {number}", "svc 0", "mov r7, {kept}", kept = out(reg) _,
+            number = in(reg) number, inlateout("r0") a as isize => result, in("r1") b, in("r2") c,
+            in("r3") d, in("r4") e, options(nostack));
     }
     result
 }
@@ -49,8 +54,9 @@ pub unsafe fn mmap([a, b, c, d, e, f]: [usize; 6]) -> isize {
     let result;
     // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
     unsafe {
-        asm!("svc 0", in("r7") number, inlateout("r0") a as isize => result, in("r1") b,
-            in("r2") c, in("r3") d, in("r4") e, in("r5") f, options(nostack));
+        asm!("mov {kept}, r7", "mov r7, {number}", "svc 0", "mov r7, {kept}", kept = out(reg) _,
+            number = in(reg) number, inlateout("r0") a as isize => result, in("r1") b, in("r2") c,
+            in("r3") d, in("r4") e, in("r5") f, options(nostack));
     }
     result
 }

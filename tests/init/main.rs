@@ -139,7 +139,7 @@ fn retrieve(path: &'static CStr, id: &'static CStr) -> Fd {
     let request = pool::composer();
     request.begin(b'R');
     request.byte(0);
-    daemon.retrieve(request, id)
+    daemon.retrieve(request, id, false)
 }
 
 fn read_pipe(pipe: &Fd) -> ! {
