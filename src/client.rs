@@ -68,7 +68,7 @@ impl Peer {
     }
 
     /// Begins a message that says what failed and why; with it comes the exit code.
-    fn complain(&self, error: Error) -> (&'static Output, Exit) {
+    fn complain(&self, error: Error) -> (Output, Exit) {
         let (doing, object) = if error.is_unreachable() {
             (self.side.connect, self.path)
         } else {

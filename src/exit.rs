@@ -32,24 +32,19 @@ pub fn success() -> ! {
 }
 
 /// Text on its way to a descriptor, in few writes: one for a message of ordinary length. A process
-/// has one of it, which needs no locks: it has one thread.
-pub struct Output {
-    fd: AtomicI32,
-    length: AtomicUsize,
-    /// The tool that speaks.
-    who: Shared,
-    buffer: [AtomicU8; SIZE],
-}
+/// has one of it, so there is nothing to hand around, and it needs no locks: there is one thread.
+#[derive(Clone, Copy)]
+pub struct Output(());
 
 /// Bytes of the buffer.
 const SIZE: usize = 1024;
 
-static OUTPUT: Output = Output {
-    fd: AtomicI32::new(0),
-    length: AtomicUsize::new(0),
-    who: Shared::nothing(),
-    buffer: [const { AtomicU8::new(0) }; SIZE],
-};
+static FD: AtomicI32 = AtomicI32::new(0);
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
+static BUFFER: [AtomicU8; SIZE] = [const { AtomicU8::new(0) }; SIZE];
+
+/// The tool that speaks.
+static WHO: Shared = Shared::nothing();
 
 /// The number of what else is to be said if the process fails; 0, which is no remark, for nothing.
 static REMARK: AtomicU8 = AtomicU8::new(0);
@@ -61,32 +56,32 @@ pub fn remark(remark: Option<Message>) {
 
 /// Says who speaks from now on.
 pub fn speak_as(who: Text) {
-    OUTPUT.who.set(who);
+    WHO.set(who);
 }
 
 /// Begins anew, for a descriptor.
-fn begin(fd: i32) -> &'static Output {
-    OUTPUT.fd.store(fd, Relaxed);
-    OUTPUT.length.store(0, Relaxed);
-    &OUTPUT
+fn begin(fd: i32) -> Output {
+    FD.store(fd, Relaxed);
+    LENGTH.store(0, Relaxed);
+    Output(())
 }
 
 /// Begins a text on standard output.
-pub fn answer() -> &'static Output {
+pub fn answer() -> Output {
     begin(1)
 }
 
 /// Begins a line on standard error, with who speaks.
-pub fn message() -> &'static Output {
+pub fn message() -> Output {
     let line = begin(2);
-    if let Some(who) = OUTPUT.who.get() {
+    if let Some(who) = WHO.get() {
         line.name(who).text(text!(": "));
     }
     line
 }
 
 /// Begins a line on standard error that says why a tool fails.
-pub fn fatal() -> &'static Output {
+pub fn fatal() -> Output {
     message().text(text!("fatal: "))
 }
 
@@ -99,31 +94,31 @@ pub fn can_speak() -> bool {
 
 impl Output {
     /// Adds a byte as it is.
-    pub fn byte(&self, byte: u8) {
-        let mut length = self.length.load(Relaxed);
+    pub fn byte(self, byte: u8) {
+        let mut length = LENGTH.load(Relaxed);
         if length == SIZE {
             self.flush();
             length = 0;
         }
-        self.buffer[length % SIZE].store(byte, Relaxed);
-        self.length.store(length + 1, Relaxed);
+        BUFFER[length % SIZE].store(byte, Relaxed);
+        LENGTH.store(length + 1, Relaxed);
     }
 
     /// Adds a name.
-    pub fn name(&self, text: Text) -> &Output {
+    pub fn name(self, text: Text) -> Output {
         text.for_each(|byte| self.byte(byte));
         self
     }
 
     /// Adds a message.
     #[inline(never)]
-    pub fn text(&self, message: Message) -> &Output {
+    pub fn text(self, message: Message) -> Output {
         message.for_each(|byte| self.byte(byte));
         self
     }
 
     /// Adds a number in decimal.
-    pub fn number(&self, number: u32) -> &Output {
+    pub fn number(self, number: u32) -> Output {
         if number >= 10 {
             self.number(number / 10);
         }
@@ -132,7 +127,7 @@ impl Output {
     }
 
     /// Adds a text from outside, quoted.
-    pub fn quoted(&self, text: Text) -> &Output {
+    pub fn quoted(self, text: Text) -> Output {
         for byte in text {
             self.quoted_byte(byte);
         }
@@ -141,7 +136,7 @@ impl Output {
 
     /// Adds a byte from outside: if it is not printable ASCII, or is the backslash, quoted as
     /// `s6-fdholder-list` does it.
-    pub fn quoted_byte(&self, mut byte: u8) {
+    pub fn quoted_byte(self, mut byte: u8) {
         // What stands behind a backslash for the bytes from 7, BEL, to 13, CR.
         const LETTERS: &[u8; 7] = b"abtnvfr";
         if !(b' '..=b'~').contains(&byte) || byte == b'\\' {
@@ -158,7 +153,7 @@ impl Output {
 
     /// Adds `: ` and what the C library says of the error of that number. Whatever is above its
     /// lowest byte says whose it is, which is for others.
-    pub fn reason(&self, errno: usize) -> &Output {
+    pub fn reason(self, errno: usize) -> Output {
         self.text(text!(": "));
         match text::of_error(errno as u8) {
             Some(text) => self.text(text),
@@ -168,26 +163,26 @@ impl Output {
 
     /// Writes what has been put. A message that cannot be written has nobody else to be told to;
     /// any other output that cannot be written is fatal.
-    fn flush(&self) {
-        let (fd, length) = (self.fd.load(Relaxed), self.length.load(Relaxed));
-        match sys::write_all(fd, &self.buffer[..length.min(SIZE)]) {
+    fn flush(self) {
+        let (fd, length) = (FD.load(Relaxed), LENGTH.load(Relaxed));
+        match sys::write_all(fd, &BUFFER[..length.min(SIZE)]) {
             Err(errno) if fd != 2 => {
                 let line = fatal().text(text!("unable to write to standard output"));
                 line.reason(errno.number()).end(Exit::SYSTEM);
             }
             _ => {}
         }
-        self.length.store(0, Relaxed);
+        LENGTH.store(0, Relaxed);
     }
 
     /// Ends a message that is not the last one: a line of its own.
-    pub fn say(&self) {
+    pub fn say(self) {
         self.byte(b'\n');
         self.flush();
     }
 
     /// Ends a message: a line of its own, and the end of the process.
-    pub fn end(&self, exit: Exit) -> ! {
+    pub fn end(self, exit: Exit) -> ! {
         let remark = REMARK.load(Relaxed);
         if remark > 0 {
             self.text(Message(remark));
@@ -197,7 +192,7 @@ impl Output {
     }
 
     /// Writes what is left and ends the process: the kernel closes what it holds.
-    pub fn close(&self, exit: Exit) -> ! {
+    pub fn close(self, exit: Exit) -> ! {
         self.flush();
         sys::exit(exit.0)
     }

@@ -79,7 +79,7 @@ fn wrong_usage() -> ! {
 }
 
 /// Adds the names of all applets, one a line.
-fn names(out: &Output) -> &Output {
+fn names(out: Output) -> Output {
     for applet in APPLETS {
         out.name(applet.name).byte(b'\n');
     }

@@ -60,7 +60,7 @@ impl Error {
     }
 
     /// Adds the reason to a message.
-    pub fn explain(self, line: &Output) {
+    pub fn explain(self, line: Output) {
         if self == Error::CLOSED {
             line.text(text!(": connection closed"));
         } else {

@@ -2,7 +2,7 @@
 //! or a file, and the expressions of all clients, compiled when they connect.
 
 use super::cdb;
-use super::log::{Log, OURS};
+use super::log::{self, OURS};
 use super::regex::{self, Program};
 use super::rules::{self, EXPRESSIONS, Identity, RIGHTS, Right, Rule};
 use crate::sys::memory::{self, Content, Memory};
@@ -52,7 +52,6 @@ pub struct Gate {
 /// A client that asks to be let in, and what has become of that so far.
 struct Admission {
     client: Identity,
-    log: Log,
     /// Its place among all clients.
     place: usize,
     /// What it may do.
@@ -65,7 +64,7 @@ impl Admission {
     #[inline(never)]
     fn refuse(&mut self, what: Message, text: &[u8], errno: usize) {
         self.is_refused = true;
-        self.log.event(self.client, what, text, errno);
+        log::event(self.client, what, text, errno);
     }
 }
 
@@ -92,9 +91,9 @@ impl Gate {
     /// What a client may do that gets the place of that number, which nobody has; nothing if it is
     /// to be refused.
     #[inline(never)]
-    pub fn admit(&mut self, place: usize, client: Identity, log: Log) -> Option<Access> {
+    pub fn admit(&mut self, place: usize, client: Identity) -> Option<Access> {
         let access = Access::NOTHING;
-        let mut admission = Admission { client, log, place, access, is_refused: false };
+        let mut admission = Admission { client, place, access, is_refused: false };
         let is_allowed = rules::decide(client, self.own, |key| {
             self.look_up(key, &mut admission).unwrap_or_else(|errno| {
                 admission.refuse(

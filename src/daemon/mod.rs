@@ -30,7 +30,7 @@ use client::Client;
 use core::mem;
 use core::sync::atomic::AtomicU8;
 use gate::{Gate, Source};
-use log::{Log, NOBODY};
+use log::NOBODY;
 use request::{Service, Session};
 use rules::Identity;
 use table::{NO_ALARM, NOW, Table};
@@ -132,6 +132,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     if let Err(errno) = server::check_listening(LISTENER) {
         fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
     }
+    log::set_verbosity(settings.verbosity);
     server::set_nonblocking(LISTENER);
     fd::raise_limit();
     let spare = spare();
@@ -166,7 +167,6 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         since: 0,
         service: Service {
             table: Table::new(memory, held, sys::now().nanoseconds as u64),
-            log: Log(settings.verbosity),
             now: 0,
             space,
             out: pool::composer(),
@@ -211,7 +211,7 @@ fn fit(settings: &Settings, spare: &Option<Fd>) -> (usize, usize) {
     let clients = settings.clients.min(CLIENTS_MAX as u32).min(room / 2).max(1);
     let held = settings.held.min(room - clients).max(1);
     if held < settings.held {
-        if let Some(line) = Log(settings.verbosity).warning() {
+        if let Some(line) = log::warning() {
             line.text(text!("the open-file limit is ")).number(limit);
             line.text(text!(": it leaves room for ")).number(held);
             line.text(text!(" descriptors")).say();
@@ -243,7 +243,7 @@ impl Daemon<'_> {
                 if signal == Signal::HangUp {
                     self.reload();
                 } else if !self.is_ending {
-                    self.service.log.note(NOBODY, text!("lame duck"), 0);
+                    log::note(NOBODY, text!("lame duck"), 0);
                     (self.is_ending, self.since) = (true, self.service.now);
                     // What has come by now is still answered.
                     self.serve_all(true);
@@ -305,13 +305,13 @@ impl Daemon<'_> {
         let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
             return false;
         };
-        let Service { gate, log, now, .. } = &mut self.service;
+        let Service { gate, now, .. } = &mut self.service;
         let fd = match server::accept(LISTENER) {
             Ok(number) => Fd::own(number),
             Err(Errno::AGAIN) => return false,
             Err(errno) => {
                 if !self.is_crowded {
-                    log.note(NOBODY, text!("unable to accept a client"), errno.number());
+                    log::note(NOBODY, text!("unable to accept a client"), errno.number());
                 }
                 // It is turned away: nothing that is held is closed for it.
                 self.is_crowded = true;
@@ -325,11 +325,11 @@ impl Daemon<'_> {
         let Some(fd) = fd else { return true };
         let Ok((uid, gid)) = server::peer(fd.number()) else { return true };
         let who = Identity { uid, gid };
-        let Some(access) = gate.admit(number, who, *log) else { return true };
+        let Some(access) = gate.admit(number, who) else { return true };
         let client = at(self.clients, number);
         client.session = Session { who, missing: 0, access };
         (client.fd, client.moved) = (Some(fd), *now);
-        log.note(who, text!("connect"), 0);
+        log::note(who, text!("connect"), 0);
         attend(self.clients, &mut self.service, number);
         true
     }
@@ -337,9 +337,9 @@ impl Daemon<'_> {
     /// Reads the rules again.
     fn reload(&mut self) {
         let Err((path, errno)) = self.service.gate.reload() else {
-            return self.service.log.note(NOBODY, text!("rules read"), 0);
+            return log::note(NOBODY, text!("rules read"), 0);
         };
-        if let Some(line) = self.service.log.warning() {
+        if let Some(line) = log::warning() {
             line.text(text!("the old rules stay: unable to read rules from "));
             line.quoted(path).reason(errno.number()).say();
         }
@@ -384,7 +384,7 @@ pub fn attend(clients: &mut [Client], service: &mut Service, number: usize) {
 /// Closes what is past its expiry, and says in how many milliseconds something else may be.
 #[inline(never)]
 fn expire(service: &mut Service) -> u32 {
-    let Service { table, log, .. } = service;
+    let table = &mut service.table;
     // The usual case, that nothing held ever expires, needs no clock.
     if tai::is_far_off(&table.alarm) {
         return u32::MAX;
@@ -396,7 +396,7 @@ fn expire(service: &mut Service) -> u32 {
         while let Some(slot) = table.after(&mut at, NOW) {
             let expiry = *slot.expiry();
             if now >= expiry {
-                log.event(NOBODY, text!("expire"), slot.identifier(), 0);
+                log::event(NOBODY, text!("expire"), slot.identifier(), 0);
                 table.forget(at - 1);
             } else {
                 table.set_alarm(&expiry);

@@ -2,7 +2,7 @@
 //! touches a socket.
 
 use super::gate::{Access, Gate};
-use super::log::Log;
+use super::log;
 use super::rules::{Identity, Right};
 use super::table::Table;
 use crate::fd::Fd;
@@ -90,8 +90,6 @@ pub fn frames(entries: usize) -> u32 {
 /// shorter instructions.
 #[repr(C)]
 pub struct Service {
-    /// What is said of what is done.
-    pub log: Log,
     /// Milliseconds of uptime.
     pub now: u32,
     /// Where requests are received.
@@ -145,7 +143,7 @@ impl Request<'_> {
         }
         // Of the frames of a set dump it is enough to say so if one is refused.
         if errno > 0 || letter != b'.' {
-            self.service.log.event(self.session.who, what, self.identifier, errno);
+            log::event(self.session.who, what, self.identifier, errno);
         }
         self.answer
     }

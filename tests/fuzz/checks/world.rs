@@ -3,7 +3,6 @@
 use super::model::{ROLES, Role};
 use crate::kit::cdb;
 use fdholder::daemon::gate::{self, Gate, Source};
-use fdholder::daemon::log::Log;
 use fdholder::daemon::request::{Service, Session};
 use fdholder::daemon::rules::Identity;
 use fdholder::daemon::table::{self, NOW, Table};
@@ -64,7 +63,7 @@ impl World {
             Table::new(&mut std::ptr::read(&raw const self.memory), most, seed.into())
         };
         let (space, gate) = (self.spaces.pop(), self.gate.take().unwrap());
-        Service { log: Log(0), now: 0, space, out, table, gate }
+        Service { now: 0, space, out, table, gate }
     }
 
     /// Takes back what can be used again, when nothing needs the table any more, which must be empty
@@ -87,6 +86,6 @@ impl World {
 /// A session of a client of that role, at a place where nobody else is.
 pub fn session(service: &mut Service, seat: usize, role: &Role) -> Session {
     let who = Identity { uid: role.uid, gid: role.uid };
-    let access = service.gate.admit(seat, who, Log(0)).expect("a client that is let in");
+    let access = service.gate.admit(seat, who).expect("a client that is let in");
     Session { who, missing: 0, access }
 }
