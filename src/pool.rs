@@ -133,11 +133,8 @@ impl Window {
         self.advance(HEADER + length, descriptors);
         let control = self.control.get(control..self.next_control)?;
         let frame = self.bytes.get_mut(at - 1..self.next)?;
-        let (place, rest) = frame.split_first_chunk_mut()?;
-        *place = (length as u32 + 1).to_be_bytes();
-        let (place, rest) = rest.split_first_chunk_mut()?;
-        *place = (descriptors as u16).to_be_bytes();
-        *rest.first_mut()? = b'.';
+        Header { length: length + 1, descriptors }.write(frame)?;
+        *frame.get_mut(HEADER)? = b'.';
         Some((frame, control, descriptors))
     }
 }
@@ -247,13 +244,8 @@ impl Composer {
     /// The frame and its control message, which is empty if there are no descriptors.
     pub fn frame(&mut self) -> (&[u8], &[i32]) {
         let descriptors = self.descriptors();
-        let length = self.length - HEADER;
-        if let Some((place, rest)) = self.bytes.split_first_chunk_mut() {
-            *place = (length as u32).to_be_bytes();
-            if let Some(place) = rest.first_chunk_mut() {
-                *place = (descriptors as u16).to_be_bytes();
-            }
-        }
+        let header = Header { length: self.length - HEADER, descriptors };
+        let _ = header.write(&mut self.bytes);
         if let Some(place) = self.control.first_chunk_mut() {
             *place = sys::control_header(descriptors);
         }
