@@ -67,23 +67,22 @@ impl Arguments {
     /// the process.
     pub fn option(&mut self) -> Option<u8> {
         let mut is_word = false;
-        if self.letters.is_empty() {
-            let mut argument = self.rest.first()?;
+        let mut given = core::mem::replace(&mut self.letters, Text::EMPTY);
+        if given.is_empty() {
+            given = self.rest.first()?;
             // A dash alone is an operand.
-            if argument.pop() != b'-' || argument.is_empty() {
+            if given.pop() != b'-' || given.is_empty() {
                 return None;
             }
             self.rest.next();
-            if argument.first() == b'-' {
-                argument.pop();
+            if given.first() == b'-' {
+                given.pop();
                 is_word = true;
-                if argument.is_empty() {
+                if given.is_empty() {
                     return None;
                 }
             }
-            self.letters = argument;
         }
-        let given = core::mem::replace(&mut self.letters, Text::EMPTY);
         for option in self.applet.options {
             let mut behind = given;
             if is_word {

@@ -62,13 +62,12 @@ impl Window {
         self.rewind();
         while self.next_descriptors() > 0 {
             let end = self.next_control + CONTROL_HEADER + self.next_descriptors();
-            self.next_control += CONTROL_HEADER;
-            while self.next_control < end {
-                if let Some(descriptor) = self.control.get(self.next_control) {
+            for place in self.next_control + CONTROL_HEADER..end {
+                if let Some(descriptor) = self.control.get(place) {
                     sys::close(*descriptor);
                 }
-                self.next_control += 1;
             }
+            self.next_control = end;
         }
         self.rewind();
         (self.end, self.end_control, self.descriptors) = (self.next, 0, 0);
