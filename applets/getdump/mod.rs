@@ -15,7 +15,7 @@ use crate::tai;
 use crate::text::text;
 use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
 
-static GET: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("get dump"));
+static GET: Side = Side::only(text!("get dump"));
 
 pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();

@@ -9,8 +9,7 @@ use crate::socket::Error;
 use crate::sys;
 use crate::text::text;
 
-static RETRIEVE: Side =
-    Side::only(text!("connect to a fd-holder daemon at "), text!("retrieve fd for id "));
+static RETRIEVE: Side = Side::only(text!("retrieve fd for id "));
 
 pub fn run(arguments: &mut Arguments) -> ! {
     let (mut delete, mut timeout) = (0, 0);

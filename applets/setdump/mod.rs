@@ -13,10 +13,8 @@ use crate::tai::{self, Label};
 use crate::text::text;
 use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
 
-static SET: Side = Side {
-    progress: text!(" descriptors reached the daemon"),
-    ..Side::only(text!("connect to a fd-holder daemon at "), text!("set dump"))
-};
+static SET: Side =
+    Side { progress: text!(" descriptors reached the daemon"), ..Side::only(text!("set dump")) };
 
 /// The values of the variables with the same number, as far as they are set.
 type Row = [Option<Text>; 4];
