@@ -2,7 +2,7 @@
 
 use crate::client::{Delivery, Peer, Side};
 use crate::exit::{self, Exit};
-use crate::getopt::{Arguments, number};
+use crate::getopt::Arguments;
 use crate::message::ENTRIES_MAX;
 use crate::pool::{self, Composer};
 use crate::socket::Error;
@@ -28,7 +28,7 @@ pub fn run(arguments: &mut Arguments) -> ! {
     let rows = sys::map_texts().unwrap_or_else(|| daemon.fail(Error::local(Errno::NOMEM)));
     sort(arguments.environment, rows);
     let count = rows[0][COUNT];
-    let Some(total) = count.and_then(number) else { wrong(count, COUNT, 0) };
+    let Some(total) = count.and_then(Text::number) else { wrong(count, COUNT, 0) };
     let (total, now, composer) = (total as usize, sys::now(), pool::composer());
     // The daemon hears nothing before all is known to be right.
     for index in 0..total {
@@ -81,7 +81,7 @@ fn sort(environment: Vector, rows: &mut Rows) {
 /// Adds what a row says to a frame. The result is the descriptor.
 fn compose(composer: &mut Composer, rows: &Rows, index: usize, now: Time) -> u32 {
     let Some([fd, identifier, limit, _]) = rows.get(index).copied() else { wrong(None, FD, index) };
-    let Some(number) = fd.and_then(number) else { wrong(fd, FD, index) };
+    let Some(number) = fd.and_then(Text::number) else { wrong(fd, FD, index) };
     let expiry = match limit {
         Some(value) => label(value).unwrap_or_else(|| wrong(limit, LIMIT, index)),
         // Each has another one: the C daemons do not bear equal dates.

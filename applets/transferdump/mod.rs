@@ -3,7 +3,7 @@
 use crate::applets::options::transferdump as option;
 use crate::client::{Delivery, Dump, Peer, Side};
 use crate::exit::{self, Exit};
-use crate::getopt::{Arguments, decimal};
+use crate::getopt::Arguments;
 use crate::pool;
 use crate::sys::text::Text;
 use crate::text::text;
@@ -56,11 +56,11 @@ pub fn run(arguments: &mut Arguments) -> ! {
 /// The milliseconds for both sides, out of `timeoutfrom:timeoutto`. Either number may be missing,
 /// and the second one together with the colon.
 fn timeouts(value: Text) -> Option<(u32, u32)> {
-    let (from, mut rest) = decimal(value);
+    let (from, mut rest) = value.decimal();
     let mut to = 0;
     if rest.first() == b':' {
         rest.pop();
-        (to, rest) = decimal(rest);
+        (to, rest) = rest.decimal();
     }
     if value.is_empty() || !rest.is_empty() { None } else { Some((from, to)) }
 }
