@@ -8,7 +8,7 @@
 use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header, IDENTIFIER_MAX};
 use crate::socket::{Error, Stream};
 use crate::sys::text::Text;
-use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH, CONTROL_MAX, Errno, hand_out::HandOut};
+use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH_AT, CONTROL_MAX, Errno, hand_out::HandOut};
 use crate::tai::Label;
 
 /// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
@@ -16,7 +16,7 @@ pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
 /// Bytes of a window: enough for the largest entries, and were each in a frame of its own.
 const BYTES: usize = 1 + DESCRIPTORS * (HEADER + ENTRY_MAX);
 /// Words for control messages, were each descriptor in one of its own.
-const WORDS: usize = DESCRIPTORS * (CONTROL_HEADER + 1) + CONTROL_MAX + CONTROL_LENGTH + 1;
+const WORDS: usize = DESCRIPTORS * (CONTROL_HEADER + 1) + CONTROL_MAX + CONTROL_LENGTH_AT + 1;
 
 /// A window on a dump: frames, and their descriptors in the control messages that they came in.
 ///
@@ -51,7 +51,7 @@ static POOL: HandOut<Window> = HandOut::new(Window {
 });
 
 /// The window, for the first who asks: a process makes one transfer.
-pub fn take() -> &'static mut Window {
+pub fn window() -> &'static mut Window {
     // Through a register its parts are reached with shorter instructions.
     core::hint::black_box(POOL.take())
 }
@@ -71,12 +71,12 @@ impl Window {
         }
         self.rewind();
         (self.end, self.end_control, self.descriptors) = (self.next, 0, 0);
-        self.control[CONTROL_LENGTH] = 0;
+        self.control[CONTROL_LENGTH_AT] = 0;
     }
 
     /// Forgets all, and leaves the descriptors open: somebody has taken them over.
     pub fn forget(&mut self) {
-        self.control[CONTROL_LENGTH] = 0;
+        self.control[CONTROL_LENGTH_AT] = 0;
         self.clear();
     }
 
@@ -107,11 +107,11 @@ impl Window {
     pub fn receive(&mut self, stream: &mut Stream, length: usize, all: bool) -> Result<(), Error> {
         let end = if all { BYTES } else { self.next + length };
         let bytes = self.bytes.get_mut(self.end..end).ok_or(Error::INVALID)?;
-        let end = self.end_control + CONTROL_MAX + CONTROL_LENGTH + 1;
+        let end = self.end_control + CONTROL_MAX + CONTROL_LENGTH_AT + 1;
         let control = self.control.get_mut(self.end_control..end).ok_or(Error::INVALID)?;
         let received = stream.receive(bytes, &mut control[..CONTROL_MAX]);
         let words = sys::control_length(control);
-        *control.get_mut(words + CONTROL_LENGTH).ok_or(Error::INVALID)? = 0;
+        *control.get_mut(words + CONTROL_LENGTH_AT).ok_or(Error::INVALID)? = 0;
         self.end_control += words;
         self.descriptors += words.saturating_sub(CONTROL_HEADER);
         self.end += received?;

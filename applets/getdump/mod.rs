@@ -22,7 +22,7 @@ pub fn run(arguments: &mut Arguments) -> ! {
     let mut daemon = Peer::new(&GET, arguments.operand(), timeout, Text::EMPTY);
     let program = arguments.program();
     fd::raise_limit();
-    let window = pool::take();
+    let window = pool::window();
     let mut dump = Dump::new(&mut daemon);
     let environment = Builder::new().unwrap_or_else(|| dump.fail(Error::local(Errno::NOMEM)));
     let total = dump.get(window, None);

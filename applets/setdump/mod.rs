@@ -26,7 +26,7 @@ pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();
     let mut daemon = Peer::new(&SET, arguments.operand(), timeout, Text::EMPTY);
     let rows = sys::map_texts().unwrap_or_else(|| daemon.fail(Error::local(Errno::NOMEM)));
-    sort(arguments.environment, rows);
+    gather(arguments.environment, rows);
     let count = rows[0][COUNT];
     let Some(total) = count.and_then(Text::number) else { wrong(count, COUNT, 0) };
     let (total, now, composer) = (total as usize, sys::now(), pool::composer());
@@ -68,7 +68,7 @@ fn wrong(value: Option<Text>, kind: usize, index: usize) -> ! {
 }
 
 /// Puts the values of all variables of entries where they belong.
-fn sort(environment: Vector, rows: &mut Rows) {
+fn gather(environment: Vector, rows: &mut Rows) {
     for string in environment {
         let Some(Variable { kind, index, value }) = variables::parse(string) else { continue };
         if let Some(place) = rows.get_mut(index).and_then(|row| row.get_mut(kind)) {

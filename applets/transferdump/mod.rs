@@ -36,7 +36,7 @@ pub fn run(arguments: &mut Arguments) -> ! {
                 timeouts(arguments.value).unwrap_or_else(|| arguments.applet.wrong_usage());
         }
     }
-    let window = pool::take();
+    let window = pool::window();
     let (source, destination) = (arguments.operand(), arguments.operand());
     let mut source = Peer::new(&SOURCE, source, from, source);
     let mut destination = Peer::new(&DESTINATION, destination, to, destination);

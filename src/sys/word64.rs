@@ -11,7 +11,7 @@ pub const CONTROL_HEADER: usize = 4;
 
 /// Which of these words is the lower half of the length; the other one is always 0. A 0 there says
 /// that there is no message.
-pub const CONTROL_LENGTH: usize = if cfg!(target_endian = "big") { 1 } else { 0 };
+pub const CONTROL_LENGTH_AT: usize = if cfg!(target_endian = "big") { 1 } else { 0 };
 
 /// What stands in front of that many descriptors in a control message.
 pub fn control_header(descriptors: usize) -> [i32; CONTROL_HEADER] {
