@@ -6,12 +6,14 @@ use crate::exit::{self, Exit};
 use crate::getopt::Arguments;
 use crate::pool;
 use crate::sys::text::Text;
-use crate::text::text;
+use crate::text::{Message, text};
+
+const PROGRESS: Message = text!(" descriptors reached the destination, the source still holds all");
 
 static SOURCE: Side = Side {
     connect: text!("connect to a source fd-holder daemon at "),
     transfer: text!("get dump from the source fd-holder daemon at "),
-    progress: text!(" descriptors reached the destination, the source still holds all"),
+    progress: PROGRESS,
     right: Some(text!("S6_FDHOLDER_GETDUMP")),
     exit: Exit::DENIED,
 };
@@ -19,7 +21,7 @@ static SOURCE: Side = Side {
 static DESTINATION: Side = Side {
     connect: text!("connect to a destination fd-holder daemon at "),
     transfer: text!("set dump in the destination fd-holder daemon at "),
-    progress: text!(" descriptors reached the destination, the source still holds all"),
+    progress: PROGRESS,
     right: Some(text!("S6_FDHOLDER_SETDUMP")),
     exit: Exit::DESTINATION,
 };

@@ -198,21 +198,19 @@ impl<'a> Message<'a> {
         words: usize,
         call: libc::c_long,
     ) -> Message<'a> {
-        let (name, name_length, buffers, buffer_count, flags) = (0, 0, 0, 1, 0);
-        let control_length = words * size_of::<i32>();
-        let borrowed = PhantomData;
         Message {
-            name,
-            name_length,
-            buffers,
-            buffer_count,
+            name: 0,
+            name_length: 0,
+            // Where that lies is known when the call is made.
+            buffers: 0,
+            buffer_count: 1,
             control,
-            control_length,
-            flags,
+            control_length: words * size_of::<i32>(),
+            flags: 0,
             bytes,
             length,
             call,
-            borrowed,
+            borrowed: PhantomData,
         }
     }
 
