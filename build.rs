@@ -116,7 +116,7 @@ fn collect(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Texts {
     let mut folders = vec![root.join("src"), root.join("src/sys")];
     folders.extend(is_on("fdholderd").then(|| root.join("src/daemon")));
     folders.extend(applets.iter().map(|(module, _)| root.join("applets").join(module)));
-    let (mut said, mut errors) = (BTreeSet::new(), Vec::new());
+    let mut said = BTreeSet::new();
     for folder in folders {
         for file in fs::read_dir(folder).unwrap() {
             let source = fs::read_to_string(file.unwrap().path()).unwrap_or_default();
@@ -124,11 +124,12 @@ fn collect(applets: &[(&str, &CommandInfoWithArgs)], root: &Path) -> Texts {
                 let literal = part.trim_start().strip_prefix('"').and_then(|t| t.split_once('"'));
                 said.extend(literal.map(|(text, _)| text.replace("\\n", "\n")));
             }
-            for line in source.lines().filter(|line| line.contains(" = E")) {
-                errors.extend(line.split('"').nth(1).map(str::to_string));
-            }
         }
     }
+    let source = fs::read_to_string(root.join("src/sys/errno.rs")).unwrap();
+    let lines = source.lines().filter(|line| line.contains(" = E"));
+    let errors: Vec<String> =
+        lines.filter_map(|line| line.split('"').nth(1)).map(str::to_string).collect();
     // Those that others repeat a part of come first.
     let mut said = Vec::from_iter(said);
     said.sort_by_key(|text| std::cmp::Reverse(text.len()));

@@ -32,8 +32,14 @@ pub struct Side {
 
 impl Side {
     /// The one daemon that a tool talks to.
-    pub const fn only(connect: Message, transfer: Message) -> Side {
-        Side { connect, transfer, progress: text!(""), right: None, exit: Exit::DENIED }
+    pub const fn only(transfer: Message) -> Side {
+        Side {
+            connect: text!("connect to a fd-holder daemon at "),
+            transfer,
+            progress: text!(""),
+            right: None,
+            exit: Exit::DENIED,
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub fn write(tools: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path) {
     }
     for (module, info) in tools {
         let more = fs::read_to_string(root.join("applets").join(module).join("more.8"));
-        let page = man(info, &synopsis_of(&usage(info)), &more.unwrap_or_default(), &names);
+        let page = man(info, &styled(&usage(info)), &more.unwrap_or_default(), &names);
         write_for(info, &page, docs);
     }
 
@@ -64,8 +64,8 @@ pub fn write(tools: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path) {
     for (_, info) in tools {
         writeln!(more, ".TP\n\\fB{}\\fR\n{}", literal(info.name), prose(info.description)).unwrap();
     }
-    let synopsis: Vec<String> = ["--list", "--help", "--version", "--install dir", "NAME args..."]
-        .map(|words| synopsis_of(&format!("fdholder {words}")).replace("NAME", "name"))
+    let synopsis: Vec<String> = ["--list", "--help", "--version", "--install dir", "name args..."]
+        .map(|words| styled(&format!("fdholder {words}")))
         .into();
     let page = man(&program, &synopsis.join("\n.br\n"), &more, &names);
     program.commands = tools
@@ -143,7 +143,7 @@ fn man(info: &CommandInfoWithArgs, synopsis: &str, more: &str, names: &[&str]) -
     for flag in options(info).chain([&help]) {
         let letter = flag.short.map(|letter| format!("-{letter}"));
         let names: Vec<&str> = letter.iter().map(String::as_str).chain([flag.long]).collect();
-        let names: Vec<String> = names.iter().map(|name| synopsis_of(name)).collect();
+        let names: Vec<String> = names.iter().map(|name| styled(name)).collect();
         let value = match flag.kind {
             FlagInfoKind::Switch => String::new(),
             FlagInfoKind::Option { arg_name } => format!(" \\fI{}\\fR", literal(arg_name)),
@@ -176,7 +176,7 @@ fn man(info: &CommandInfoWithArgs, synopsis: &str, more: &str, names: &[&str]) -
 
 /// A usage line for troff: what is to be typed in bold, what something stands for in italics, and
 /// what is in brackets kept in one line.
-fn synopsis_of(usage: &str) -> String {
+fn styled(usage: &str) -> String {
     let mut line = String::new();
     let mut depth = 0;
     for (index, word) in usage.trim_start_matches("usage: ").split(' ').enumerate() {

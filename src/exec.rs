@@ -17,14 +17,13 @@ pub fn execute(arguments: Vector, environment: Vector) -> ! {
     let name = arguments.first().unwrap_or(Text::EMPTY);
     fd::restore_limit();
     let errno = search(name, arguments, environment);
-    let exit = if errno == Errno::NOENT { Exit::ABSENT } else { Exit::NOT_EXECUTABLE };
-    let exit = if errno == Errno::TOOBIG { Exit::SYSTEM } else { exit };
-    exit::fatal()
-        .text(text!("unable to "))
-        .text(text!("exec "))
-        .quoted(name)
-        .reason(errno.number())
-        .end(exit)
+    let exit = match errno {
+        Errno::NOENT => Exit::ABSENT,
+        Errno::TOOBIG => Exit::SYSTEM,
+        _ => Exit::NOT_EXECUTABLE,
+    };
+    let line = exit::fatal().text(text!("unable to exec "));
+    line.quoted(name).reason(errno.number()).end(exit)
 }
 
 /// Tries each directory in `PATH`, unless the name has a slash. One that is not there is passed
@@ -39,10 +38,10 @@ fn search(name: Text, arguments: Vector, environment: Vector) -> Errno {
     let mut errno = Errno::NOENT;
     loop {
         let mut file = PathBuffer::EMPTY;
-        let mut end = path.pop();
-        while end != b':' && end != 0 {
-            file.byte(end);
-            end = path.pop();
+        let mut byte = path.pop();
+        while byte != b':' && byte != 0 {
+            file.byte(byte);
+            byte = path.pop();
         }
         // An empty entry is the working directory.
         if !file.is_empty() {
@@ -54,7 +53,7 @@ fn search(name: Text, arguments: Vector, environment: Vector) -> Errno {
             Errno::ACCES => errno = Errno::ACCES,
             other => return other,
         }
-        if end == 0 {
+        if byte == 0 {
             return errno;
         }
     }

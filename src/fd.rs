@@ -29,7 +29,7 @@ impl Drop for Fd {
     }
 }
 
-/// The soft limit on open files before it was raised; 0 if it was not.
+/// One more than the soft limit on open files was before it was raised; 0 if it has not been.
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
 
 /// Raises the soft limit on open files to the hard one; false if it is there already, or has been
@@ -39,16 +39,15 @@ pub fn raise_limit() -> bool {
     let can_be_raised = soft < hard && LIMIT.load(Relaxed) == 0;
     if can_be_raised {
         sys::set_open_file_limit(OpenFileLimit { soft: hard, hard });
-        LIMIT.store(soft as usize, Relaxed);
+        LIMIT.store(soft as usize + 1, Relaxed);
     }
     can_be_raised
 }
 
 /// Takes that back, if it was done, for a program that is executed.
 pub fn restore_limit() {
-    let soft = LIMIT.load(Relaxed) as u64;
-    if soft > 0 {
-        sys::set_open_file_limit(OpenFileLimit { soft, ..sys::open_file_limit() });
+    if let Some(soft) = LIMIT.load(Relaxed).checked_sub(1) {
+        sys::set_open_file_limit(OpenFileLimit { soft: soft as u64, ..sys::open_file_limit() });
     }
 }
 

@@ -67,23 +67,22 @@ impl Arguments {
     /// the process.
     pub fn option(&mut self) -> Option<u8> {
         let mut is_word = false;
-        if self.letters.is_empty() {
-            let mut argument = self.rest.first()?;
+        let mut given = core::mem::replace(&mut self.letters, Text::EMPTY);
+        if given.is_empty() {
+            given = self.rest.first()?;
             // A dash alone is an operand.
-            if argument.pop() != b'-' || argument.is_empty() {
+            if given.pop() != b'-' || given.is_empty() {
                 return None;
             }
             self.rest.next();
-            if argument.first() == b'-' {
-                argument.pop();
+            if given.first() == b'-' {
+                given.pop();
                 is_word = true;
-                if argument.is_empty() {
+                if given.is_empty() {
                     return None;
                 }
             }
-            self.letters = argument;
         }
-        let given = core::mem::replace(&mut self.letters, Text::EMPTY);
         for option in self.applet.options {
             let mut behind = given;
             if is_word {
@@ -121,7 +120,7 @@ impl Arguments {
     /// The value of the option that was found last, a number below 2^32. Anything else is wrong
     /// usage.
     pub fn number(&self) -> u32 {
-        number(self.value).unwrap_or_else(|| self.applet.wrong_usage())
+        self.value.number().unwrap_or_else(|| self.applet.wrong_usage())
     }
 
     /// All options of an applet that has none but `-t`: the milliseconds, 0 if it is not given.
@@ -145,25 +144,4 @@ impl Arguments {
     pub fn operand(&mut self) -> Text {
         self.rest.next().unwrap_or_else(|| self.applet.wrong_usage())
     }
-}
-
-/// The decimal number below 2^32 at the start of `text`, 0 if there is no digit, and what lies
-/// behind it; that begins with a digit if the number would be larger.
-pub fn decimal(mut text: Text) -> (u32, Text) {
-    let mut number = 0;
-    loop {
-        let digit = text.first().wrapping_sub(b'0');
-        let longer = u64::from(number) * 10 + u64::from(digit);
-        if digit > 9 || longer > u32::MAX.into() {
-            return (number, text);
-        }
-        number = longer as u32;
-        text.pop();
-    }
-}
-
-/// A text that is a decimal number below 2^32 and nothing else.
-pub fn number(text: Text) -> Option<u32> {
-    let (number, rest) = decimal(text);
-    if rest.is_empty() && !text.is_empty() { Some(number) } else { None }
 }

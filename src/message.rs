@@ -18,6 +18,7 @@
 //! | its frames | `.` entries | one per entry | `EAGAIN` = more to come, 0 = complete, else errno | 0 |
 
 use crate::sys::DESCRIPTORS_PER_MESSAGE;
+use crate::tai::{self, Label};
 
 /// Bytes of a frame before its payload.
 pub const HEADER: usize = 6;
@@ -30,7 +31,7 @@ pub const ENTRY_EXTRA: usize = EXPIRY + 2;
 /// The largest entry.
 pub const ENTRY_MAX: usize = ENTRY_EXTRA + IDENTIFIER_MAX;
 /// Bytes of an expiry.
-pub const EXPIRY: usize = 12;
+pub const EXPIRY: usize = size_of::<Label>();
 /// The largest number of entries in a frame: one message of the kernel's. s6 2.11 allows itself
 /// 255, which the kernel refuses to send.
 pub const ENTRIES_MAX: usize = DESCRIPTORS_PER_MESSAGE;
@@ -55,11 +56,13 @@ impl Header {
         Some(Header { length, descriptors: u16::from_be_bytes(*descriptors).into() })
     }
 
-    /// The header on the wire.
-    pub fn bytes(self) -> [u8; HEADER] {
-        let [a, b, c, d] = (self.length as u32).to_be_bytes();
-        let [e, f] = (self.descriptors as u16).to_be_bytes();
-        [a, b, c, d, e, f]
+    /// Writes the header to the start of `bytes`, if there is room for it.
+    pub fn write(self, bytes: &mut [u8]) -> Option<()> {
+        let (length, rest) = bytes.split_first_chunk_mut()?;
+        let (descriptors, _) = rest.split_first_chunk_mut()?;
+        *length = (self.length as u32).to_be_bytes();
+        *descriptors = (self.descriptors as u16).to_be_bytes();
+        Some(())
     }
 
     /// Whether this can be the head of a frame of entries in a dump, of which `most` are still to
@@ -74,7 +77,7 @@ impl Header {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry<'a> {
     /// When it is to be forgotten, a TAI64N label.
-    pub expiry: &'a [u8; EXPIRY],
+    pub expiry: &'a Label,
     /// Its name: 1 to 255 bytes, none of them NUL.
     pub identifier: &'a [u8],
 }
@@ -82,21 +85,14 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Reads the entry at the start of `bytes`; the second value is what lies behind it.
     pub fn parse(bytes: &'a [u8]) -> Option<(Entry<'a>, &'a [u8])> {
-        let (head, behind) = bytes.split_first_chunk::<{ EXPIRY + 1 }>()?;
-        let [first, .., a, b, c, d, length] = *head;
+        let (expiry, rest) = bytes.split_first_chunk()?;
+        let (length, behind) = rest.split_first()?;
         // Where the first NUL is the identifier has to end.
         let end = behind.iter().position(|byte| *byte == 0)?;
-        let valid = first < 0x80
-            && u32::from_be_bytes([a, b, c, d]) < 1_000_000_000
-            && end == usize::from(length)
-            && end > 0;
-        if !valid {
+        if !tai::is_valid(expiry) || end != usize::from(*length) || end == 0 {
             return None;
         }
-        Some((
-            Entry { expiry: bytes.first_chunk()?, identifier: behind.get(..end)? },
-            behind.get(end + 1..)?,
-        ))
+        Some((Entry { expiry, identifier: behind.get(..end)? }, behind.get(end + 1..)?))
     }
 }
 

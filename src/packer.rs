@@ -139,9 +139,8 @@ fn cheapest(text: &[u8], copies: &[Vec<(usize, usize)>], costs: &Costs) -> Vec<B
     }
     let mut steps = Vec::new();
     let mut at = text.len();
-    let mut ways_here =
-        ways[at].iter().enumerate().filter_map(|(i, way)| Some((way.as_ref()?.0, i)));
-    let mut is_copy = ways_here.by_ref().min().unwrap().1;
+    let costs_here = ways[at].iter().enumerate().filter_map(|(i, way)| Some((way.as_ref()?.0, i)));
+    let mut is_copy = costs_here.min().unwrap().1;
     while at > 0 {
         let (_, step, behind_copy) = ways[at][is_copy].unwrap();
         steps.push(step.bits(behind_copy));
@@ -155,7 +154,8 @@ fn cheapest(text: &[u8], copies: &[Vec<(usize, usize)>], costs: &Costs) -> Vec<B
 /// so they are put in from the last to the first.
 fn encode(bits: &[Bit]) -> Vec<u8> {
     let mut all: Odds = [128; 256];
-    let likely: Vec<(u32, bool)> = bits
+    // The unpacker learns from the first bit to the last: these are the odds it will have at each.
+    let with_odds: Vec<(u32, bool)> = bits
         .iter()
         .map(|(context, bit)| {
             let odds = &mut all[usize::from(*context)];
@@ -165,7 +165,7 @@ fn encode(bits: &[Bit]) -> Vec<u8> {
         })
         .collect();
     let (mut number, mut bytes) = (LOWEST, Vec::new());
-    for (set, bit) in likely.into_iter().rev() {
+    for (set, bit) in with_odds.into_iter().rev() {
         let (start, range) = if bit { (0, set) } else { (set, 256 - set) };
         while number >= LOWEST * range {
             bytes.push(number as u8);

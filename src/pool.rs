@@ -8,7 +8,7 @@
 use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header, IDENTIFIER_MAX};
 use crate::socket::{Error, Stream};
 use crate::sys::text::Text;
-use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH, CONTROL_MAX, Errno, hand_out::HandOut};
+use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH_AT, CONTROL_MAX, Errno, hand_out::HandOut};
 use crate::tai::Label;
 
 /// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
@@ -16,7 +16,7 @@ pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
 /// Bytes of a window: enough for the largest entries, and were each in a frame of its own.
 const BYTES: usize = 1 + DESCRIPTORS * (HEADER + ENTRY_MAX);
 /// Words for control messages, were each descriptor in one of its own.
-const WORDS: usize = DESCRIPTORS * (CONTROL_HEADER + 1) + CONTROL_MAX + CONTROL_LENGTH + 1;
+const WORDS: usize = DESCRIPTORS * (CONTROL_HEADER + 1) + CONTROL_MAX + CONTROL_LENGTH_AT + 1;
 
 /// A window on a dump: frames, and their descriptors in the control messages that they came in.
 ///
@@ -51,7 +51,7 @@ static POOL: HandOut<Window> = HandOut::new(Window {
 });
 
 /// The window, for the first who asks: a process makes one transfer.
-pub fn take() -> &'static mut Window {
+pub fn window() -> &'static mut Window {
     // Through a register its parts are reached with shorter instructions.
     core::hint::black_box(POOL.take())
 }
@@ -62,22 +62,21 @@ impl Window {
         self.rewind();
         while self.next_descriptors() > 0 {
             let end = self.next_control + CONTROL_HEADER + self.next_descriptors();
-            self.next_control += CONTROL_HEADER;
-            while self.next_control < end {
-                if let Some(descriptor) = self.control.get(self.next_control) {
+            for place in self.next_control + CONTROL_HEADER..end {
+                if let Some(descriptor) = self.control.get(place) {
                     sys::close(*descriptor);
                 }
-                self.next_control += 1;
             }
+            self.next_control = end;
         }
         self.rewind();
         (self.end, self.end_control, self.descriptors) = (self.next, 0, 0);
-        self.control[CONTROL_LENGTH] = 0;
+        self.control[CONTROL_LENGTH_AT] = 0;
     }
 
     /// Forgets all, and leaves the descriptors open: somebody has taken them over.
     pub fn forget(&mut self) {
-        self.control[CONTROL_LENGTH] = 0;
+        self.control[CONTROL_LENGTH_AT] = 0;
         self.clear();
     }
 
@@ -108,11 +107,11 @@ impl Window {
     pub fn receive(&mut self, stream: &mut Stream, length: usize, all: bool) -> Result<(), Error> {
         let end = if all { BYTES } else { self.next + length };
         let bytes = self.bytes.get_mut(self.end..end).ok_or(Error::INVALID)?;
-        let end = self.end_control + CONTROL_MAX + CONTROL_LENGTH + 1;
+        let end = self.end_control + CONTROL_MAX + CONTROL_LENGTH_AT + 1;
         let control = self.control.get_mut(self.end_control..end).ok_or(Error::INVALID)?;
         let received = stream.receive(bytes, &mut control[..CONTROL_MAX]);
         let words = sys::control_length(control);
-        *control.get_mut(words + CONTROL_LENGTH).ok_or(Error::INVALID)? = 0;
+        *control.get_mut(words + CONTROL_LENGTH_AT).ok_or(Error::INVALID)? = 0;
         self.end_control += words;
         self.descriptors += words.saturating_sub(CONTROL_HEADER);
         self.end += received?;
@@ -133,11 +132,8 @@ impl Window {
         self.advance(HEADER + length, descriptors);
         let control = self.control.get(control..self.next_control)?;
         let frame = self.bytes.get_mut(at - 1..self.next)?;
-        let (place, rest) = frame.split_first_chunk_mut()?;
-        *place = (length as u32 + 1).to_be_bytes();
-        let (place, rest) = rest.split_first_chunk_mut()?;
-        *place = (descriptors as u16).to_be_bytes();
-        *rest.first_mut()? = b'.';
+        Header { length: length + 1, descriptors }.write(frame)?;
+        *frame.get_mut(HEADER)? = b'.';
         Some((frame, control, descriptors))
     }
 }
@@ -247,13 +243,8 @@ impl Composer {
     /// The frame and its control message, which is empty if there are no descriptors.
     pub fn frame(&mut self) -> (&[u8], &[i32]) {
         let descriptors = self.descriptors();
-        let length = self.length - HEADER;
-        if let Some((place, rest)) = self.bytes.split_first_chunk_mut() {
-            *place = (length as u32).to_be_bytes();
-            if let Some(place) = rest.first_chunk_mut() {
-                *place = (descriptors as u16).to_be_bytes();
-            }
-        }
+        let header = Header { length: self.length - HEADER, descriptors };
+        let _ = header.write(&mut self.bytes);
         if let Some(place) = self.control.first_chunk_mut() {
             *place = sys::control_header(descriptors);
         }

@@ -3,7 +3,6 @@
 //! its identifier and `S6_FDLIMIT_0`, unless it never expires, `@` and its expiry in hexadecimal
 //! digits (the documentation of `s6-fdholder-getdump`).
 
-use crate::getopt::decimal;
 use crate::sys::text::Text;
 
 /// The names of the variables of each, up to its number, and the name of the one that says how many
@@ -36,7 +35,7 @@ pub struct Variable {
 pub fn parse(string: Text) -> Option<Variable> {
     for (kind, name) in NAMES.iter().enumerate() {
         if let Some(mut digits) = string.behind(*name) {
-            let (index, mut value) = decimal(digits);
+            let (index, mut value) = digits.decimal();
             let (end, first) = (value.pop(), digits.pop());
             let is_plain = first != b'0' || digits.first() == b'=';
             if end == b'=' && is_plain && (first == b'=') == (kind == COUNT) {

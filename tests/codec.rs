@@ -1,7 +1,7 @@
 //! Frames, entries and dates: what holds for all of them.
 
 use crate::kit::wire;
-use fdholder::message::{self, ENTRIES_MAX, ENTRY_MAX, Entry, Header};
+use fdholder::message::{self, ENTRIES_MAX, ENTRY_MAX, Entry, HEADER, Header};
 use fdholder::sys::Time;
 use fdholder::tai;
 use proptest::collection::vec;
@@ -85,10 +85,13 @@ proptest! {
     #[test]
     fn a_header_is_read_as_it_was_written(length: u32, descriptors: u16) {
         let header = Header { length: length as usize, descriptors: descriptors.into() };
-        prop_assert_eq!(Header::parse(&header.bytes()), Some(header));
-        let bytes = [&header.bytes()[..], b"more"].concat();
+        let mut bytes = *b"headermore";
+        prop_assert_eq!(header.write(&mut bytes), Some(()));
         prop_assert_eq!(Header::parse(&bytes), Some(header));
-        prop_assert_eq!(Header::parse(&bytes[..5]), None);
+        prop_assert_eq!(&bytes[HEADER..], b"more");
+        prop_assert_eq!(Header::parse(&bytes[..HEADER]), Some(header));
+        prop_assert_eq!(Header::parse(&bytes[..HEADER - 1]), None);
+        prop_assert_eq!(header.write(&mut bytes[..HEADER - 1]), None);
     }
 
     #[test]

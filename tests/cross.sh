@@ -136,6 +136,7 @@ spoiled="old_kernels::
     a_table_that_cannot_be_had_is_said_at_the_start
     more_than_the_open_file_limit_allows_is_cut_with_a_warning_and_works
     two_full_frames_end_well_or_clearly_under_every_limit
+    a_soft_limit_of_0_is_what_prog_gets_as_well
     after_the_start_the_kernel_is_asked_for_no_memory
     what_there_is_no_room_for_is_not_deleted
     signals_and_limits_stay_as_they_were

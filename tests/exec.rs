@@ -472,6 +472,20 @@ fn a_low_soft_limit_is_raised_to_receive_and_is_low_again_for_prog() {
 }
 
 #[test]
+fn a_soft_limit_of_0_is_what_prog_gets_as_well() {
+    // A shell that has a C library to load says no number at all then.
+    let look = ["sh", "-c", "ulimit -Sn"];
+    let limit = "ulimit -Sn 0;";
+    let expected =
+        run(Command::new("sh").args(["-c", &format!("{limit} exec \"$0\" \"$@\"")]).args(look));
+    for (daemon, _) in holding(Ours, "") {
+        let mut command = Ours.through(limit, "", "retrieve");
+        let ended = run(command.arg(&daemon.path).arg("held").args(look));
+        assert_eq!((ended.code, &ended.out), (expected.code, &expected.out), "{}", ended.err);
+    }
+}
+
+#[test]
 fn what_there_is_no_room_for_is_not_deleted() {
     // C has it deleted and cannot receive it, so that it is gone on both sides.
     let open = inherited().into_iter().filter(|number| *number < LOW).count();

@@ -5,10 +5,8 @@ use crate::getopt::Arguments;
 use crate::pool;
 use crate::text::text;
 
-static DELETE: Side = Side {
-    progress: text!("; it may have been done"),
-    ..Side::only(text!("connect to a fd-holder daemon at "), text!("delete fd for id "))
-};
+static DELETE: Side =
+    Side { progress: text!("; it may have been done"), ..Side::only(text!("delete fd for id ")) };
 
 pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();

@@ -15,14 +15,14 @@ use crate::tai;
 use crate::text::text;
 use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
 
-static GET: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("get dump"));
+static GET: Side = Side::only(text!("get dump"));
 
 pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();
     let mut daemon = Peer::new(&GET, arguments.operand(), timeout, Text::EMPTY);
     let program = arguments.program();
     fd::raise_limit();
-    let window = pool::take();
+    let window = pool::window();
     let mut dump = Dump::new(&mut daemon);
     let environment = Builder::new().unwrap_or_else(|| dump.fail(Error::local(Errno::NOMEM)));
     let total = dump.get(window, None);

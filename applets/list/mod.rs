@@ -6,7 +6,7 @@ use crate::getopt::Arguments;
 use crate::sys::text::Text;
 use crate::text::text;
 
-static LIST: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("get fd list"));
+static LIST: Side = Side::only(text!("get fd list"));
 
 pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();

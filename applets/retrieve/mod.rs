@@ -11,7 +11,7 @@ use crate::text::text;
 
 static RETRIEVE: Side = Side {
     progress: text!("; the daemon may no longer hold it"),
-    ..Side::only(text!("connect to a fd-holder daemon at "), text!("retrieve fd for id "))
+    ..Side::only(text!("retrieve fd for id "))
 };
 
 pub fn run(arguments: &mut Arguments) -> ! {

@@ -2,7 +2,7 @@
 
 use crate::client::{Delivery, Peer, Side};
 use crate::exit::{self, Exit};
-use crate::getopt::{Arguments, number};
+use crate::getopt::Arguments;
 use crate::message::ENTRIES_MAX;
 use crate::pool::{self, Composer};
 use crate::socket::Error;
@@ -13,10 +13,8 @@ use crate::tai::{self, Label};
 use crate::text::text;
 use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
 
-static SET: Side = Side {
-    progress: text!(" descriptors acknowledged"),
-    ..Side::only(text!("connect to a fd-holder daemon at "), text!("set dump"))
-};
+static SET: Side =
+    Side { progress: text!(" descriptors acknowledged"), ..Side::only(text!("set dump")) };
 
 /// The values of the variables with the same number, as far as they are set.
 type Row = [Option<Text>; 4];
@@ -28,9 +26,9 @@ pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();
     let mut daemon = Peer::new(&SET, arguments.operand(), timeout, Text::EMPTY);
     let rows = sys::map_texts().unwrap_or_else(|| daemon.fail(Error::local(Errno::NOMEM)));
-    sort(arguments.environment, rows);
+    gather(arguments.environment, rows);
     let count = rows[0][COUNT];
-    let Some(total) = count.and_then(number) else { wrong(count, COUNT, 0) };
+    let Some(total) = count.and_then(Text::number) else { wrong(count, COUNT, 0) };
     let (total, now, composer) = (total as usize, sys::now(), pool::composer());
     // The daemon hears nothing before all is known to be right.
     for index in 0..total {
@@ -70,7 +68,7 @@ fn wrong(value: Option<Text>, kind: usize, index: usize) -> ! {
 }
 
 /// Puts the values of all variables of entries where they belong.
-fn sort(environment: Vector, rows: &mut Rows) {
+fn gather(environment: Vector, rows: &mut Rows) {
     for string in environment {
         let Some(Variable { kind, index, value }) = variables::parse(string) else { continue };
         if let Some(place) = rows.get_mut(index).and_then(|row| row.get_mut(kind)) {
@@ -83,7 +81,7 @@ fn sort(environment: Vector, rows: &mut Rows) {
 /// Adds what a row says to a frame. The result is the descriptor.
 fn compose(composer: &mut Composer, rows: &Rows, index: usize, now: Time) -> u32 {
     let Some([fd, identifier, limit, _]) = rows.get(index).copied() else { wrong(None, FD, index) };
-    let Some(number) = fd.and_then(number) else { wrong(fd, FD, index) };
+    let Some(number) = fd.and_then(Text::number) else { wrong(fd, FD, index) };
     let expiry = match limit {
         Some(value) => label(value).unwrap_or_else(|| wrong(limit, LIMIT, index)),
         // Each has another one: the C daemons do not bear equal dates.

@@ -10,10 +10,8 @@ use crate::sys::text::Text;
 use crate::tai;
 use crate::text::text;
 
-static STORE: Side = Side {
-    progress: text!("; it may have been done"),
-    ..Side::only(text!("connect to a fd-holder daemon at "), text!("store fd"))
-};
+static STORE: Side =
+    Side { progress: text!("; it may have been done"), ..Side::only(text!("store fd")) };
 
 pub fn run(arguments: &mut Arguments) -> ! {
     let (mut fd, mut timeout, mut expire) = (0, 0, 0);

@@ -3,15 +3,17 @@
 use crate::applets::options::transferdump as option;
 use crate::client::{Delivery, Dump, Peer, Side};
 use crate::exit::{self, Exit};
-use crate::getopt::{Arguments, decimal};
+use crate::getopt::Arguments;
 use crate::pool;
 use crate::sys::text::Text;
-use crate::text::text;
+use crate::text::{Message, text};
+
+const PROGRESS: Message = text!(" descriptors acknowledged, the source still holds all");
 
 static SOURCE: Side = Side {
     connect: text!("connect to a source fd-holder daemon at "),
     transfer: text!("get dump from the source fd-holder daemon at "),
-    progress: text!(" descriptors acknowledged, the source still holds all"),
+    progress: PROGRESS,
     right: Some(text!("S6_FDHOLDER_GETDUMP")),
     exit: Exit::DENIED,
 };
@@ -19,7 +21,7 @@ static SOURCE: Side = Side {
 static DESTINATION: Side = Side {
     connect: text!("connect to a destination fd-holder daemon at "),
     transfer: text!("set dump in the destination fd-holder daemon at "),
-    progress: text!(" descriptors acknowledged, the source still holds all"),
+    progress: PROGRESS,
     right: Some(text!("S6_FDHOLDER_SETDUMP")),
     exit: Exit::DESTINATION,
 };
@@ -36,7 +38,7 @@ pub fn run(arguments: &mut Arguments) -> ! {
                 timeouts(arguments.value).unwrap_or_else(|| arguments.applet.wrong_usage());
         }
     }
-    let window = pool::take();
+    let window = pool::window();
     let (source, destination) = (arguments.operand(), arguments.operand());
     let mut source = Peer::new(&SOURCE, source, from, source);
     let mut destination = Peer::new(&DESTINATION, destination, to, destination);
@@ -56,11 +58,11 @@ pub fn run(arguments: &mut Arguments) -> ! {
 /// The milliseconds for both sides, out of `timeoutfrom:timeoutto`. Either number may be missing,
 /// and the second one together with the colon.
 fn timeouts(value: Text) -> Option<(u32, u32)> {
-    let (from, mut rest) = decimal(value);
+    let (from, mut rest) = value.decimal();
     let mut to = 0;
     if rest.first() == b':' {
         rest.pop();
-        (to, rest) = decimal(rest);
+        (to, rest) = rest.decimal();
     }
     if value.is_empty() || !rest.is_empty() { None } else { Some((from, to)) }
 }

@@ -14,7 +14,7 @@ use crate::fd::Fd;
 use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER};
 use crate::pool::Composer;
 use crate::sys::memory::Space;
-use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH, Errno, Message, Poll};
+use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH_AT, Errno, Message, Poll};
 use crate::text::text;
 
 /// Bytes of the longest request: a frame of a set dump.
@@ -146,7 +146,7 @@ impl Client {
         let (mut end, mut control) = (whole, 0);
         if is_first {
             (end, control) = (REQUEST_MAX, space.control.len());
-            space.control[CONTROL_LENGTH] = 0;
+            space.control[CONTROL_LENGTH_AT] = 0;
         }
         let place = space.bytes.get_mut(self.have..end).unwrap_or_default();
         let control = space.control.get_mut(..control).unwrap_or_default();

@@ -1,6 +1,5 @@
 //! A listening socket, and the user to serve on it as.
 
-use crate::getopt;
 use crate::socket;
 use crate::sys::text::Text;
 use crate::sys::{self, Errno, server};
@@ -54,7 +53,7 @@ impl Privileges {
     pub fn set(&mut self, place: usize, mut value: Text) -> bool {
         self.is_given = true;
         if let Some(id) = self.ids.get_mut(place) {
-            *id = getopt::number(value);
+            *id = value.number();
             return id.is_some();
         }
         self.count = 0;
@@ -65,7 +64,7 @@ impl Privileges {
             if !value.first().is_ascii_digit() {
                 break;
             }
-            (*place, value) = getopt::decimal(value);
+            (*place, value) = value.decimal();
             self.count += 1;
             match value.pop() {
                 0 => return true,

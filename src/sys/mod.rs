@@ -35,7 +35,7 @@ use core::sync::atomic::AtomicU8;
 pub use errno::Errno;
 use text::Text;
 use vector::Vector;
-pub use word::{CONTROL_HEADER, CONTROL_LENGTH, control_header};
+pub use word::{CONTROL_HEADER, CONTROL_LENGTH_AT, control_header};
 
 /// The kernel's `SCM_MAX_FD`: descriptors that one message can carry.
 pub const DESCRIPTORS_PER_MESSAGE: usize = 253;
@@ -169,7 +169,7 @@ pub const CONTROL_MAX: usize = CONTROL_HEADER + DESCRIPTORS_PER_MESSAGE;
 /// How many words the control message has that lies at the start of `words`, header included; 0
 /// if there is none.
 pub fn control_length(words: &[i32]) -> usize {
-    words.get(CONTROL_LENGTH).map_or(0, |bytes| *bytes as u32 as usize / size_of::<i32>())
+    words.get(CONTROL_LENGTH_AT).map_or(0, |bytes| *bytes as u32 as usize / size_of::<i32>())
 }
 
 /// A message to be sent or received: the kernel's `struct user_msghdr`, and the one buffer that it
@@ -198,21 +198,19 @@ impl<'a> Message<'a> {
         words: usize,
         call: libc::c_long,
     ) -> Message<'a> {
-        let (name, name_length, buffers, buffer_count, flags) = (0, 0, 0, 1, 0);
-        let control_length = words * size_of::<i32>();
-        let borrowed = PhantomData;
         Message {
-            name,
-            name_length,
-            buffers,
-            buffer_count,
+            name: 0,
+            name_length: 0,
+            // Where that lies is known when the call is made.
+            buffers: 0,
+            buffer_count: 1,
             control,
-            control_length,
-            flags,
+            control_length: words * size_of::<i32>(),
+            flags: 0,
             bytes,
             length,
             call,
-            borrowed,
+            borrowed: PhantomData,
         }
     }
 

@@ -66,6 +66,27 @@ impl Text {
         }
         Some(self)
     }
+
+    /// The decimal number below 2^32 that it begins with, 0 if there is no digit, and what lies
+    /// behind it; that begins with a digit if the number would be larger.
+    pub fn decimal(mut self) -> (u32, Text) {
+        let mut number = 0;
+        loop {
+            let digit = self.first().wrapping_sub(b'0');
+            let longer = u64::from(number) * 10 + u64::from(digit);
+            if digit > 9 || longer > u32::MAX.into() {
+                return (number, self);
+            }
+            number = longer as u32;
+            self.pop();
+        }
+    }
+
+    /// The decimal number below 2^32 that it is, if it is nothing else.
+    pub fn number(self) -> Option<u32> {
+        let (number, rest) = self.decimal();
+        if rest.is_empty() && !self.is_empty() { Some(number) } else { None }
+    }
 }
 
 impl Iterator for Text {

@@ -17,7 +17,7 @@ pub use libc::{
 pub const CONTROL_HEADER: usize = 3;
 
 /// Which of these words is the length. A 0 there says that there is no message.
-pub const CONTROL_LENGTH: usize = 0;
+pub const CONTROL_LENGTH_AT: usize = 0;
 
 /// What stands in front of that many descriptors in a control message.
 pub fn control_header(descriptors: usize) -> [i32; CONTROL_HEADER] {

@@ -11,15 +11,14 @@ pub const CONTROL_HEADER: usize = 4;
 
 /// Which of these words is the lower half of the length; the other one is always 0. A 0 there says
 /// that there is no message.
-pub const CONTROL_LENGTH: usize = if cfg!(target_endian = "big") { 1 } else { 0 };
+pub const CONTROL_LENGTH_AT: usize = if cfg!(target_endian = "big") { 1 } else { 0 };
 
 /// What stands in front of that many descriptors in a control message.
 pub fn control_header(descriptors: usize) -> [i32; CONTROL_HEADER] {
     let length = (CONTROL_HEADER + descriptors) * size_of::<i32>();
-    let [a, b, c, d, e, f, g, h] = (length as u64).to_ne_bytes();
-    let (first, second) = ([a, b, c, d], [e, f, g, h]);
-    let (first, second) = (i32::from_ne_bytes(first), i32::from_ne_bytes(second));
-    [first, second, libc::SOL_SOCKET, libc::SCM_RIGHTS]
+    let mut header = [0, 0, libc::SOL_SOCKET, libc::SCM_RIGHTS];
+    header[CONTROL_LENGTH_AT] = length as i32;
+    header
 }
 
 /// Reads a clock.

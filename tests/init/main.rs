@@ -25,9 +25,8 @@ use fdholder::{exec, exit, multicall, pool, tai, text::text};
 /// For each answer of a daemon.
 const MILLISECONDS: u32 = 20_000;
 
-static STORE: Side = Side::only(text!("connect to a fd-holder daemon at "), text!("store fd"));
-static RETRIEVE: Side =
-    Side::only(text!("connect to a fd-holder daemon at "), text!("retrieve fd for id "));
+static STORE: Side = Side::only(text!("store fd"));
+static RETRIEVE: Side = Side::only(text!("retrieve fd for id "));
 
 fdholder::start!(begin);
 

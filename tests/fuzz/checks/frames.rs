@@ -55,7 +55,9 @@ pub fn check(bytes: &[u8]) {
     let header = Header::parse(bytes);
     assert_eq!(header.is_some(), bytes.len() >= HEADER);
     if let Some(header) = header {
-        assert_eq!(header.bytes(), bytes[..HEADER]);
+        let mut written = [0; HEADER];
+        assert_eq!(header.write(&mut written), Some(()));
+        assert_eq!(written, bytes[..HEADER]);
         let Header { length, descriptors } = header;
         for most in [0, 1, descriptors, ENTRIES_MAX] {
             let possible = (1..=most).contains(&descriptors)

@@ -4,7 +4,7 @@
 use super::text;
 use fdholder::applets::APPLETS;
 use fdholder::daemon::listener::{GROUPS, Privileges};
-use fdholder::getopt::{self, Applet, Arguments};
+use fdholder::getopt::{Applet, Arguments};
 use fdholder::sys::text::Text;
 use fdholder::sys::vector::{Builder, Vector};
 use libc::{c_char, c_int};
@@ -203,9 +203,9 @@ fn check_value(value: &[u8]) {
         let digits = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
         digits.parse::<u32>().ok()
     };
-    assert_eq!(getopt::number(given), parse(value));
+    assert_eq!(given.number(), parse(value));
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, rest) = getopt::decimal(given);
+    let (number, rest) = given.decimal();
     let rest: Vec<u8> = rest.collect();
     assert!(value.ends_with(&rest));
     let taken = &value[..value.len() - rest.len()];
