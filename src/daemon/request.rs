@@ -109,9 +109,9 @@ pub struct Service {
 pub struct Request<'a> {
     /// What has not been looked at yet.
     pub payload: &'a [u8],
-    /// What it is about, as soon as that is known.
+    /// What it is about, as soon as that is known; empty where it is about no one thing.
     pub identifier: &'a [u8],
-    /// What it is about.
+    /// What it is done with, and to.
     pub service: &'a mut Service,
     /// Whose it is.
     pub session: &'a mut Session,
@@ -194,8 +194,8 @@ impl Request<'_> {
     )]
     fn identify(&mut self) -> Result<(), Errno> {
         let [length, identifier @ .., 0] = self.payload else { return Err(Errno::PROTO) };
-        let is_short = identifier.is_empty() || identifier.iter().any(|byte| *byte == 0);
-        if is_short || identifier.len() != usize::from(*length) {
+        let has_nul = identifier.iter().any(|byte| *byte == 0);
+        if identifier.is_empty() || has_nul || identifier.len() != usize::from(*length) {
             return Err(Errno::PROTO);
         }
         (self.identifier, self.payload) = (identifier, &[]);
@@ -210,7 +210,8 @@ impl Request<'_> {
         if is_allowed { Ok(()) } else { Err(Errno::PERM) }
     }
 
-    /// The slot of what it is about.
+    /// The number of the slot of what it is about: as wide as an error number, so that either
+    /// travels in two registers.
     #[inline(never)]
     fn find(&mut self) -> Result<usize, Errno> {
         let slot = self.service.table.find(self.identifier).ok_or(Errno::NOENT)?;
@@ -325,7 +326,7 @@ impl Request<'_> {
 /// one.
 #[inline(never)]
 fn next_identifier<'a>(entries: &mut &'a [u8]) -> &'a [u8] {
-    let [_, length, behind @ ..] = entries.get(EXPIRY - 1..).unwrap_or_default() else {
+    let [length, behind @ ..] = entries.get(EXPIRY..).unwrap_or_default() else {
         return &[];
     };
     let (identifier, rest) = behind.split_at_checked((*length).into()).unwrap_or_default();
