@@ -79,7 +79,7 @@ pub const RIGHTS: usize = 5;
 pub const EXPRESSIONS: usize = 2;
 
 /// What the names of all variables begin with.
-const PREFIX: Text = Text::new(c"S6_FDHOLDER_");
+pub const PREFIX: Text = Text::new(c"S6_FDHOLDER_");
 
 /// How the names of the variables that give rights go on.
 pub fn variables() -> Texts {

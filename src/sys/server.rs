@@ -108,7 +108,8 @@ impl PathBuffer {
         }
     }
 
-    /// How many files there are: one or none; an error if that cannot be known.
+    /// How many files there are: 1 or 0; an error if that cannot be known. (In a result, a number
+    /// takes less code than a truth value.)
     #[inline(never)]
     pub fn count(&self) -> Result<usize, Errno> {
         match self.call(0, libc::SYS_faccessat) {
