@@ -5,11 +5,11 @@ use super::rules::Identity;
 use crate::exit::{self, Output};
 use crate::text::{Message, text};
 
-/// The log: 0 is nothing, since what is fatal is said anyway, 1 warnings, 2 all.
+/// The log, by its verbosity: 0 is nothing, since what is fatal is said anyway, 1 warnings, 2 all.
 #[derive(Clone, Copy)]
 pub struct Log(pub u32);
 
-/// Who does what no client does.
+/// Stands for the client where what has happened is not of a client's doing.
 pub const NOBODY: Identity = Identity { uid: u32::MAX, gid: u32::MAX };
 
 /// Added to the number of an error that is none of the client's: that is a warning, whichever it is.
@@ -31,10 +31,10 @@ impl Log {
         Some(exit::message().text(kind))
     }
 
-    /// A line about what a client has done, to what identifier, if to any, and with what error, if
+    /// A line about what a client has done, to what, if that is not empty, and with what error, if
     /// that is not 0. An error is a warning, unless a client has been refused in due course.
     #[inline(never)]
-    pub fn event(self, client: Identity, what: Message, identifier: &[u8], errno: usize) {
+    pub fn event(self, client: Identity, what: Message, object: &[u8], errno: usize) {
         const IN_DUE_COURSE: u64 =
             1 << libc::EPERM | 1 << libc::ENOENT | 1 << libc::EBUSY | 1 << libc::ENFILE;
         let is_refused = client != NOBODY && errno < 64 && IN_DUE_COURSE >> errno & 1 > 0;
@@ -45,10 +45,10 @@ impl Log {
             line.text(text!(" gid ")).number(client.gid).text(text!(": "));
         }
         line.text(what);
-        if !identifier.is_empty() {
+        if !object.is_empty() {
             line.byte(b' ');
         }
-        for byte in identifier {
+        for byte in object {
             line.quoted_byte(*byte);
         }
         if errno > 0 {
@@ -57,7 +57,7 @@ impl Log {
         line.say();
     }
 
-    /// The same without an identifier.
+    /// The same where nothing is named.
     #[inline(never)]
     pub fn note(self, client: Identity, what: Message, errno: usize) {
         self.event(client, what, &[], errno);
