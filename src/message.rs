@@ -18,6 +18,7 @@
 //! | its frames | `.` entries | one per entry | `EAGAIN` = more to come, 0 = complete, else errno | 0 |
 
 use crate::sys::DESCRIPTORS_PER_MESSAGE;
+use crate::tai;
 
 /// Bytes of a frame before its payload.
 pub const HEADER: usize = 6;
@@ -49,10 +50,9 @@ pub struct Header {
 impl Header {
     /// Reads the header at the start of `bytes`, if it is there whole.
     pub fn parse(bytes: &[u8]) -> Option<Header> {
-        let (length, rest) = bytes.split_first_chunk()?;
-        let (descriptors, _) = rest.split_first_chunk()?;
-        let length = u32::from_be_bytes(*length) as usize;
-        Some(Header { length, descriptors: u16::from_be_bytes(*descriptors).into() })
+        let [a, b, c, d, e, f] = *bytes.first_chunk()?;
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        Some(Header { length, descriptors: u16::from_be_bytes([e, f]).into() })
     }
 
     /// The header on the wire.
@@ -82,21 +82,14 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Reads the entry at the start of `bytes`; the second value is what lies behind it.
     pub fn parse(bytes: &'a [u8]) -> Option<(Entry<'a>, &'a [u8])> {
-        let (head, behind) = bytes.split_first_chunk::<{ EXPIRY + 1 }>()?;
-        let [first, .., a, b, c, d, length] = *head;
+        let (expiry, rest) = bytes.split_first_chunk()?;
+        let (length, behind) = rest.split_first()?;
         // Where the first NUL is the identifier has to end.
         let end = behind.iter().position(|byte| *byte == 0)?;
-        let valid = first < 0x80
-            && u32::from_be_bytes([a, b, c, d]) < 1_000_000_000
-            && end == usize::from(length)
-            && end > 0;
-        if !valid {
+        if !tai::is_valid(expiry) || end != usize::from(*length) || end == 0 {
             return None;
         }
-        Some((
-            Entry { expiry: bytes.first_chunk()?, identifier: behind.get(..end)? },
-            behind.get(end + 1..)?,
-        ))
+        Some((Entry { expiry, identifier: behind.get(..end)? }, behind.get(end + 1..)?))
     }
 }
 

@@ -10,7 +10,7 @@ use super::MOMENT;
 use super::request::{Answer, Descriptors, Kind, Request, Service, Session, frames};
 use super::table::{Need, Table};
 use crate::fd::Fd;
-use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER};
+use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header};
 use crate::pool::Composer;
 use crate::sys::memory::Space;
 use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH, Errno, Message, Poll};
@@ -113,8 +113,7 @@ impl Client {
     #[inline(never)]
     fn whole(&self) -> usize {
         let Some(space) = &self.space else { return HEADER };
-        let [a, b, c, d, ..] = space.bytes;
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let length = Header::parse(&space.bytes).map_or(0, |header| header.length);
         match self.have {
             ..HEADER => HEADER,
             _ if length > REQUEST_MAX - HEADER => 0,
@@ -181,11 +180,10 @@ impl Client {
     fn take(&mut self, service: &mut Service) -> Result<(), Errno> {
         let (whole, have) = (self.whole(), self.have);
         let Some(space) = &mut self.space else { return Ok(()) };
-        if have < HEADER {
+        let Some(bytes) = space.bytes.get_mut(..have) else { return Ok(()) };
+        let Some(Header { descriptors: announced, .. }) = Header::parse(bytes) else {
             return Ok(());
-        }
-        let [_, _, _, _, e, f, ..] = space.bytes;
-        let announced = usize::from(u16::from_be_bytes([e, f]));
+        };
         // It has all descriptors that have come, unless they belong to what comes behind it.
         let mut descriptors = self.descriptors;
         if announced == 0 && have > whole {
@@ -194,7 +192,6 @@ impl Client {
         if whole == 0 || announced != descriptors {
             return Err(Errno::PROTO);
         }
-        let Some(bytes) = space.bytes.get_mut(..have) else { return Ok(()) };
         let Some(payload) = bytes.get(HEADER..whole) else { return Ok(()) };
         self.descriptors -= descriptors;
         let request = Request {
