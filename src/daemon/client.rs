@@ -112,13 +112,17 @@ impl Client {
     /// None for one that is too long, which can be hung up on at once.
     #[inline(never)]
     fn whole(&self) -> usize {
-        let Some(space) = &self.space else { return HEADER };
-        let length = Header::parse(&space.bytes).map_or(0, |header| header.length);
-        match self.have {
-            ..HEADER => HEADER,
-            _ if length > REQUEST_MAX - HEADER => 0,
-            _ => HEADER + length,
+        match self.header() {
+            None => HEADER,
+            Some(Header { length, .. }) if length > REQUEST_MAX - HEADER => 0,
+            Some(Header { length, .. }) => HEADER + length,
         }
+    }
+
+    /// The header of the request, if it is there whole.
+    fn header(&self) -> Option<Header> {
+        let space = self.space.as_ref().filter(|_| self.have >= HEADER);
+        space.and_then(|space| Header::parse(&space.bytes))
     }
 
     /// Whether the beginning of a request is kept.
@@ -179,11 +183,8 @@ impl Client {
     /// Has a request done, if it is there whole, and begins to answer it.
     fn take(&mut self, service: &mut Service) -> Result<(), Errno> {
         let (whole, have) = (self.whole(), self.have);
+        let Some(Header { descriptors: announced, .. }) = self.header() else { return Ok(()) };
         let Some(space) = &mut self.space else { return Ok(()) };
-        let Some(bytes) = space.bytes.get_mut(..have) else { return Ok(()) };
-        let Some(Header { descriptors: announced, .. }) = Header::parse(bytes) else {
-            return Ok(());
-        };
         // It has all descriptors that have come, unless they belong to what comes behind it.
         let mut descriptors = self.descriptors;
         if announced == 0 && have > whole {
@@ -192,6 +193,7 @@ impl Client {
         if whole == 0 || announced != descriptors {
             return Err(Errno::PROTO);
         }
+        let Some(bytes) = space.bytes.get_mut(..have) else { return Ok(()) };
         let Some(payload) = bytes.get(HEADER..whole) else { return Ok(()) };
         self.descriptors -= descriptors;
         let request = Request {

@@ -12,7 +12,8 @@ use crate::sys::Errno;
 use crate::sys::memory::Space;
 use crate::text::text;
 
-/// The descriptors that came with a request; what nobody takes is closed.
+/// The descriptors that came with a request; what nobody takes is closed. Nobody writes to the numbers:
+/// they are borrowed for writing so that nobody else can take them.
 pub struct Descriptors<'a>(pub core::slice::IterMut<'a, i32>);
 
 impl Descriptors<'_> {
