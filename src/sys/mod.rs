@@ -398,7 +398,7 @@ impl PathBuffer {
     }
 
     /// Adds, to nothing, what the link at `name` points to.
-    pub fn read(&mut self, name: Text) -> Result<(), Errno> {
+    pub fn read_link(&mut self, name: Text) -> Result<(), Errno> {
         let (place, name) = (self.bytes.as_mut_ptr() as usize, name.as_ptr() as usize);
         // SAFETY: the kernel reads a C string and writes no more bytes than there is room for.
         let read = unsafe { call5(AT, name, place, PathBuffer::FULL, 0, libc::SYS_readlinkat) };

@@ -32,13 +32,14 @@ pub fn peer(fd: i32) -> Result<(u32, u32), Errno> {
     Ok((uid, gid))
 }
 
-/// `ENOTSOCK` or `EINVAL` if it is not a socket that listens.
+/// Makes sure that a descriptor is a socket that listens: `ENOTSOCK` or `EINVAL` if it is not.
 pub fn check_listening(fd: i32) -> Result<(), Errno> {
     let [listens] = option(fd, libc::SO_ACCEPTCONN)?;
     if listens == 0 { Err(Errno::INVAL) } else { Ok(()) }
 }
 
-/// Binds a socket to a path, as a file that everybody may connect to.
+/// Binds a socket to a path, as a file that everybody may connect to: for that the process has no umask
+/// from now on. The errors are those of [`super::connect`] for a wrong path, and `EADDRINUSE`.
 pub fn bind(fd: i32, path: Text) -> Result<(), Errno> {
     // SAFETY: touches no memory.
     let _ = unsafe { call3(0, 0, 0, libc::SYS_umask) };
@@ -51,7 +52,8 @@ pub fn listen(fd: i32, backlog: u32) -> Result<(), Errno> {
     unsafe { act3(fd as usize, backlog.min(i32::MAX as u32) as usize, 0, libc::SYS_listen) }
 }
 
-/// Whether there is a socket at a path, and not anything else, a link to a socket included.
+/// Whether there is a socket at a path, and not anything else, a link to a socket included. What is no
+/// socket stays open: whoever finds that ends.
 pub fn is_socket(path: Text) -> bool {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY;
     open(path.as_ptr(), flags) == Err(NXIO)
@@ -63,8 +65,7 @@ pub fn remove(path: Text) -> Result<(), Errno> {
     unsafe { act3(AT, path.as_ptr() as usize, 0, libc::SYS_unlinkat) }
 }
 
-/// Opens a file for reading. A caller has a C string at `path`. What could be opened stays open if
-/// nobody takes the number.
+/// Opens a file for reading. A caller has a C string at `path`, and closes what has been opened.
 #[inline(never)]
 pub(super) fn open(path: *const u8, flags: i32) -> Result<usize, Errno> {
     // SAFETY: the kernel reads a C string.
@@ -72,14 +73,14 @@ pub(super) fn open(path: *const u8, flags: i32) -> Result<usize, Errno> {
 }
 
 impl PathBuffer {
-    /// Adds all of these.
+    /// Adds bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.byte(*byte);
         }
     }
 
-    /// Adds a number.
+    /// Adds a number in decimal.
     pub fn number(&mut self, number: u32) {
         if number >= 10 {
             self.number(number / 10);
@@ -127,7 +128,7 @@ impl PathBuffer {
     }
 
     /// Reads the start of the file there and says how many bytes; fewer than there is room for are
-    /// all that it has. None if there is no file.
+    /// all that it has. 0 if there is no file.
     #[inline(never)]
     pub fn read_file(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
         let fd = match self.call(libc::O_NONBLOCK | libc::O_CLOEXEC, libc::SYS_openat) {
@@ -155,7 +156,7 @@ fn read(fd: i32, bytes: &mut [u8]) -> Result<usize, Errno> {
     unsafe { call3(fd as usize, place, length, libc::SYS_read) }
 }
 
-/// A descriptor on which signals arrive from now on instead of interrupting.
+/// A descriptor on which signals arrive from now on instead of interrupting. It stays open.
 pub struct Signals(i32);
 
 /// A signal that a daemon waits for.
