@@ -65,7 +65,7 @@ impl Client {
     }
 
     /// Whether an answer is on its way.
-    fn is_answered(&self) -> bool {
+    pub fn is_answered(&self) -> bool {
         self.reply.kind != Kind::Nothing
     }
 
