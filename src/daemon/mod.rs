@@ -55,8 +55,8 @@ const ACCEPTED: usize = 4;
 /// Milliseconds after which something is tried again of which nothing tells when it can be done.
 const MOMENT: u32 = 10;
 
-/// Milliseconds that a wait for a date takes at most: the clock may be set meanwhile.
-const WAIT_MAX: u32 = 60_000;
+/// Whole seconds that a wait for a date takes at most: the clock may be set meanwhile.
+const WAIT_MAX: u64 = 60;
 
 /// How the daemon is to be.
 #[derive(Clone, Copy)]
@@ -412,13 +412,11 @@ fn expire(service: &mut Service) -> u32 {
             }
         }
     }
-    let (seconds, nanoseconds) = tai::order(&table.alarm);
-    let now = tai::order(&now);
-    let left = (nanoseconds as i32 - now.1 as i32) / 1_000_000;
-    match seconds - now.0 {
-        seconds @ 0..60 => (seconds as i32 * 1000 + left + 1) as u32,
-        _ => WAIT_MAX,
-    }
+    let (alarm, now) = (tai::order(&table.alarm), tai::order(&now));
+    let seconds = (alarm.0 - now.0).min(WAIT_MAX) as i32;
+    let milliseconds = (alarm.1 as i32 - now.1 as i32) / 1_000_000;
+    // A millisecond that has begun counts: it is not to be looked at before.
+    (seconds * 1000 + milliseconds + 1) as u32
 }
 
 /// Makes room for so many `descriptors`. Answers that nobody takes must not be in the way of what is to

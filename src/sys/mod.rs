@@ -159,8 +159,14 @@ fn with_address(fd: i32, path: Text, number: libc::c_long) -> Result<(), Errno> 
 
 /// Makes a socket a blocking one.
 pub fn set_blocking(fd: i32) {
+    set_flags(fd, 0);
+}
+
+/// Sets the flags of an open file, for all that share it.
+fn set_flags(fd: i32, flags: i32) {
+    let command = libc::F_SETFL as usize;
     // SAFETY: touches no memory.
-    let _ = unsafe { call3(fd as usize, libc::F_SETFL as usize, 0, libc::SYS_fcntl) };
+    let _ = unsafe { call3(fd as usize, command, flags as usize, libc::SYS_fcntl) };
 }
 
 /// The most words of a control message.

@@ -210,9 +210,7 @@ impl Signals {
 
 /// Makes a socket a non-blocking one, for all that share it.
 pub fn set_nonblocking(fd: i32) {
-    let (command, flags) = (libc::F_SETFL as usize, libc::O_NONBLOCK as usize);
-    // SAFETY: touches no memory.
-    let _ = unsafe { call3(fd as usize, command, flags, libc::SYS_fcntl) };
+    super::set_flags(fd, libc::O_NONBLOCK);
 }
 
 /// Makes the open file of a descriptor that of the number `to` as well, in place of what that was;
