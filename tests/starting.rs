@@ -8,6 +8,7 @@ use crate::kit::tool::{Ended, PATIENCE, run, tool};
 use crate::kit::wire::{self, Held, retrieve_request, store_request};
 use crate::kit::{make_room, memfd};
 use crate::limits::{closed, inherited};
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
@@ -318,6 +319,23 @@ fn a_listening_socket_that_blocks_will_do() {
     let mut server = Server::start(place, &mut command);
     let _idle = server.connect();
     server.serves();
+}
+
+#[test]
+fn a_listening_socket_that_asks_for_credentials_will_do_and_costs_nobody_a_descriptor() {
+    // The kernel would send process, user and group along with each request, in a control message. Taken
+    // for descriptors, these numbers would be refused, and closed, whatever has them in the daemon.
+    let place = Place::open();
+    let listener = UnixListener::bind(place.socket()).unwrap();
+    set_socket_passcred(&listener, true).unwrap();
+    let mut command = through(Ours, "s6-fdholderd", "", "");
+    command.arg("-1i").arg(place.rules()).stdin(OwnedFd::from(listener));
+    let server = Server::start(place, &mut command);
+    let (client, file) = (server.connect(), memfd());
+    assert_eq!(status(&client, &store_request(b"it", wire::never()), &[file.as_fd()]), 0);
+    let (reply, fds) = answer(&client, &retrieve_request(b"it", 0), &[]).unwrap();
+    assert_eq!((&reply[..], wire::inode(&fds[0])), (&b"\0"[..], wire::inode(&file)));
+    assert_eq!(server.stop(), [""; 0]);
 }
 
 /// Makes something at a path, and returns what has to stay.

@@ -137,6 +137,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
     }
     server::set_nonblocking(LISTENER);
+    server::refuse_credentials(LISTENER);
     fd::raise_limit();
     let spare = spare();
     let (held, clients) = fit(settings, &spare);

@@ -38,6 +38,17 @@ pub fn check_listening(fd: i32) -> Result<(), Errno> {
     if listens == 0 { Err(Errno::INVAL) } else { Ok(()) }
 }
 
+/// Has nobody who connects to a listener be named in control messages, which somebody may have asked
+/// for: the daemon would take the numbers for descriptors, and close them.
+pub fn refuse_credentials(listener: i32) {
+    let off = 0_u32;
+    let (level, name) = (libc::SOL_SOCKET as usize, libc::SO_PASSCRED as usize);
+    let (place, length, call) =
+        (ptr::from_ref(&off) as usize, size_of::<u32>(), libc::SYS_setsockopt);
+    // SAFETY: the kernel reads the number.
+    let _ = unsafe { call5(listener as usize, level, name, place, length, call) };
+}
+
 /// Binds a socket to a path, as a file that everybody may connect to: for that the process has no umask
 /// from now on. The errors are those of [`super::connect`] for a wrong path, and `EADDRINUSE`.
 pub fn bind(fd: i32, path: Text) -> Result<(), Errno> {
