@@ -773,7 +773,7 @@ fn broken_frames_end_the_connection_and_nothing_else() {
 }
 
 #[test]
-fn it_is_all_the_same_byte_by_byte() {
+fn every_conversation_is_the_same_byte_by_byte() {
     // The daemons of C hang up when a header comes in pieces.
     for rows in [proper(), wrong(), broken()] {
         follow_all(Generation::Ours, rows, Way::Bytewise);
@@ -781,7 +781,7 @@ fn it_is_all_the_same_byte_by_byte() {
 }
 
 #[test]
-fn it_is_all_the_same_if_everything_is_there_at_once() {
+fn every_conversation_is_the_same_if_all_of_it_is_there_at_once() {
     // Which descriptors came with which byte is known no more if both were there before.
     let whole = |row: &Row| row.said.iter().all(|(request, _)| request.0.len() == 1);
     for rows in [proper(), wrong(), broken()] {

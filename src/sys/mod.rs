@@ -354,8 +354,8 @@ pub fn change_directory(path: Text) -> Result<(), Errno> {
     unsafe { act3(path.as_ptr() as usize, 0, 0, libc::SYS_chdir) }
 }
 
-/// The number for "below the working directory" in calls that take a directory.
-const AT: usize = libc::AT_FDCWD as usize;
+/// In calls that take a directory: the working directory.
+const AT_FDCWD: usize = libc::AT_FDCWD as usize;
 
 /// A path in the making, and zeros behind it, one at the least. A full one may lack bytes at its
 /// end.
@@ -407,7 +407,8 @@ impl PathBuffer {
     pub fn read_link(&mut self, name: Text) -> Result<(), Errno> {
         let (place, name) = (self.bytes.as_mut_ptr() as usize, name.as_ptr() as usize);
         // SAFETY: the kernel reads a C string and writes no more bytes than there is room for.
-        let read = unsafe { call5(AT, name, place, PathBuffer::FULL, 0, libc::SYS_readlinkat) };
+        let read =
+            unsafe { call5(AT_FDCWD, name, place, PathBuffer::FULL, 0, libc::SYS_readlinkat) };
         self.length = read?;
         Ok(())
     }
@@ -416,7 +417,7 @@ impl PathBuffer {
     pub fn link(&self, name: Text) -> Result<(), Errno> {
         let (target, name) = (self.bytes.as_ptr() as usize, name.as_ptr() as usize);
         // SAFETY: the kernel reads two C strings: the last byte of the target is always NUL.
-        unsafe { act3(target, AT, name, libc::SYS_symlinkat) }
+        unsafe { act3(target, AT_FDCWD, name, libc::SYS_symlinkat) }
     }
 
     /// Replaces the process by the program there. If that comes back it has failed.

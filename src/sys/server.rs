@@ -1,7 +1,7 @@
 //! System calls that only a daemon makes.
 
 use super::text::Text;
-use super::{AT, Errno, PathBuffer, Poll, Time, act3, call3, call5, with_address, word};
+use super::{AT_FDCWD, Errno, PathBuffer, Poll, Time, act3, call3, call5, with_address, word};
 use core::ptr;
 
 /// No such device or address: what opening a Unix socket as a file gives.
@@ -73,14 +73,14 @@ pub fn is_socket(path: Text) -> bool {
 /// Removes a file.
 pub fn remove(path: Text) -> Result<(), Errno> {
     // SAFETY: the kernel reads a C string.
-    unsafe { act3(AT, path.as_ptr() as usize, 0, libc::SYS_unlinkat) }
+    unsafe { act3(AT_FDCWD, path.as_ptr() as usize, 0, libc::SYS_unlinkat) }
 }
 
 /// Opens a file for reading. A caller has a C string at `path`, and closes what has been opened.
 #[inline(never)]
 pub(super) fn open(path: *const u8, flags: i32) -> Result<usize, Errno> {
     // SAFETY: the kernel reads a C string.
-    unsafe { call5(AT, path as usize, flags as usize, 0, 0, libc::SYS_openat) }
+    unsafe { call5(AT_FDCWD, path as usize, flags as usize, 0, 0, libc::SYS_openat) }
 }
 
 impl PathBuffer {
@@ -135,7 +135,7 @@ impl PathBuffer {
     fn call(&self, flags: i32, number: libc::c_long) -> Result<usize, Errno> {
         self.check()?;
         // SAFETY: the kernel reads a C string: the last byte is always NUL.
-        unsafe { call3(AT, self.bytes.as_ptr() as usize, flags as usize, number) }
+        unsafe { call3(AT_FDCWD, self.bytes.as_ptr() as usize, flags as usize, number) }
     }
 
     /// Reads the start of the file there and says how many bytes; fewer than there is room for are

@@ -1,5 +1,5 @@
 //! Daemons started as a test wants it: any command line, limits and rules, and what they say is
-//! read line by line. The other way to start one is in `daemon`.
+//! read line by line. Where that does not matter, `daemon` has a shorter way to start one.
 
 use super::daemon::{GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE};
 use super::tool::PATIENCE;
