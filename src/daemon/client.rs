@@ -27,7 +27,7 @@ pub struct Client {
     /// The connection; nothing if there is none.
     pub fd: Option<Fd>,
     /// When it has sent or taken something for the last time, in milliseconds of uptime.
-    pub moved: u32,
+    pub last_active: u32,
     /// How many bytes of requests there are.
     have: usize,
     /// How many descriptors came with them.
@@ -49,7 +49,7 @@ impl Client {
     /// Nobody.
     pub const NOBODY: Client = Client {
         fd: None,
-        moved: 0,
+        last_active: 0,
         have: 0,
         descriptors: 0,
         reply: Reply::NOTHING,
@@ -90,7 +90,7 @@ impl Client {
                 self.doom = Some(Errno::PIPE);
             }
         } else if timeout > 0 {
-            left = timeout.saturating_sub(now.wrapping_sub(self.moved));
+            left = timeout.saturating_sub(now.wrapping_sub(self.last_active));
             if left == 0 {
                 self.doom = Some(Errno::TIMEDOUT);
             }
@@ -164,7 +164,7 @@ impl Client {
             Err(Errno::AGAIN) => {}
             received => {
                 self.have += received?;
-                self.moved = service.now;
+                self.last_active = service.now;
             }
         }
         Ok(())
@@ -205,7 +205,7 @@ impl Client {
             answer: Answer::DONE,
         };
         let answer = request.handle();
-        self.moved = service.now;
+        self.last_active = service.now;
         self.reply.begin(answer, &mut service.table);
         // What came behind it is the beginning of the next request.
         self.have = have - whole;
@@ -240,7 +240,7 @@ impl Client {
                     }
                     sent => {
                         reply.sent += sent?;
-                        self.moved = service.now;
+                        self.last_active = service.now;
                     }
                 }
             }

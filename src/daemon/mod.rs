@@ -120,7 +120,7 @@ struct Daemon<'a> {
     /// Whether it is to end: a lame duck.
     is_ending: bool,
     /// Since when it is, in milliseconds of uptime.
-    since: u32,
+    ending_since: u32,
     service: Service,
 }
 
@@ -170,7 +170,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         is_crowded: false,
         is_stuck: false,
         is_ending: false,
-        since: 0,
+        ending_since: 0,
         service: Service {
             table: Table::new(memory, held, sys::now().nanoseconds as u64),
             log: Log(settings.verbosity),
@@ -184,7 +184,8 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         fail(text!("unable to read rules from "), path, errno);
     }
     if settings.says_ready {
-        // Whoever does not want to know any more is no reason to stop.
+        // Whoever does not want to know any more is no reason to stop. The listener takes the place of
+        // standard output: were that free, something that comes later would get the number.
         let _ = sys::write_all(1, &[AtomicU8::new(b'\n')]);
         let _ = server::put_at(LISTENER, 1);
     }
@@ -252,7 +253,7 @@ impl Daemon<'_> {
                     self.reload();
                 } else if !self.is_ending {
                     self.service.log.note(NOBODY, text!("lame duck"), 0);
-                    (self.is_ending, self.since) = (true, self.service.now);
+                    (self.is_ending, self.ending_since) = (true, self.service.now);
                     // What has come by now is still answered.
                     self.serve_all(true);
                 }
@@ -293,7 +294,7 @@ impl Daemon<'_> {
         if self.is_ending {
             let mut left = u32::MAX;
             if self.settings.lame_duck > 0 {
-                left = self.settings.lame_duck.saturating_sub(now.wrapping_sub(self.since));
+                left = self.settings.lame_duck.saturating_sub(now.wrapping_sub(self.ending_since));
             }
             if count == 0 || left == 0 {
                 exit::success();
@@ -337,7 +338,7 @@ impl Daemon<'_> {
         let Some(access) = gate.admit(number, who, *log) else { return true };
         let client = at(self.clients, number);
         client.session = Session { who, missing: 0, access };
-        (client.fd, client.moved) = (Some(fd), *now);
+        (client.fd, client.last_active) = (Some(fd), *now);
         log.note(who, text!("connect"), 0);
         attend(self.clients, &mut self.service, number);
         true
@@ -428,7 +429,7 @@ fn make_room(clients: &mut [Client], service: &mut Service, descriptors: usize) 
     while table.free_slots() < descriptors.min(table.most()) {
         let (mut slowest, mut longest) = (None, 0);
         for client in clients.iter_mut() {
-            let waited = now.wrapping_sub(client.moved);
+            let waited = now.wrapping_sub(client.last_active);
             if client.needs_slots() && waited >= longest {
                 (slowest, longest) = (Some(client), waited);
             }

@@ -95,7 +95,7 @@ pub struct Service {
     pub log: Log,
     /// Milliseconds of uptime.
     pub now: u32,
-    /// Where requests are received.
+    /// Where requests are received. It changes places with those of clients, which may have none.
     pub space: Option<&'static mut Space>,
     /// Pieces of answers.
     pub out: &'static mut Composer,
