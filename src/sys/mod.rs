@@ -406,10 +406,9 @@ impl PathBuffer {
     /// Adds, to nothing, what the link at `name` points to.
     pub fn read_link(&mut self, name: Text) -> Result<(), Errno> {
         let (place, name) = (self.bytes.as_mut_ptr() as usize, name.as_ptr() as usize);
+        let (room, call) = (PathBuffer::FULL, libc::SYS_readlinkat);
         // SAFETY: the kernel reads a C string and writes no more bytes than there is room for.
-        let read =
-            unsafe { call5(AT_FDCWD, name, place, PathBuffer::FULL, 0, libc::SYS_readlinkat) };
-        self.length = read?;
+        self.length = unsafe { call5(AT_FDCWD, name, place, room, 0, call)? };
         Ok(())
     }
 
