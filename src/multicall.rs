@@ -110,7 +110,7 @@ fn install(path: Text, called: Text) -> ! {
         line.name(what).reason(errno.number()).end(Exit::SYSTEM)
     };
     let mut target = PathBuffer::EMPTY;
-    let read = match target.read(SELF_LINK) {
+    let read = match target.read_link(SELF_LINK) {
         // Without /proc an absolute name of the program is as good.
         Err(Errno::NOENT) if called.first() == b'/' => {
             target.text(called);
@@ -122,7 +122,7 @@ fn install(path: Text, called: Text) -> ! {
     sys::change_directory(path).unwrap_or_else(|errno| fail(Text::new(c"the directory"), errno));
     for applet in APPLETS {
         let mut found = PathBuffer::EMPTY;
-        match found.read(applet.name) {
+        match found.read_link(applet.name) {
             Ok(()) if found == target => {}
             Ok(()) | Err(Errno::INVAL) => fail(applet.name, Errno::EXIST),
             Err(Errno::NOENT) => {}

@@ -3,9 +3,10 @@
 
 use crate::kit::daemon::Generation::{Ours, S6_2_15};
 use crate::kit::daemon::{GETDUMP, LIST, RETRIEVE, SETDUMP, STORE};
-use crate::kit::server::{Place, Server, answer, delete, hangs_up, retrieve, status, store};
+use crate::kit::server::{Place, Server, answer, hangs_up, status};
 use crate::kit::tool::{PATIENCE, run};
-use crate::kit::{memfd, program, wire};
+use crate::kit::wire::{self, delete_request, retrieve_request, store_request};
+use crate::kit::{memfd, program};
 use crate::rules::{decision, is_allowed};
 use rustix::process::{Signal, geteuid, getgid, getuid};
 use std::fs::{self, Permissions};
@@ -281,8 +282,8 @@ fn too_long_an_expression_is_refused_and_not_cut() {
     let mut command = place.fdholderd(Ours, &[]);
     let server = Server::start(place, &mut command);
     let client = server.connect();
-    assert_eq!(status(&client, &delete(b"a"), &[]), ENOENT);
-    assert_eq!(status(&client, &delete(b"b"), &[]), EPERM);
+    assert_eq!(status(&client, &delete_request(b"a"), &[]), ENOENT);
+    assert_eq!(status(&client, &delete_request(b"b"), &[]), EPERM);
 }
 
 #[test]
@@ -295,10 +296,9 @@ fn a_pipe_among_the_rules_keeps_nobody_waiting() {
     }
     let mut command = place.fdholderd(Ours, &[]);
     let server = Server::start(place, &mut command);
-    // Without those rights, or not at all.
-    if let Ok((reply, _)) = answer(&server.connect(), b"L", &[]) {
-        assert_eq!(reply, [EPERM as u8]);
-    }
+    // Nobody writes into them, so there is nothing in them: without those rights.
+    let (reply, _) = answer(&server.connect(), b"L", &[]).expect("an answer");
+    assert_eq!(reply, [EPERM as u8]);
 }
 
 const EPERM: i32 = 1;
@@ -505,7 +505,7 @@ fn a_broken_file_at_the_start_is_fatal() {
 fn a_hangup_does_nothing_to_a_directory() {
     let mut server = Server::open(Ours, &[]);
     let client = server.connect();
-    assert_eq!(status(&client, &store(b"it", wire::never()), &[memfd().as_fd()]), 0);
+    assert_eq!(status(&client, &store_request(b"it", wire::never()), &[memfd().as_fd()]), 0);
     for _ in 0..10 {
         server.signal(Signal::HUP);
         server.serves();
@@ -545,23 +545,23 @@ fn each_operation_has_its_expression() {
             let due = if is_right { due } else { EPERM };
             assert_eq!(status(&client, request, fds), due, "{stores} {retrieves} {what}");
         };
-        let new = store(id, wire::never());
+        let new = store_request(id, wire::never());
         let fds = [file.as_fd()];
         // Of nothing.
-        check(&delete(id), &[], may_store, ENOENT);
-        check(&retrieve(0, id), &[], may_retrieve, ENOENT);
-        check(&retrieve(1, id), &[], may_store && may_retrieve, ENOENT);
+        check(&delete_request(id), &[], may_store, ENOENT);
+        check(&retrieve_request(id, 0), &[], may_retrieve, ENOENT);
+        check(&retrieve_request(id, 1), &[], may_store && may_retrieve, ENOENT);
         check(&new, &fds, may_store, 0);
         // Whatever is there, by a dump, which asks for no expression; and there is no more room.
         let held = wire::Held::new(id, wire::expiry_in(PATIENCE), &file);
         let other = wire::Held::new(b"other", wire::expiry_in(PATIENCE * 2), memfd());
         wire::set_dump(&path, &[held, other]).unwrap();
         check(&new, &fds, may_store, EBUSY);
-        check(&store(&[id, id].concat(), wire::never()), &fds, may_store, ENFILE);
-        check(&retrieve(0, id), &[], may_retrieve, 0);
-        check(&retrieve(1, id), &[], may_store && may_retrieve, 0);
+        check(&store_request(&[id, id].concat(), wire::never()), &fds, may_store, ENFILE);
+        check(&retrieve_request(id, 0), &[], may_retrieve, 0);
+        check(&retrieve_request(id, 1), &[], may_store && may_retrieve, 0);
         let is_gone = may_store && may_retrieve;
-        check(&delete(id), &[], may_store, if is_gone { ENOENT } else { 0 });
+        check(&delete_request(id), &[], may_store, if is_gone { ENOENT } else { 0 });
         let left = wire::get_dump(&path).unwrap().len();
         assert_eq!(left, if may_store { 1 } else { 2 }, "{what}");
     }

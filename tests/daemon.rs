@@ -3,8 +3,12 @@
 
 use crate::kit::clients::hold;
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
+use crate::kit::process::until_read;
+use crate::kit::server::connect;
 use crate::kit::tool::PATIENCE;
-use crate::kit::wire::{self, Held, entry, expiry_in, frame, inode};
+use crate::kit::wire::{
+    self, Held, delete_request, entry, expiry_in, frame, inode, retrieve_request, set_dump_request,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,10 +17,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::HashMap;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Error numbers that daemons answer with.
 const EPERM: u8 = 1;
@@ -83,13 +86,11 @@ fn store(id: impl AsRef<[u8]>) -> Request {
 }
 
 fn delete(id: impl AsRef<[u8]>) -> Request {
-    let id = id.as_ref();
-    payload(&[&[b'D', id.len() as u8], id, &[0]].concat(), 0)
+    payload(&delete_request(id.as_ref()), 0)
 }
 
 fn retrieve(flag: u8, id: impl AsRef<[u8]>) -> Request {
-    let id = id.as_ref();
-    payload(&[&[b'R', flag, id.len() as u8], id, &[0]].concat(), 0)
+    payload(&retrieve_request(id.as_ref(), flag), 0)
 }
 
 fn list() -> Request {
@@ -101,8 +102,8 @@ fn get_dump() -> Request {
 }
 
 /// The opening of a set dump of so many.
-fn opening(count: u32) -> Request {
-    payload(&[b"!", &count.to_be_bytes()[..]].concat(), 0)
+fn opening(count: usize) -> Request {
+    payload(&set_dump_request(count), 0)
 }
 
 /// A frame of a set dump.
@@ -594,7 +595,7 @@ impl Talk {
     fn start(generation: Generation, maxfds: usize) -> Talk {
         let daemon = Daemon::start_with(generation, Setup { maxfds, ..Setup::default() });
         let mut talk = Talk {
-            stream: connect(&daemon),
+            stream: connect(&daemon.path),
             daemon,
             things: HashMap::new(),
             ends: Vec::new(),
@@ -624,7 +625,7 @@ impl Talk {
             if way != Way::Bytewise {
                 let _ = wire::send(&self.stream, bytes, &fds);
                 if request.0.len() > 1 && way == Way::InTurn {
-                    arrived(&self.stream);
+                    until_read(&self.stream);
                 }
                 continue;
             }
@@ -633,7 +634,7 @@ impl Talk {
                 // So many bytes one after the other take their time. They are short ones that
                 // it depends on.
                 if bytes.len() < 1000 {
-                    arrived(&self.stream);
+                    until_read(&self.stream);
                 }
             }
         }
@@ -704,30 +705,6 @@ pub fn hung_up(end: &impl AsFd) -> bool {
     retry_on_intr(|| poll(&mut end, Some(&time))).unwrap() > 0
 }
 
-/// Waits until the other side has read everything.
-pub fn arrived(stream: &UnixStream) {
-    let begun = Instant::now();
-    let mut left = 0;
-    loop {
-        // SAFETY: this asks for a number and writes nothing else.
-        let result = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut left) };
-        assert_eq!(result, 0);
-        if left == 0 {
-            return;
-        }
-        assert!(begun.elapsed() < PATIENCE, "the daemon does not read");
-        thread::yield_now();
-    }
-}
-
-/// A connection, on which nothing is waited for longer than our patience.
-pub fn connect(daemon: &Daemon) -> UnixStream {
-    let stream = UnixStream::connect(&daemon.path).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream
-}
-
 /// Has a conversation, and says what went otherwise than it should.
 fn follow(generation: Generation, row: &Row, way: Way) -> Option<String> {
     let (mut expected, answers_only) = row.answers(generation)?;
@@ -796,7 +773,7 @@ fn broken_frames_end_the_connection_and_nothing_else() {
 }
 
 #[test]
-fn it_is_all_the_same_byte_by_byte() {
+fn every_conversation_is_the_same_byte_by_byte() {
     // The daemons of C hang up when a header comes in pieces.
     for rows in [proper(), wrong(), broken()] {
         follow_all(Generation::Ours, rows, Way::Bytewise);
@@ -804,7 +781,7 @@ fn it_is_all_the_same_byte_by_byte() {
 }
 
 #[test]
-fn it_is_all_the_same_if_everything_is_there_at_once() {
+fn every_conversation_is_the_same_if_all_of_it_is_there_at_once() {
     // Which descriptors came with which byte is known no more if both were there before.
     let whole = |row: &Row| row.said.iter().all(|(request, _)| request.0.len() == 1);
     for rows in [proper(), wrong(), broken()] {
@@ -890,7 +867,7 @@ fn requests_may_come_in_any_pieces() {
                     let mut piece = pending.drain(..length * times).collect();
                     flush(&talk.stream, &mut piece, &mut fds);
                     if *wait {
-                        arrived(&talk.stream);
+                        until_read(&talk.stream);
                     }
                 }
             }
@@ -991,7 +968,7 @@ fn every_right_allows_its_own_requests_only() {
             for (right, value) in rights {
                 fs::write(env.join(right), format!("{value}\n")).unwrap();
             }
-            talk.stream = connect(&talk.daemon);
+            talk.stream = connect(&talk.daemon.path);
             for (request, answer) in said {
                 talk.send(&request, Way::InTurn);
                 let what = &request.0[0].0[6..];
@@ -1014,7 +991,7 @@ fn every_right_allows_its_own_requests_only() {
 fn who_is_not_allowed_is_hung_up_on_at_once() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start_with(generation, Setup { rights: None, ..Setup::default() });
-        let stream = connect(&daemon);
+        let stream = connect(&daemon.path);
         assert_eq!(wire::receive(&stream, &mut [0; 10]).unwrap().0, 0, "{generation:?}");
     }
 }

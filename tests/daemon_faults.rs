@@ -79,6 +79,7 @@ const ROWS: &[Row<Due>] = &[
     // limits and memory,
     Row("", "getsockopt", "SO_ACCEPTCONN", &[EBADF, ENOBUFS, ENOMEM, ENOTSOCK], LISTENING),
     Row("", "fcntl", "F_SETFL", &[EINVAL, EPERM], Unnoticed),
+    Row("", "setsockopt", "", &[ENOMEM, EPERM], Unnoticed),
     Row("", "prlimit64", "", &[EPERM], Unnoticed),
     Row("", "fcntl", "F_DUPFD_CLOEXEC", &[EINVAL, EMFILE], LIMIT),
     Row("", "mmap", "#1", &[ENOMEM], MEMORY),

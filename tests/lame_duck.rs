@@ -2,8 +2,8 @@
 
 use crate::kit::daemon::Generation::{self, Ours};
 use crate::kit::fake::things;
-use crate::kit::server::{Server, hangs_up, retrieve, status, store};
-use crate::kit::wire::{self, Held};
+use crate::kit::server::{Server, hangs_up, status};
+use crate::kit::wire::{self, Held, retrieve_request, set_dump_request, store_request};
 use crate::kit::{make_room, memfd};
 use rustix::process::Signal;
 use std::io::ErrorKind;
@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 const AGAIN: i32 = 11;
 
 /// Opens a set dump of so many entries.
-fn open_dump(client: &UnixStream, count: u32) {
-    assert_eq!(status(client, &[b"!", &count.to_be_bytes()[..]].concat(), &[]), 0);
+fn open_dump(client: &UnixStream, count: usize) {
+    assert_eq!(status(client, &set_dump_request(count), &[]), 0);
 }
 
 /// Sends a frame of a set dump that has one entry.
@@ -121,7 +121,7 @@ fn half_a_request_may_be_finished() {
     // One with a descriptor, which has come with the first byte.
     let server = Server::open(Ours, &[]);
     let client = server.connect();
-    let whole = wire::frame(&store(b"it", wire::never()), 1);
+    let whole = wire::frame(&store_request(b"it", wire::never()), 1);
     wire::send(&client, &whole[..1], &[memfd().as_fd()]).unwrap();
     terminate(&server);
     wire::send(&client, &whole[1..], &[]).unwrap();
@@ -188,8 +188,8 @@ fn requests_that_arrived_before_the_signal_are_answered() {
     let file = memfd();
     for (at, client) in clients.iter().enumerate() {
         let id = [b'a' + at as u8];
-        wire::send_frame(client, &store(&id, wire::never()), &[file.as_fd()]).unwrap();
-        wire::send_frame(client, &retrieve(0, &id), &[]).unwrap();
+        wire::send_frame(client, &store_request(&id, wire::never()), &[file.as_fd()]).unwrap();
+        wire::send_frame(client, &retrieve_request(&id, 0), &[]).unwrap();
         wire::send_frame(client, b"L", &[]).unwrap();
     }
     server.signal(Signal::TERM);

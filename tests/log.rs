@@ -4,11 +4,9 @@
 use crate::kit::daemon::Generation::Ours;
 use crate::kit::daemon::STORE;
 use crate::kit::memfd;
-use crate::kit::server::{
-    Place, Server, answer, connect, delete, hangs_up, retrieve, status, store, through,
-};
+use crate::kit::server::{Place, Server, answer, connect, hangs_up, status, through};
 use crate::kit::tool::PATIENCE;
-use crate::kit::wire;
+use crate::kit::wire::{self, delete_request, retrieve_request, store_request};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::pipe;
 use rustix::process::{getgid, getuid};
@@ -40,7 +38,7 @@ fn warning(text: &str) -> String {
 type Event = (fn(&UnixStream), &'static str);
 
 fn put(client: &UnixStream, id: &[u8]) -> i32 {
-    status(client, &store(id, wire::never()), &[memfd().as_fd()])
+    status(client, &store_request(id, wire::never()), &[memfd().as_fd()])
 }
 
 /// All that happens to a client whom everything is allowed.
@@ -49,18 +47,18 @@ const EVENTS: [Event; 17] = [
     (|client| assert_eq!(put(client, b"a"), 16), "store a: Device or resource busy"),
     (|client| assert_eq!(put(client, b"b"), 0), "store b"),
     (|client| assert_eq!(put(client, b"c"), 23), "store c: Too many open files in system"),
-    (|client| assert_eq!(status(client, &retrieve(0, b"a"), &[]), 0), "retrieve a"),
+    (|client| assert_eq!(status(client, &retrieve_request(b"a", 0), &[]), 0), "retrieve a"),
     (
-        |client| assert_eq!(status(client, &retrieve(0, b"x"), &[]), 2),
+        |client| assert_eq!(status(client, &retrieve_request(b"x", 0), &[]), 2),
         "retrieve x: No such file or directory",
     ),
     (
-        |client| assert_eq!(status(client, &retrieve(1, b"y"), &[]), 2),
+        |client| assert_eq!(status(client, &retrieve_request(b"y", 1), &[]), 2),
         "retrieve y: No such file or directory",
     ),
-    (|client| assert_eq!(status(client, &delete(b"a"), &[]), 0), "delete a"),
+    (|client| assert_eq!(status(client, &delete_request(b"a"), &[]), 0), "delete a"),
     (
-        |client| assert_eq!(status(client, &delete(b"a"), &[]), 2),
+        |client| assert_eq!(status(client, &delete_request(b"a"), &[]), 2),
         "delete a: No such file or directory",
     ),
     (|client| assert_eq!(status(client, b"L", &[]), 0), "list"),
@@ -77,10 +75,10 @@ const EVENTS: [Event; 17] = [
         "set dump: Too many open files in system",
     ),
     (|client| assert_eq!(status(client, b"!\0\0\0\x01", &[]), 0), "set dump"),
-    (|client| assert_eq!(status(client, &delete(b"b"), &[]), 0), "delete b"),
+    (|client| assert_eq!(status(client, &delete_request(b"b"), &[]), 0), "delete b"),
     (|client| assert_eq!(put(client, b" ~a\\\n\x07\x7f\x80\xff"), 0), "QUOTED"),
     (
-        |client| assert_eq!(status(client, &delete(b"-"), &[]), 2),
+        |client| assert_eq!(status(client, &delete_request(b"-"), &[]), 2),
         "delete -: No such file or directory",
     ),
 ];
@@ -124,8 +122,8 @@ fn what_went_as_it_should_is_only_said_when_asked_for() {
 fn what_is_refused_has_its_reason() {
     let refused: [Event; 6] = [
         (|client| assert_eq!(put(client, b"a"), 1), "store a"),
-        (|client| assert_eq!(status(client, &delete(b"a"), &[]), 1), "delete a"),
-        (|client| assert_eq!(status(client, &retrieve(0, b"a"), &[]), 1), "retrieve a"),
+        (|client| assert_eq!(status(client, &delete_request(b"a"), &[]), 1), "delete a"),
+        (|client| assert_eq!(status(client, &retrieve_request(b"a", 0), &[]), 1), "retrieve a"),
         (|client| assert_eq!(status(client, b"L", &[]), 1), "list"),
         (|client| assert_eq!(status(client, b"?", &[]), 1), "get dump"),
         (|client| assert_eq!(status(client, b"!\0\0\0\0", &[]), 1), "set dump"),
@@ -160,7 +158,7 @@ fn a_client_who_may_not_connect_is_an_event_too() {
 fn a_retrieval_that_deletes_is_one_line() {
     let events: [Event; 2] = [
         (|client| assert_eq!(put(client, b"a"), 0), "store a"),
-        (|client| assert_eq!(status(client, &retrieve(1, b"a"), &[]), 0), "retrieve a"),
+        (|client| assert_eq!(status(client, &retrieve_request(b"a", 1), &[]), 0), "retrieve a"),
     ];
     let expected = ["connect", "store a", "retrieve a", "disconnect"].map(info);
     says(&["-v2"], Place::open(), &events, &expected);
@@ -172,7 +170,7 @@ fn what_expires_is_an_event() {
         let server = Server::open(Ours, &[option]);
         let client = server.connect();
         let soon = wire::expiry_in(Duration::from_millis(200));
-        assert_eq!(status(&client, &store(b"a\n", soon), &[memfd().as_fd()]), 0);
+        assert_eq!(status(&client, &store_request(b"a\n", soon), &[memfd().as_fd()]), 0);
         if is_said {
             assert_eq!([server.line(), server.line()], [info("connect"), info("store a\\n")]);
             // Without anybody asking.
@@ -195,7 +193,9 @@ fn a_client_that_breaks_the_protocol_is_a_warning() {
         |client| wire::send(client, &[255; 6], &[]).unwrap(),
         |client| wire::send(client, &[0, 0, 0, 1, 255, 255], &[]).unwrap(),
         // A descriptor is announced, but does not come.
-        |client| wire::send(client, &wire::frame(&store(b"a", wire::never()), 1), &[]).unwrap(),
+        |client| {
+            wire::send(client, &wire::frame(&store_request(b"a", wire::never()), 1), &[]).unwrap()
+        },
         |client| wire::send(client, &wire::frame(b"L", 0), &[memfd().as_fd()]).unwrap(),
     ];
     for (at, broken) in broken.iter().enumerate() {
@@ -338,7 +338,7 @@ impl Deaf {
     fn work(&mut self, rounds: usize) {
         let client = connect(&self.1.socket());
         for _ in 0..rounds {
-            assert_eq!(status(&client, &delete(&[b'x'; 255]), &[]), 2);
+            assert_eq!(status(&client, &delete_request(&[b'x'; 255]), &[]), 2);
         }
         assert!(self.0.try_wait().unwrap().is_none());
     }
@@ -380,7 +380,7 @@ fn a_logger_that_does_not_read_keeps_nobody_waiting() {
     let begun = Instant::now();
     while !drain.is_finished() {
         let client = connect(&deaf.1.socket());
-        let _ = answer(&client, &delete(b"new"), &[]).unwrap();
+        let _ = answer(&client, &delete_request(b"new"), &[]).unwrap();
         assert!(begun.elapsed() < PATIENCE);
     }
     drain.join().unwrap();

@@ -1,12 +1,17 @@
 //! What our daemon keeps to, whatever its clients do and whatever it runs out of. In each of these
 //! the daemons of C fail: they lose, cross or keep descriptors, hang, or exit.
 
-use crate::daemon::{arrived, connect, hung_up};
+use crate::daemon::hung_up;
 use crate::kit::clients::{hold, same_dump};
 use crate::kit::daemon::{Daemon, Generation, Setup};
 use crate::kit::fake::transfer;
+use crate::kit::process::until_read;
+use crate::kit::server::connect;
 use crate::kit::tool::PATIENCE;
-use crate::kit::wire::{self, Held, entry, expiry_in, frame, identities, inode, never};
+use crate::kit::wire::{
+    self, Held, delete_request, entry, expiry_in, frame, identities, inode, never,
+    set_dump_request, store_request,
+};
 use crate::kit::{make_room, memfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -55,13 +60,13 @@ fn status(stream: &UnixStream) -> u8 {
 
 /// Stores something and says how that was answered.
 fn store(stream: &UnixStream, held: &Held) -> u8 {
-    send(stream, &[b"S", &entry(&held.id, held.expiry)[..]].concat(), &[&held.fd]);
+    send(stream, &store_request(&held.id, held.expiry), &[&held.fd]);
     status(stream)
 }
 
 /// Opens a set dump of so many.
-fn open_dump(stream: &UnixStream, count: u32) {
-    send(stream, &[b"!", &count.to_be_bytes()[..]].concat(), &[]);
+fn open_dump(stream: &UnixStream, count: usize) {
+    send(stream, &set_dump_request(count), &[]);
     assert_eq!(status(stream), 0);
 }
 
@@ -73,7 +78,7 @@ fn put(stream: &UnixStream, held: &Held) -> u8 {
 
 /// Asks for a dump and reads no more than how much there will be.
 fn ask_for_dump(daemon: &Daemon) -> (UnixStream, usize) {
-    let stream = connect(daemon);
+    let stream = connect(&daemon.path);
     send(&stream, b"?", &[]);
     let (reply, _) = wire::receive_frame(&stream).unwrap();
     (stream, u32::from_be_bytes(reply[5..9].try_into().unwrap()) as usize)
@@ -92,7 +97,7 @@ fn read_dump(stream: &UnixStream, total: usize) -> Vec<Held> {
 
 /// The identifiers of all that it holds, sorted.
 fn list(daemon: &Daemon) -> Vec<Vec<u8>> {
-    let mut ids = wire::list(&connect(daemon)).unwrap();
+    let mut ids = wire::list(&connect(&daemon.path)).unwrap();
     ids.sort();
     ids
 }
@@ -109,7 +114,7 @@ fn signal(daemon: &Daemon, signal: Signal) {
 #[test]
 fn equal_dates_are_no_trouble() {
     let daemon = start(Setup::default());
-    let stream = connect(&daemon);
+    let stream = connect(&daemon.path);
     let date = never();
     let thing = |number: usize| Held::new(format!("{number}"), date, memfd());
     let mut all: Vec<_> = (0..200).map(thing).collect();
@@ -129,7 +134,7 @@ fn equal_dates_are_no_trouble() {
 #[test]
 fn of_equal_dates_everything_expires() {
     let daemon = start(Setup::default());
-    let stream = connect(&daemon);
+    let stream = connect(&daemon.path);
     let date = expiry_in(Duration::from_secs(2));
     let mut all: Vec<_> = (0..90).map(|number| pipe(&format!("{number}"), date)).collect();
     let (last, held) = pipe("last", never());
@@ -149,7 +154,7 @@ fn of_equal_dates_everything_expires() {
 #[test]
 fn what_nobody_asked_for_is_closed_and_nothing_else() {
     let daemon = start(Setup::default());
-    let whole = frame(&[b"S", &entry(b"c", never())[..]].concat(), 1);
+    let whole = frame(&store_request(b"c", never()), 1);
     let garbage: [(&[u8], usize); 5] = [
         (&[0], 1),
         (&[0xff], 3),
@@ -161,18 +166,18 @@ fn what_nobody_asked_for_is_closed_and_nothing_else() {
     for round in 0..4 {
         for (at, (bytes, count)) in garbage.iter().enumerate() {
             let mine = Held::new(format!("{round} {at} mine"), never(), memfd());
-            let stream = connect(&daemon);
+            let stream = connect(&daemon.path);
             assert_eq!(store(&stream, &mine), 0);
             let (ends, fds): (Vec<_>, Vec<_>) =
                 (0..*count).map(|_| pipe_with(PipeFlags::CLOEXEC).unwrap()).unzip();
             let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
             wire::send(&stream, bytes, &borrowed).unwrap();
-            arrived(&stream);
+            until_read(&stream);
             drop((fds, stream));
             ends.iter().for_each(|end| assert!(hung_up(end)));
             // Now somebody else gets the numbers that are free.
             let yours = Held::new(format!("{round} {at} yours"), never(), memfd());
-            assert_eq!(store(&connect(&daemon), &yours), 0);
+            assert_eq!(store(&connect(&daemon.path), &yours), 0);
             all.extend([mine, yours]);
             assert!(holds(&daemon, &all));
         }
@@ -195,7 +200,7 @@ fn a_dump_is_what_was_held_when_it_was_asked_for() {
     assert_eq!(total, 1990);
 
     // A third is deleted, and others get its numbers; a third is replaced; some expire.
-    let stream = connect(&daemon);
+    let stream = connect(&daemon.path);
     for held in &all[..600] {
         wire::delete(&stream, &held.id).unwrap();
     }
@@ -232,7 +237,7 @@ fn what_only_a_dump_needs_is_closed_when_its_reader_hangs_up() {
         .collect();
     wire::set_dump(&daemon.path, &all).unwrap();
     let (reader, _) = ask_for_dump(&daemon);
-    let stream = connect(&daemon);
+    let stream = connect(&daemon.path);
     all.iter().for_each(|held| wire::delete(&stream, &held.id).unwrap());
     drop((all, reader));
     ends.iter().for_each(|end| assert!(hung_up(end)));
@@ -246,7 +251,7 @@ fn readers_who_do_not_read_are_not_in_the_way_of_what_is_to_be_held() {
     let mut readers = Vec::new();
     let mut all = Vec::new();
     for round in 0..5 {
-        let stream = connect(&daemon);
+        let stream = connect(&daemon.path);
         all.iter().for_each(|held: &Held| wire::delete(&stream, &held.id).unwrap());
         all = hold((0..1500).map(|number| format!("{:0>255}", round * 10_000 + number)));
         wire::set_dump(&daemon.path, &all).unwrap();
@@ -282,7 +287,7 @@ fn no_dump_crosses_descriptors_while_others_come_and_go() {
     thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                let stream = connect(&daemon);
+                let stream = connect(&daemon.path);
                 let mut all: Vec<Held> = Vec::new();
                 while !done.load(Ordering::Relaxed) {
                     all.push(named());
@@ -322,7 +327,7 @@ fn every_frame_comes_once_however_slowly_it_is_read() {
         while found.len() < total {
             // Whoever has had an answer comes after all that the daemon could send.
             for _ in 0..pause {
-                wire::retrieve(&connect(&daemon), &all[0].id).unwrap();
+                wire::retrieve(&connect(&daemon.path), &all[0].id).unwrap();
             }
             let (payload, fds) = wire::receive_frame(&reader).unwrap();
             found.extend(wire::entries(&payload, fds));
@@ -337,7 +342,7 @@ fn nothing_is_served_after_its_date_however_busy_the_daemon_is() {
     let daemon = start(Setup { maxfds: 3, ..Setup::default() });
     let done = AtomicBool::new(false);
     let ask = || {
-        let stream = connect(&daemon);
+        let stream = connect(&daemon.path);
         while !done.load(Ordering::Relaxed) {
             wire::list(&stream).unwrap();
         }
@@ -346,7 +351,7 @@ fn nothing_is_served_after_its_date_however_busy_the_daemon_is() {
         scope.spawn(ask);
         scope.spawn(ask);
         let result = scope.spawn(|| {
-            let stream = connect(&daemon);
+            let stream = connect(&daemon.path);
             for round in 0..4 {
                 let span = Duration::from_millis(200);
                 let begun = Instant::now();
@@ -378,7 +383,7 @@ fn nothing_is_served_after_its_date_however_busy_the_daemon_is() {
 #[test]
 fn what_expires_while_requests_wait_is_not_served() {
     let daemon = start(Setup::default());
-    let stream = connect(&daemon);
+    let stream = connect(&daemon.path);
     let span = Duration::from_millis(300);
     let begun = Instant::now();
     assert_eq!(store(&stream, &Held::new("a", expiry_in(span), memfd())), 0);
@@ -400,7 +405,7 @@ fn the_limit_on_open_files_costs_new_clients_and_nothing_held() {
     let pid = Pid::from_raw(daemon.pid() as i32).unwrap();
     let all = hold((0..20).map(|number| format!("{number}")));
     wire::set_dump(&daemon.path, &all).unwrap();
-    let old = connect(&daemon);
+    let old = connect(&daemon.path);
     assert_eq!(wire::list(&old).unwrap().len(), 20);
 
     let numbers = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
@@ -415,7 +420,7 @@ fn the_limit_on_open_files_costs_new_clients_and_nothing_held() {
     for round in 1..=2 {
         let before = limit(Some(free));
         for _ in 0..5 {
-            assert!(hung_up(&connect(&daemon)), "a client that there is no room for");
+            assert!(hung_up(&connect(&daemon.path)), "a client that there is no room for");
             assert_eq!(wire::list(&old).unwrap().len(), 20);
         }
         assert!(daemon.is_running());
@@ -432,7 +437,7 @@ fn who_is_silent_in_the_middle_of_something_is_hung_up_on() {
     let options = &["-t", "700"];
     let daemon = start(Setup { options, maxfds: 2100, open_files: Some(9000), ..Setup::default() });
     wire::set_dump(&daemon.path, &large(2000)).unwrap();
-    let idle = connect(&daemon);
+    let idle = connect(&daemon.path);
     let met = |stream: UnixStream| {
         // What is told only of the first request does not count.
         wire::retrieve(&stream, format!("{:0>255}", 7).as_bytes()).unwrap();
@@ -441,17 +446,17 @@ fn who_is_silent_in_the_middle_of_something_is_hung_up_on() {
     let idle = met(idle);
     let begun = Instant::now();
 
-    let half = met(connect(&daemon));
+    let half = met(connect(&daemon.path));
     wire::send(&half, &frame(b"L", 0)[..3], &[]).unwrap();
-    let empty = connect(&daemon);
+    let empty = connect(&daemon.path);
     wire::send(&empty, &[0], &[]).unwrap();
-    let opened = met(connect(&daemon));
+    let opened = met(connect(&daemon.path));
     open_dump(&opened, 2);
-    let between = met(connect(&daemon));
+    let between = met(connect(&daemon.path));
     open_dump(&between, 2);
     let new = &hold([format!("{:0>255}", 7)])[0];
     assert_eq!(put(&between, new), EAGAIN);
-    let deaf = met(connect(&daemon));
+    let deaf = met(connect(&daemon.path));
     send(&deaf, b"?", &[]);
     for (at, stream) in [half, empty, opened, between, deaf].iter().enumerate() {
         assert!(hung_up(stream), "{at} is still there");
@@ -460,9 +465,9 @@ fn who_is_silent_in_the_middle_of_something_is_hung_up_on() {
     assert_eq!(wire::list(&idle).unwrap().len(), 2000);
 
     // And slowly is not silent.
-    let slow = met(connect(&daemon));
+    let slow = met(connect(&daemon.path));
     let begun = Instant::now();
-    for byte in frame(&[&b"D\x10"[..], &[b'x'; 16], &[0]].concat(), 0) {
+    for byte in frame(&delete_request(&[b'x'; 16]), 0) {
         wire::send(&slow, &[byte], &[]).unwrap();
         thread::sleep(Duration::from_millis(50));
     }
@@ -474,17 +479,17 @@ fn who_is_silent_in_the_middle_of_something_is_hung_up_on() {
 fn a_lame_duck_finishes_what_is_under_way() {
     let mut daemon = start(Setup::default());
     let [a, b, c] = ["a", "b", "c"].map(|id| pipe(id, never()));
-    let idle = connect(&daemon);
+    let idle = connect(&daemon.path);
     assert_eq!(wire::list(&idle).unwrap().len(), 0);
-    let first = connect(&daemon);
+    let first = connect(&daemon.path);
     open_dump(&first, 1);
-    let second = connect(&daemon);
+    let second = connect(&daemon.path);
     open_dump(&second, 2);
     assert_eq!(put(&second, &a.1), EAGAIN);
-    let half = connect(&daemon);
-    let whole = frame(&[b"S", &entry(b"c", never())[..]].concat(), 1);
+    let half = connect(&daemon.path);
+    let whole = frame(&store_request(b"c", never()), 1);
     wire::send(&half, &whole[..8], &[c.1.fd.as_fd()]).unwrap();
-    arrived(&half);
+    until_read(&half);
 
     signal(&daemon, Signal::TERM);
     assert!(hung_up(&idle));
@@ -508,7 +513,7 @@ fn a_lame_duck_finishes_what_is_under_way() {
 #[test]
 fn a_lame_duck_answers_what_came_before_the_signal() {
     let mut daemon = start(Setup::default());
-    let clients: Vec<_> = (0..5).map(|_| connect(&daemon)).collect();
+    let clients: Vec<_> = (0..5).map(|_| connect(&daemon.path)).collect();
     clients.iter().for_each(|client| assert!(wire::list(client).unwrap().is_empty()));
     signal(&daemon, Signal::STOP);
     for client in &clients {
@@ -526,7 +531,7 @@ fn a_lame_duck_answers_what_came_before_the_signal() {
 #[test]
 fn a_lame_duck_waits_no_longer_than_it_was_told() {
     let mut daemon = start(Setup { options: &["-T", "600"], ..Setup::default() });
-    let client = connect(&daemon);
+    let client = connect(&daemon.path);
     open_dump(&client, 1);
     let begun = Instant::now();
     signal(&daemon, Signal::TERM);
@@ -541,7 +546,7 @@ fn a_refused_frame_changes_nothing_and_ends_nothing_else() {
     let daemon = start(Setup { maxfds: 40, ..Setup::default() });
     let mut all = hold((0..10).map(|number| format!("{number}")));
     wire::set_dump(&daemon.path, &all).unwrap();
-    let stream = connect(&daemon);
+    let stream = connect(&daemon.path);
     for round in 0..10 {
         let same = entry(b"same", expiry_in(Duration::from_secs(9000)));
         let replaced = entry(&all[round].id, never());
@@ -591,7 +596,7 @@ fn an_ordinary_user_s_limit_on_descriptors_in_flight_makes_a_reader_wait() {
     wire::set_dump(&daemon.path, &all).unwrap();
     let readers: Vec<_> = (0..8).map(|_| ask_for_dump(&daemon)).collect();
     // Nobody else has to wait for them.
-    let stream = connect(&daemon);
+    let stream = connect(&daemon.path);
     let new = Held::new("new", never(), memfd());
     for _ in 0..20 {
         assert_eq!(wire::list(&stream).unwrap().len(), 120);
@@ -624,7 +629,7 @@ fn a_huge_announcement_costs_no_memory() {
     let before = memory();
     for length in [1 << 28, (1 << 28) - 1, u32::MAX, 1 << 20, 1 + 253 * 269 + 1] {
         for descriptors in [0u16, 1, 253] {
-            let stream = connect(&daemon);
+            let stream = connect(&daemon.path);
             let head = [&length.to_be_bytes()[..], &descriptors.to_be_bytes()].concat();
             wire::send(&stream, &head, &[]).unwrap();
             assert!(hung_up(&stream), "{length}");

@@ -9,6 +9,7 @@ use crate::kit::daemon::Generation::{self, Ours};
 use crate::kit::daemon::{Daemon, Setup};
 use crate::kit::fake::things;
 use crate::kit::process::{descriptors, memory, until, until_read};
+use crate::kit::server::connect;
 use crate::kit::tool::PATIENCE;
 use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, delete_request, entry, frame, retrieve_request, set_dump_request,
@@ -192,13 +193,6 @@ impl Siege {
             assert!(wire::list(stream).unwrap().len() >= self.things.len());
         });
     }
-}
-
-/// A connection on which nobody waits for ever.
-pub fn connect(path: &Path) -> UnixStream {
-    let stream = UnixStream::connect(path).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 /// Whether something is to be read within that time, be it the end.

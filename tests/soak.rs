@@ -11,12 +11,13 @@
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
 use crate::kit::daemon::Setup;
 use crate::kit::memfd;
+use crate::kit::server::connect;
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{
     self, AGAIN, delete_request, entry, frame, inode, label, retrieve_request, set_dump_request,
     store_request,
 };
-use crate::siege::{Siege, connect};
+use crate::siege::Siege;
 use rustix::io::{read, retry_on_intr};
 use std::collections::{HashSet, VecDeque};
 use std::io::{Error, Result};

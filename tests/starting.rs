@@ -2,16 +2,15 @@
 //! for standard descriptors.
 
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
-use crate::kit::server::{
-    Killed, Place, Server, answer, connect, retrieve, status, store, through,
-};
+use crate::kit::fake::fill;
+use crate::kit::server::{Killed, Place, Server, answer, connect, status, through};
 use crate::kit::tool::{Ended, PATIENCE, run, tool};
-use crate::kit::wire::{self, Held};
+use crate::kit::wire::{self, Held, retrieve_request, store_request};
 use crate::kit::{make_room, memfd};
 use crate::limits::{closed, inherited};
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_to, listen,
-    socket_with,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 use rustix::process::{Signal, geteuid, getgid, getgroups, getuid};
 use std::fs::{self, File, Permissions};
@@ -322,6 +321,23 @@ fn a_listening_socket_that_blocks_will_do() {
     server.serves();
 }
 
+#[test]
+fn a_listening_socket_that_asks_for_credentials_will_do_and_costs_nobody_a_descriptor() {
+    // The kernel would send process, user and group along with each request, in a control message. Taken
+    // for descriptors, these numbers would be refused, and closed, whatever has them in the daemon.
+    let place = Place::open();
+    let listener = UnixListener::bind(place.socket()).unwrap();
+    set_socket_passcred(&listener, true).unwrap();
+    let mut command = through(Ours, "s6-fdholderd", "", "");
+    command.arg("-1i").arg(place.rules()).stdin(OwnedFd::from(listener));
+    let server = Server::start(place, &mut command);
+    let (client, file) = (server.connect(), memfd());
+    assert_eq!(status(&client, &store_request(b"it", wire::never()), &[file.as_fd()]), 0);
+    let (reply, fds) = answer(&client, &retrieve_request(b"it", 0), &[]).unwrap();
+    assert_eq!((&reply[..], wire::inode(&fds[0])), (&b"\0"[..], wire::inode(&file)));
+    assert_eq!(server.stop(), [""; 0]);
+}
+
 /// Makes something at a path, and returns what has to stay.
 type Make = fn(&Path) -> Option<OwnedFd>;
 
@@ -413,22 +429,6 @@ fn make_pipe(path: &Path) -> Option<OwnedFd> {
     None
 }
 
-/// Connects until the backlog is full, and returns those who wait in it.
-fn fill(path: &Path) -> Vec<OwnedFd> {
-    let mut clients = Vec::new();
-    loop {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
-        match connect_to(&client, &SocketAddrUnix::new(path).unwrap()) {
-            Ok(()) => clients.push(client),
-            Err(error) => {
-                assert_eq!(error, rustix::io::Errno::AGAIN);
-                return clients;
-            }
-        }
-    }
-}
-
 /// What is in a folder: names, inodes, modes, sizes, targets.
 fn contents(folder: &Path) -> Vec<(PathBuf, String)> {
     use std::os::unix::fs::MetadataExt;
@@ -464,7 +464,7 @@ fn a_live_daemon_is_not_disturbed_by_one_that_wants_its_place() {
     // Even while it has no time for anybody else, it is there.
     let client = server.connect();
     let file = memfd();
-    assert_eq!(status(&client, &store(b"it", wire::never()), &[file.as_fd()]), 0);
+    assert_eq!(status(&client, &store_request(b"it", wire::never()), &[file.as_fd()]), 0);
     for options in [&[][..], &["-d"], &["-D"]] {
         let ended = fails_to_bind(&server.place, options);
         assert_eq!(ended.code, 111, "{}", ended.err);
@@ -548,8 +548,8 @@ fn a_folder_that_may_not_be_written_to_is_said() {
     };
     let path = format!("{folder}/fdholder-test-socket");
     let ended = try_to_start(Ours, "s6-fdholder-daemon", &["-i", "/absent", &path]);
-    let begin = format!("s6-fdholder-daemon: fatal: unable to bind to {path}: ");
-    assert!(ended.code == 111 && ended.err.starts_with(&begin), "{reason}: {}", ended.err);
+    let message = format!("s6-fdholder-daemon: fatal: unable to bind to {path}: {reason}");
+    is_fatal(folder, &ended, &message);
 }
 
 #[test]
@@ -729,12 +729,12 @@ fn closed_standard_descriptors_are_no_place_for_what_it_holds_or_for_connections
         let clients: Vec<_> = (0..3).map(|_| connect(&place.socket())).collect();
         let file = memfd();
         for (at, client) in clients.iter().enumerate() {
-            let request = store(&[b'a' + at as u8], wire::never());
+            let request = store_request(&[b'a' + at as u8], wire::never());
             let (reply, _) = answer(client, &request, &[file.as_fd()]).unwrap();
             assert_eq!(reply, [0], "{redirections}");
         }
         for client in &clients {
-            let (reply, fds) = answer(client, &retrieve(0, b"b"), &[]).unwrap();
+            let (reply, fds) = answer(client, &retrieve_request(b"b", 0), &[]).unwrap();
             assert_eq!((&reply[..], wire::inode(&fds[0])), (&[0][..], wire::inode(&file)));
             assert_eq!(wire::list(client).unwrap().len(), 3);
         }
@@ -750,7 +750,7 @@ fn fill_up(client: &UnixStream) -> (usize, i32) {
     let mut count = 0;
     loop {
         let id = format!("thing-{count}");
-        match status(client, &store(id.as_bytes(), wire::never()), &[file.as_fd()]) {
+        match status(client, &store_request(id.as_bytes(), wire::never()), &[file.as_fd()]) {
             0 => count += 1,
             error => return (count, error),
         }
@@ -827,7 +827,10 @@ fn more_than_the_open_file_limit_allows_is_cut_with_a_warning_and_works() {
         let clients: Vec<_> = (0..maxconn).map(|_| server.connect()).collect();
         let file = memfd();
         for client in &clients {
-            assert_eq!(status(client, &store(b"x", wire::never()), &[file.as_fd()]), ENFILE);
+            assert_eq!(
+                status(client, &store_request(b"x", wire::never()), &[file.as_fd()]),
+                ENFILE
+            );
             assert_eq!(wire::retrieve(client, b"thing-0").map(|_| ()).ok(), Some(()));
         }
         assert_eq!(server.stop(), [""; 0], "it was said once");
@@ -871,7 +874,7 @@ fn a_limit_that_leaves_nothing_ends_clearly_or_works() {
             continue;
         }
         let file = memfd();
-        if !answer(&client, &store(b"it", wire::never()), &[file.as_fd()])
+        if !answer(&client, &store_request(b"it", wire::never()), &[file.as_fd()])
             .is_ok_and(|(reply, _)| reply == [0])
         {
             useless.push(limit);

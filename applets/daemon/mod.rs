@@ -9,7 +9,7 @@ use crate::getopt::Arguments;
 use crate::sys::text::Text;
 use crate::text::text;
 
-/// What the kernel cuts to its own limit.
+/// How many connections may wait unless -b says it. The kernel cuts it to its own limit.
 const BACKLOG: u32 = 4096;
 
 pub fn run(arguments: &mut Arguments) -> ! {

@@ -15,7 +15,7 @@ pub fn run(arguments: &mut Arguments) -> ! {
     serve(&settings, arguments)
 }
 
-/// Takes an option.
+/// Takes an option of the daemon's, which both tools have by the same letters.
 pub fn set(settings: &mut Settings, letter: u8, arguments: &Arguments) {
     let place = match letter {
         option::READY => return settings.says_ready = true,
@@ -30,7 +30,8 @@ pub fn set(settings: &mut Settings, letter: u8, arguments: &Arguments) {
     *place = arguments.number();
 }
 
-/// Is the daemon.
+/// Is the daemon from now on, under this name whichever tool was called. Without rules it is wrong
+/// usage.
 pub fn serve(settings: &Settings, arguments: &Arguments) -> ! {
     let Some(rules) = settings.rules else { arguments.applet.wrong_usage() };
     exit::speak_as(Text::new(c"s6-fdholderd"));

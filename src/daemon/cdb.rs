@@ -46,7 +46,7 @@ pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
     let slots = table.len() / PAIR as usize;
     let mut slot = (hash / TABLES) as usize;
     for _ in 0..slots {
-        slot = slot.checked_rem(slots).unwrap_or(0);
+        slot %= slots;
         let (slot_hash, position) = pair(table, slot as u64 * PAIR);
         if position == 0 {
             break;

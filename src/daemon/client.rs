@@ -11,7 +11,7 @@ use super::log;
 use super::request::{Answer, Descriptors, Kind, Request, Service, Session, frames};
 use super::table::{Need, Table};
 use crate::fd::Fd;
-use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER};
+use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header};
 use crate::pool::Composer;
 use crate::sys::memory::Space;
 use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH_AT, Errno, Message, Poll};
@@ -28,18 +28,20 @@ pub struct Client {
     /// The connection; nothing if there is none.
     pub fd: Option<Fd>,
     /// When it has sent or taken something for the last time, in milliseconds of uptime.
-    pub moved: u32,
-    /// How many bytes of requests there are, and how many descriptors that came with them.
+    pub last_active: u32,
+    /// How many bytes of requests there are.
     have: usize,
+    /// How many descriptors came with them.
     descriptors: usize,
+    /// What is still to be sent of an answer.
     reply: Reply,
     /// Why it is to be hung up on, if it is.
     pub doom: Option<Errno>,
     /// Where the beginning of a request is kept; nothing is in it otherwise.
     pub space: Option<&'static mut Space>,
-    /// Whether the kernel takes no more descriptors of this user's at the moment. Nothing tells when
-    /// that is over, only trying again does.
-    pub is_crowded: bool,
+    /// Whether the kernel would not take the descriptors of the answer, since this user has too many on
+    /// their way. Nothing tells when that is over, only trying again does.
+    has_to_retry: bool,
     /// Who it is, and what it is doing.
     pub session: Session,
 }
@@ -48,18 +50,18 @@ impl Client {
     /// Nobody.
     pub const NOBODY: Client = Client {
         fd: None,
-        moved: 0,
+        last_active: 0,
         have: 0,
         descriptors: 0,
         reply: Reply::NOTHING,
         doom: None,
         space: None,
-        is_crowded: false,
+        has_to_retry: false,
         session: Session::NOBODY,
     };
 
-    /// The number of its descriptor.
-    pub fn number(&self) -> i32 {
+    /// The number of its descriptor, for one who is there.
+    fn number(&self) -> i32 {
         self.fd.as_ref().map_or(0, Fd::number)
     }
 
@@ -78,9 +80,9 @@ impl Client {
         self.reply.left > 0
     }
 
-    /// Says what is to be waited for, if anything, and for how many milliseconds. One that has done
-    /// nothing for longer than the timeout is to be hung up on, unless that is 0, and so is one
-    /// that has nothing to do when the daemon `is_ending`.
+    /// Says what is to be waited for, if anything, and for how many milliseconds. One in the middle of
+    /// something who has done nothing for as many milliseconds as the timeout is to be hung up on, unless
+    /// that is 0; and so is one who has nothing to do when the daemon `is_ending`.
     #[inline(never)]
     pub fn prepare(&mut self, poll: &mut Poll, now: u32, timeout: u32, is_ending: bool) -> u32 {
         let mut left = u32::MAX;
@@ -89,7 +91,7 @@ impl Client {
                 self.doom = Some(Errno::PIPE);
             }
         } else if timeout > 0 {
-            left = timeout.saturating_sub(now.wrapping_sub(self.moved));
+            left = timeout.saturating_sub(now.wrapping_sub(self.last_active));
             if left == 0 {
                 self.doom = Some(Errno::TIMEDOUT);
             }
@@ -99,7 +101,7 @@ impl Client {
         if self.doom.is_some() || !is_answered && self.have >= self.whole() {
             return 0;
         }
-        if self.is_crowded {
+        if self.has_to_retry {
             return left.min(MOMENT);
         }
         poll.fd = self.number();
@@ -107,17 +109,21 @@ impl Client {
         left
     }
 
-    /// How many bytes have to be there before anything can be done; none if they are too many.
+    /// How many bytes have to be there before anything can be done: a header, then the whole request.
+    /// None for one that is too long, which can be hung up on at once.
     #[inline(never)]
     fn whole(&self) -> usize {
-        let Some(space) = &self.space else { return HEADER };
-        let [a, b, c, d, ..] = space.bytes;
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        match self.have {
-            ..HEADER => HEADER,
-            _ if length > REQUEST_MAX - HEADER => 0,
-            _ => HEADER + length,
+        match self.header() {
+            None => HEADER,
+            Some(Header { length, .. }) if length > REQUEST_MAX - HEADER => 0,
+            Some(Header { length, .. }) => HEADER + length,
         }
+    }
+
+    /// The header of the request, if it is there whole.
+    fn header(&self) -> Option<Header> {
+        let space = self.space.as_ref().filter(|_| self.have >= HEADER);
+        space.and_then(|space| Header::parse(&space.bytes))
     }
 
     /// Whether the beginning of a request is kept.
@@ -159,7 +165,7 @@ impl Client {
             Err(Errno::AGAIN) => {}
             received => {
                 self.have += received?;
-                self.moved = service.now;
+                self.last_active = service.now;
             }
         }
         Ok(())
@@ -175,14 +181,11 @@ impl Client {
         self.send(service)
     }
 
+    /// Has a request done, if it is there whole, and begins to answer it.
     fn take(&mut self, service: &mut Service) -> Result<(), Errno> {
         let (whole, have) = (self.whole(), self.have);
+        let Some(Header { descriptors: announced, .. }) = self.header() else { return Ok(()) };
         let Some(space) = &mut self.space else { return Ok(()) };
-        if have < HEADER {
-            return Ok(());
-        }
-        let [_, _, _, _, e, f, ..] = space.bytes;
-        let announced = usize::from(u16::from_be_bytes([e, f]));
         // It has all descriptors that have come, unless they belong to what comes behind it.
         let mut descriptors = self.descriptors;
         if announced == 0 && have > whole {
@@ -203,7 +206,7 @@ impl Client {
             answer: Answer::DONE,
         };
         let answer = request.handle();
-        self.moved = service.now;
+        self.last_active = service.now;
         self.reply.begin(answer, &mut service.table);
         // What came behind it is the beginning of the next request.
         self.have = have - whole;
@@ -214,16 +217,18 @@ impl Client {
     /// Sends what there is room for.
     fn send(&mut self, service: &mut Service) -> Result<(), Errno> {
         let (number, reply) = (self.number(), &mut self.reply);
-        self.is_crowded = false;
+        self.has_to_retry = false;
         for _ in 0..PIECES {
             if reply.kind == Kind::Nothing {
                 break;
             }
             let out = &mut *service.out;
             let count = reply.compose(out, &mut service.table);
-            // Behind the first piece of a list nothing is a frame; what is in front is skipped.
+            // A list is one frame in many pieces, with a header of its own: the one that each piece has
+            // in front is skipped.
             let skip = reply.sent + if reply.kind == Kind::List { HEADER } else { 0 };
             let (bytes, mut control) = out.frame();
+            // They went with the first byte.
             if reply.sent > 0 {
                 control = &[];
             }
@@ -231,12 +236,12 @@ impl Client {
             while message.remaining() > 0 {
                 match message.exchange(number) {
                     Err(errno @ (Errno::AGAIN | Errno::TOOMANYREFS)) => {
-                        self.is_crowded = errno == Errno::TOOMANYREFS;
+                        self.has_to_retry = errno == Errno::TOOMANYREFS;
                         return Ok(());
                     }
                     sent => {
                         reply.sent += sent?;
-                        self.moved = service.now;
+                        self.last_active = service.now;
                     }
                 }
             }
@@ -248,7 +253,7 @@ impl Client {
         Ok(())
     }
 
-    /// Does without the rest of an answer.
+    /// Gives the rest of an answer up.
     pub fn forget_answer(&mut self, table: &mut Table) {
         self.reply.advance(self.reply.left, table);
     }
@@ -280,14 +285,15 @@ struct Reply {
     kind: Kind,
     /// Whether its beginning has been sent.
     is_begun: bool,
-    /// A number in it: the error, the frames, or for a list the length.
+    /// A number in it: the status, how many frames, or of a list how many bytes of payload.
     number: u32,
-    /// Where the slots begin that it is still about: so many, of those that were held at the
-    /// moment when it was asked for.
+    /// Where the slots begin that it is still about.
     next: u32,
+    /// How many of them there are, the others aside that were not held at the moment.
     left: usize,
+    /// When it was asked for, by the table.
     moment: u64,
-    /// How much of the next piece has been sent.
+    /// How many bytes of the next piece have been sent, behind what is skipped.
     sent: usize,
 }
 
@@ -325,8 +331,8 @@ impl Reply {
         }
     }
 
-    /// Makes the next piece and says how many slots it is about. That of a list has a place for a
-    /// header in front, but no header.
+    /// Makes the next piece and says how many slots it is about. As long as it is not sent whole, it is
+    /// made anew each time, and comes out the same.
     fn compose(&self, out: &mut Composer, table: &mut Table) -> usize {
         let Reply { kind, number, left, .. } = *self;
         let (mut at, mut count) = (self.next, 0);
@@ -335,6 +341,7 @@ impl Reply {
         out.clear();
         if !self.is_begun {
             if is_list {
+                // The header: the length, and no descriptors.
                 out.number(number);
                 out.byte(0);
                 out.byte(0);
@@ -346,6 +353,7 @@ impl Reply {
             if kind >= Kind::List {
                 out.number(left as u32);
             }
+            // What a dump is about comes behind that, in frames of its own.
             if kind == Kind::Dump {
                 most = 0;
             }

@@ -66,6 +66,20 @@ impl Admission {
         self.is_refused = true;
         log::event(self.client, what, text, errno);
     }
+
+    /// Gives a right of this number, with the value that the rule has for it.
+    fn give(&mut self, expressions: &mut [Program], right: usize, value: &[u8]) {
+        let number = memory::at(&mut self.access.0, right);
+        *number = EMPTY;
+        if right < EXPRESSIONS && !value.is_empty() {
+            let own = usize::from(EMPTY) + EXPRESSIONS * self.place + right;
+            *number = own as u16 + 1;
+            if regex::compile(memory::at(expressions, own), value).is_err() {
+                let what = text!("connect: unable to use the expression");
+                self.refuse(what, value, Errno::INVAL.number());
+            }
+        }
+    }
 }
 
 impl Gate {
@@ -111,62 +125,32 @@ impl Gate {
     }
 
     /// Looks a rule up, and puts the rights that it gives into the admission.
-    ///
-    /// In a directory, if `KEY/allow` exists it allows; else if `KEY/deny` exists it refuses; else
-    /// there is no rule. The rights are files in `KEY/env`, of which the name is a variable and the
-    /// first line, without blanks at its end, the value; an empty file unsets it. (From the
-    /// documentation of `s6-ipcserver-access`, and from running `s6-fdholderd`.)
     #[inline(never)]
     fn look_up(&mut self, key: &[u8], admission: &mut Admission) -> Result<Rule, Errno> {
         let mut path = PathBuffer::EMPTY;
-        let mut strings = None;
-        match self.source {
+        let strings = match self.source {
             Source::Directory(directory) => {
                 path.text(directory);
                 path.byte(b'/');
                 path.bytes(key);
+                match decide(&mut path)? {
+                    Rule::Allowed => None,
+                    rule => return Ok(rule),
+                }
             }
             Source::File(_) => match rules::find(&self.file, key) {
-                Ok(found) => strings = Some(found),
+                Ok(found) => Some(found),
                 Err(rule) => return Ok(rule),
             },
-        }
-        let length = path.length();
-        if strings.is_none() {
-            path.text(const { Text::new(c"/allow") });
-            if path.count()? == 0 {
-                path.truncate(length);
-                path.text(const { Text::new(c"/deny") });
-                return Ok(if path.count()? == 0 { Rule::Absent } else { Rule::Refused });
-            }
-        }
+        };
         for (right, name) in rules::variables().enumerate() {
             let mut bytes = [0; TEXT_MAX];
             let value = match strings {
                 Some(strings) => rules::value(strings, name),
-                None => {
-                    path.truncate(length);
-                    path.text(const { Text::new(c"/env/S6_FDHOLDER_") });
-                    path.text(name);
-                    match path.read_file(&mut bytes)? {
-                        0 => None,
-                        // It does not matter what these are set to.
-                        _ if right >= EXPRESSIONS => Some(&[][..]),
-                        read => Some(first_line(&bytes, read)?),
-                    }
-                }
+                None => read_value(&mut path, right, name, &mut bytes)?,
             };
-            let (Some(number), Some(value)) = (admission.access.0.get_mut(right), value) else {
-                continue;
-            };
-            *number = EMPTY;
-            if right < EXPRESSIONS && !value.is_empty() {
-                let own = usize::from(EMPTY) + EXPRESSIONS * admission.place + right;
-                *number = own as u16 + 1;
-                if regex::compile(memory::at(self.expressions, own), value).is_err() {
-                    let what = text!("connect: unable to use the expression");
-                    admission.refuse(what, value, Errno::INVAL.number());
-                }
+            if let Some(value) = value {
+                admission.give(self.expressions, right, value);
             }
         }
         Ok(Rule::Allowed)
@@ -178,6 +162,44 @@ impl Gate {
         let expression = self.expressions.get(usize::from(number));
         expression.is_some_and(|expression| regex::matches(expression, identifier))
     }
+}
+
+/// What the rule in the directory at `path` decides: if `allow` exists in it, it allows; else if `deny`
+/// exists it refuses; else there is no rule. (This and [`read_value`] are from the documentation of
+/// `s6-ipcserver-access`, and from running `s6-fdholderd`.)
+fn decide(path: &mut PathBuffer) -> Result<Rule, Errno> {
+    let length = path.length();
+    path.text(const { Text::new(c"/allow") });
+    let is_allowed = path.count()? > 0;
+    path.truncate(length);
+    if is_allowed {
+        return Ok(Rule::Allowed);
+    }
+    path.text(const { Text::new(c"/deny") });
+    let is_refused = path.count()? > 0;
+    Ok(if is_refused { Rule::Refused } else { Rule::Absent })
+}
+
+/// The value of a variable in the rule in the directory at `path`, if it is set there: the first line
+/// of a file of that name in `env`, without blanks at its end. An empty file unsets it.
+fn read_value<'a>(
+    path: &mut PathBuffer,
+    right: usize,
+    name: Text,
+    bytes: &'a mut [u8],
+) -> Result<Option<&'a [u8]>, Errno> {
+    let length = path.length();
+    path.text(const { Text::new(c"/env/") });
+    path.text(rules::PREFIX);
+    path.text(name);
+    let read = path.read_file(bytes)?;
+    path.truncate(length);
+    Ok(match read {
+        0 => None,
+        // It does not matter what these are set to.
+        _ if right >= EXPRESSIONS => Some(&[]),
+        read => Some(first_line(bytes, read)?),
+    })
 }
 
 /// The first line of which so many bytes have been read, without blanks at its end; an error if it

@@ -34,8 +34,11 @@ const GROUPS_MAX: usize = 64;
 pub struct Privileges {
     /// The user and the main group.
     ids: [Option<u32>; GROUPS],
+    /// Whether anything is given, be it an empty list.
     is_given: bool,
+    /// How many groups there are besides the main one.
     count: usize,
+    /// These groups.
     groups: [u32; GROUPS_MAX],
 }
 
@@ -60,11 +63,11 @@ impl Privileges {
         if value.is_empty() {
             return true;
         }
-        while let Some(place) = self.groups.get_mut(self.count) {
+        while let Some(group) = self.groups.get_mut(self.count) {
             if !value.first().is_ascii_digit() {
                 break;
             }
-            (*place, value) = value.decimal();
+            (*group, value) = value.decimal();
             self.count += 1;
             match value.pop() {
                 0 => return true,
@@ -75,7 +78,8 @@ impl Privileges {
         false
     }
 
-    /// Has the process act as that from now on.
+    /// Has the process act as that from now on. The user comes last: whoever is root no more may not
+    /// change groups.
     pub fn assume(&self) -> Result<(), Errno> {
         if self.is_given {
             server::set_groups(self.groups.get(..self.count).unwrap_or_default())?;

@@ -6,10 +6,10 @@ use crate::exit::{self, Output};
 use crate::text::{Message, text};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// How much is said: 0 is nothing, since what is fatal is said anyway, 1 warnings, 2 all.
+/// The verbosity: 0 is nothing, since what is fatal is said anyway, 1 warnings, 2 all.
 static VERBOSITY: AtomicU32 = AtomicU32::new(0);
 
-/// Who does what no client does.
+/// Stands for the client where what has happened is not of a client's doing.
 pub const NOBODY: Identity = Identity { uid: u32::MAX, gid: u32::MAX };
 
 /// Added to the number of an error that is none of the client's: that is a warning, whichever it is.
@@ -35,10 +35,10 @@ fn line(level: u32) -> Option<Output> {
     Some(exit::message().text(kind))
 }
 
-/// A line about what a client has done, to what identifier, if to any, and with what error, if
+/// A line about what a client has done, to what, if that is not empty, and with what error, if
 /// that is not 0. An error is a warning, unless a client has been refused in due course.
 #[inline(never)]
-pub fn event(client: Identity, what: Message, identifier: &[u8], errno: usize) {
+pub fn event(client: Identity, what: Message, object: &[u8], errno: usize) {
     const IN_DUE_COURSE: u64 =
         1 << libc::EPERM | 1 << libc::ENOENT | 1 << libc::EBUSY | 1 << libc::ENFILE;
     let is_refused = client != NOBODY && errno < 64 && IN_DUE_COURSE >> errno & 1 > 0;
@@ -49,10 +49,10 @@ pub fn event(client: Identity, what: Message, identifier: &[u8], errno: usize) {
         line.text(text!(" gid ")).number(client.gid).text(text!(": "));
     }
     line.text(what);
-    if !identifier.is_empty() {
+    if !object.is_empty() {
         line.byte(b' ');
     }
-    for byte in identifier {
+    for byte in object {
         line.quoted_byte(*byte);
     }
     if errno > 0 {
@@ -61,7 +61,7 @@ pub fn event(client: Identity, what: Message, identifier: &[u8], errno: usize) {
     line.say();
 }
 
-/// The same without an identifier.
+/// The same where nothing is named.
 #[inline(never)]
 pub fn note(client: Identity, what: Message, errno: usize) {
     event(client, what, &[], errno);

@@ -2,9 +2,10 @@
 //!
 //! One loop waits for everything at once. What is held is in [`table`]; each connection is a
 //! [`client`], what it may do comes from [`gate`], what its requests mean stands in [`request`]. The
-//! rules are in [`rules`], [`cdb`] and [`regex`], which know nothing of sockets and files. All memory
-//! but that for a file of rules is taken once, at the start, by how many descriptors and clients
-//! there may be; so there is nothing to run out of later.
+//! rules are in [`rules`], [`cdb`] and [`regex`], which know nothing of sockets and files. What is said
+//! of all this goes through [`log`]; the socket, for those who bring none, comes from [`listener`]. All
+//! memory but that for a file of rules is taken once, at the start, by how many descriptors and
+//! clients there may be; so there is nothing to run out of later.
 
 pub mod cdb;
 pub mod client;
@@ -51,11 +52,11 @@ const OWN_DESCRIPTORS: u32 = 3;
 /// How many clients are accepted before it is the others' turn.
 const ACCEPTED: usize = 4;
 
-/// Milliseconds after which is tried again what nothing tells when it can be done.
+/// Milliseconds after which something is tried again of which nothing tells when it can be done.
 const MOMENT: u32 = 10;
 
-/// Milliseconds that a wait for a date takes at most: the clock may be set meanwhile.
-const WAIT_MAX: u32 = 60_000;
+/// Whole seconds that a wait for a date takes at most: the clock may be set meanwhile.
+const WAIT_MAX: u64 = 60;
 
 /// How the daemon is to be.
 #[derive(Clone, Copy)]
@@ -72,7 +73,7 @@ pub struct Settings {
     pub lame_duck: u32,
     /// Whether to say when it is ready.
     pub says_ready: bool,
-    /// Where the access rules are.
+    /// Where the access rules are, once it is known. There is no daemon without.
     pub rules: Option<Source>,
 }
 
@@ -111,12 +112,15 @@ struct Daemon<'a> {
     /// Closed to get a descriptor where there is no other.
     spare: Option<Fd>,
     /// Whether a client has been turned away since the last one was accepted, for want of a
-    /// descriptor; and whether there is nothing but to wait.
+    /// descriptor: so it has been said.
     is_crowded: bool,
+    /// Whether not even that could be done. The client is still there, so that to wait for one would
+    /// be no wait.
     is_stuck: bool,
-    /// Whether it is to end, and since when, in milliseconds of uptime.
+    /// Whether it is to end: a lame duck.
     is_ending: bool,
-    since: u32,
+    /// Since when it is, in milliseconds of uptime.
+    ending_since: u32,
     service: Service,
 }
 
@@ -127,19 +131,21 @@ pub fn fail(what: Message, object: Text, errno: Errno) -> ! {
 }
 
 /// Serves on the listening socket that is standard input, until it is told to end. `source` is
-/// where the rules are.
+/// where the rules are, as the settings have it.
 pub fn serve(settings: &Settings, source: Source) -> ! {
     if let Err(errno) = server::check_listening(LISTENER) {
         fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
     }
     log::set_verbosity(settings.verbosity);
     server::set_nonblocking(LISTENER);
+    server::refuse_credentials(LISTENER);
     fd::raise_limit();
     let spare = spare();
     let (held, clients) = fit(settings, &spare);
-    let spaces = 1 + clients;
+    // One for each client, and one that they share.
+    let count = 1 + clients;
     // The lengths of three pieces are rounded up.
-    let size = spaces * (gate::BYTES_EACH + size_of::<Space>()) + 64;
+    let size = count * (gate::BYTES_EACH + size_of::<Space>()) + 64;
     // On 32-bit processors the limit on open files can allow for more than there are addresses.
     let size = held.saturating_mul(table::BYTES_EACH).saturating_add(size);
     let Some(mut memory) = Memory::map(size) else {
@@ -147,7 +153,8 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     };
     let memory = &mut memory;
     let Seats { clients: seats, polls } = SEATS.take();
-    let mut spaces = memory.zeros(spaces).iter_mut();
+    // They come first, so that each begins with a page.
+    let mut spaces = memory.zeros(count).iter_mut();
     let space = spaces.next();
     for seat in seats.iter_mut().take(clients) {
         seat.space = spaces.next();
@@ -164,7 +171,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         is_crowded: false,
         is_stuck: false,
         is_ending: false,
-        since: 0,
+        ending_since: 0,
         service: Service {
             table: Table::new(memory, held, sys::now().nanoseconds as u64),
             now: 0,
@@ -177,7 +184,8 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         fail(text!("unable to read rules from "), path, errno);
     }
     if settings.says_ready {
-        // Whoever does not want to know any more is no reason to stop.
+        // Whoever does not want to know any more is no reason to stop. The listener takes the place of
+        // standard output: were that free, something that comes later would get the number.
         let _ = sys::write_all(1, &[AtomicU8::new(b'\n')]);
         let _ = server::put_at(LISTENER, 1);
     }
@@ -198,7 +206,8 @@ fn spare() -> Option<Fd> {
     }
 }
 
-/// How many descriptors and clients there is room for: what is asked for, or less.
+/// How many descriptors and clients there is room for: what is asked for, or less. A warning says so
+/// if it is fewer descriptors.
 fn fit(settings: &Settings, spare: &Option<Fd>) -> (usize, usize) {
     // The kernel lets it be no more than 2^31.
     let limit = sys::open_file_limit().soft as u32;
@@ -221,7 +230,7 @@ fn fit(settings: &Settings, spare: &Option<Fd>) -> (usize, usize) {
 }
 
 impl Daemon<'_> {
-    /// Waits until there is something to do, and does it: for every client once at the most.
+    /// Waits until there is something to do, and does it.
     #[inline(never)]
     fn turn(&mut self) {
         let milliseconds = self.prepare();
@@ -244,7 +253,7 @@ impl Daemon<'_> {
                     self.reload();
                 } else if !self.is_ending {
                     log::note(NOBODY, text!("lame duck"), 0);
-                    (self.is_ending, self.since) = (true, self.service.now);
+                    (self.is_ending, self.ending_since) = (true, self.service.now);
                     // What has come by now is still answered.
                     self.serve_all(true);
                 }
@@ -264,10 +273,11 @@ impl Daemon<'_> {
         }
     }
 
-    /// Says what is to be waited for, and for how many milliseconds.
+    /// Says what is to be waited for, and for how many milliseconds. A lame duck that has nobody left, or
+    /// no time, ends here.
     fn prepare(&mut self) -> u32 {
         let mut wait = expire(&mut self.service);
-        // As it was after the wait before: what has been done since took no time to speak of.
+        // As it was after the last wait: what has been done since took no time to speak of.
         let now = self.service.now;
         let timeout = self.settings.timeout;
         let [listener, signals, polls @ ..] = &mut *self.polls else { return wait };
@@ -284,7 +294,7 @@ impl Daemon<'_> {
         if self.is_ending {
             let mut left = u32::MAX;
             if self.settings.lame_duck > 0 {
-                left = self.settings.lame_duck.saturating_sub(now.wrapping_sub(self.since));
+                left = self.settings.lame_duck.saturating_sub(now.wrapping_sub(self.ending_since));
             }
             if count == 0 || left == 0 {
                 exit::success();
@@ -298,8 +308,8 @@ impl Daemon<'_> {
         wait
     }
 
-    /// Accepts a client and serves it at once, since it may have asked already; false if there is
-    /// none, or no place for it.
+    /// Accepts a client and serves it at once, since it may have asked already. False if it is of no use
+    /// to try again now: nobody is waiting, or there is no place, or no descriptor.
     #[inline(never)]
     fn accept(&mut self) -> bool {
         let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
@@ -328,7 +338,7 @@ impl Daemon<'_> {
         let Some(access) = gate.admit(number, who) else { return true };
         let client = at(self.clients, number);
         client.session = Session { who, missing: 0, access };
-        (client.fd, client.moved) = (Some(fd), *now);
+        (client.fd, client.last_active) = (Some(fd), *now);
         log::note(who, text!("connect"), 0);
         attend(self.clients, &mut self.service, number);
         true
@@ -381,7 +391,8 @@ pub fn attend(clients: &mut [Client], service: &mut Service, number: usize) {
     }
 }
 
-/// Closes what is past its expiry, and says in how many milliseconds something else may be.
+/// Stops holding what has expired, and says in how many milliseconds that may be due again; `u32::MAX`
+/// if it never is.
 #[inline(never)]
 fn expire(service: &mut Service) -> u32 {
     let table = &mut service.table;
@@ -403,24 +414,22 @@ fn expire(service: &mut Service) -> u32 {
             }
         }
     }
-    let (seconds, nanoseconds) = tai::order(&table.alarm);
-    let now = tai::order(&now);
-    let left = (nanoseconds as i32 - now.1 as i32) / 1_000_000;
-    match seconds - now.0 {
-        seconds @ 0..60 => (seconds as i32 * 1000 + left + 1) as u32,
-        _ => WAIT_MAX,
-    }
+    let (alarm, now) = (tai::order(&table.alarm), tai::order(&now));
+    let seconds = (alarm.0 - now.0).min(WAIT_MAX) as i32;
+    let milliseconds = (alarm.1 as i32 - now.1 as i32) / 1_000_000;
+    // A millisecond that has begun counts: it is not to be looked at before.
+    (seconds * 1000 + milliseconds + 1) as u32
 }
 
-/// Answers that nobody takes must not be in the way of what is to be held: of the clients for whose
-/// answers slots are kept, has those that have waited longest hung up on, until there are so many
-/// free slots, or as many as may be held.
+/// Makes room for so many `descriptors`. Answers that nobody takes must not be in the way of what is to
+/// be held: of the clients for whose answers slots are kept, those that have taken nothing for longest
+/// are hung up on, until there is a free slot for each descriptor, or as many as may be held.
 fn make_room(clients: &mut [Client], service: &mut Service, descriptors: usize) {
     let Service { table, now, .. } = service;
     while table.free_slots() < descriptors.min(table.most()) {
         let (mut slowest, mut longest) = (None, 0);
         for client in clients.iter_mut() {
-            let waited = now.wrapping_sub(client.moved);
+            let waited = now.wrapping_sub(client.last_active);
             if client.needs_slots() && waited >= longest {
                 (slowest, longest) = (Some(client), waited);
             }

@@ -145,12 +145,12 @@ pub fn matches(program: &Program, text: &[u8]) -> bool {
     // no byte of a word, 2 one. It is the number of a bit there.
     let mut edge = 0;
     loop {
-        // At the end that is none.
+        // At the end there is none: a number that no byte is.
         let mut byte = 256;
         edge = edge << 2 & 12;
-        if let Some(next) = text.next() {
-            byte = usize::from(*next);
-            edge |= 1 + u32::from(next.is_ascii_alphanumeric() || *next == b'_');
+        if let Some(behind) = text.next() {
+            byte = usize::from(*behind);
+            edge |= 1 + u32::from(behind.is_ascii_alphanumeric() || *behind == b'_');
         }
         let sets = program.get(STEPS + byte).copied().unwrap_or(0);
         // A match can begin anywhere.
@@ -342,16 +342,14 @@ impl<'a> Compiler<'a> {
                     }
                 },
             }
-            loop {
-                let (least, most) = match self.peek() {
+            while let repetition @ (b'*' | b'+' | b'?' | b'{') = self.peek() {
+                self.next();
+                let (least, most) = match repetition {
                     b'*' => (0, UNLIMITED),
                     b'+' => (1, UNLIMITED),
                     b'?' => (0, 1),
-                    b'{' => (0, 0),
-                    _ => break,
+                    _ => self.bound(),
                 };
-                self.next();
-                let (least, most) = if most == 0 { self.bound() } else { (least, most) };
                 self.repeat(start, least, most);
             }
         }

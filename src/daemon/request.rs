@@ -12,7 +12,8 @@ use crate::sys::Errno;
 use crate::sys::memory::Space;
 use crate::text::text;
 
-/// The descriptors that came with a request; what nobody takes is closed.
+/// The descriptors that came with a request; what nobody takes is closed. Nobody writes to the numbers:
+/// they are borrowed for writing so that nobody else can take them.
 pub struct Descriptors<'a>(pub core::slice::IterMut<'a, i32>);
 
 impl Descriptors<'_> {
@@ -92,7 +93,7 @@ pub fn frames(entries: usize) -> u32 {
 pub struct Service {
     /// Milliseconds of uptime.
     pub now: u32,
-    /// Where requests are received.
+    /// Where requests are received. It changes places with those of clients, which may have none.
     pub space: Option<&'static mut Space>,
     /// Pieces of answers.
     pub out: &'static mut Composer,
@@ -107,9 +108,9 @@ pub struct Service {
 pub struct Request<'a> {
     /// What has not been looked at yet.
     pub payload: &'a [u8],
-    /// What it is about, as soon as that is known.
+    /// What it is about, as soon as that is known; empty where it is about no one thing.
     pub identifier: &'a [u8],
-    /// What it is about.
+    /// What it is done with, and to.
     pub service: &'a mut Service,
     /// Whose it is.
     pub session: &'a mut Session,
@@ -172,9 +173,9 @@ impl Request<'_> {
 
     /// Opens a set dump.
     fn open(&mut self) -> Result<(), Errno> {
-        let (number, rest) = self.payload.split_first_chunk().ok_or(Errno::PROTO)?;
-        self.payload = rest;
-        let missing = u32::from_be_bytes(*number) as usize;
+        let [a, b, c, d] = *self.payload else { return Err(Errno::PROTO) };
+        self.payload = &[];
+        let missing = u32::from_be_bytes([a, b, c, d]) as usize;
         self.answer.number = frames(missing);
         self.all(Right::SetDump, Kind::Expect)?;
         if missing > self.service.table.most() {
@@ -192,8 +193,8 @@ impl Request<'_> {
     )]
     fn identify(&mut self) -> Result<(), Errno> {
         let [length, identifier @ .., 0] = self.payload else { return Err(Errno::PROTO) };
-        let is_short = identifier.is_empty() || identifier.iter().any(|byte| *byte == 0);
-        if is_short || identifier.len() != usize::from(*length) {
+        let has_nul = identifier.iter().any(|byte| *byte == 0);
+        if identifier.is_empty() || has_nul || identifier.len() != usize::from(*length) {
             return Err(Errno::PROTO);
         }
         (self.identifier, self.payload) = (identifier, &[]);
@@ -208,7 +209,8 @@ impl Request<'_> {
         if is_allowed { Ok(()) } else { Err(Errno::PERM) }
     }
 
-    /// The slot of what it is about.
+    /// The number of the slot of what it is about: as wide as an error number, so that either
+    /// travels in two registers.
     #[inline(never)]
     fn find(&mut self) -> Result<usize, Errno> {
         let slot = self.service.table.find(self.identifier).ok_or(Errno::NOENT)?;
@@ -323,7 +325,7 @@ impl Request<'_> {
 /// one.
 #[inline(never)]
 fn next_identifier<'a>(entries: &mut &'a [u8]) -> &'a [u8] {
-    let [_, length, behind @ ..] = entries.get(EXPIRY - 1..).unwrap_or_default() else {
+    let [length, behind @ ..] = entries.get(EXPIRY..).unwrap_or_default() else {
         return &[];
     };
     let (identifier, rest) = behind.split_at_checked((*length).into()).unwrap_or_default();

@@ -40,6 +40,8 @@ pub enum Rule {
 pub fn decide(client: Identity, own: Identity, mut rule: impl FnMut(&[u8]) -> Rule) -> bool {
     let keys = const { Texts::new(b"uid/self\0uid/\0gid/self\0gid/\0uid/default\0\0") };
     for (number, text) in keys.enumerate() {
+        // As they stand there: two about the user, two about the group, of each pair the second with
+        // a number; and the default.
         let is_group = number & 2 != 0;
         let (id, own) = if is_group { (client.gid, own.gid) } else { (client.uid, own.uid) };
         let mut key = PathBuffer::EMPTY;
@@ -79,7 +81,7 @@ pub const RIGHTS: usize = 5;
 pub const EXPRESSIONS: usize = 2;
 
 /// What the names of all variables begin with.
-const PREFIX: Text = Text::new(c"S6_FDHOLDER_");
+pub const PREFIX: Text = Text::new(c"S6_FDHOLDER_");
 
 /// How the names of the variables that give rights go on.
 pub fn variables() -> Texts {

@@ -15,13 +15,13 @@ use crate::message::{ENTRY_MAX, EXPIRY};
 use crate::sys::memory::{List, Memory, at};
 use crate::tai::Label;
 
-/// Bytes of memory for each descriptor that may be held.
+/// Bytes of memory for each descriptor that may be held: a slot for it, one for a ghost, and a bucket.
 pub const BYTES_EACH: usize = 2 * size_of::<Slot>() + size_of::<u32>();
 
-/// A moment that never comes.
+/// A moment, by [`Table::clock`], that never comes.
 const NEVER: u64 = u64::MAX;
 
-/// The present, for [`Table::after`].
+/// Stands for the present in [`Table::after`]: later than all that is over, before `NEVER`.
 pub const NOW: u64 = NEVER - 1;
 
 /// What a reply needs of a slot.
@@ -40,10 +40,11 @@ pub struct Slot {
     /// none.
     next: u32,
     fd: Option<Fd>,
-    /// How many replies need it, by [`Need`].
+    /// How many replies need it, by [`Need`]; a client has one at a time.
     needed: [u16; 2],
-    /// When it was put in, and when it was forgotten.
+    /// When it was put in, by [`Table::clock`].
     since: u64,
+    /// When it was forgotten; [`NEVER`] while it is held.
     until: u64,
     /// As it is on the wire: expiry, length, identifier, NUL.
     entry: [u8; ENTRY_MAX],
@@ -67,7 +68,8 @@ impl Slot {
         self.part(IDENTIFIER_AT, 0)
     }
 
-    /// The identifier with NUL behind it, and if that is wanted `whole`, expiry and length in front.
+    /// The identifier with NUL behind it; if it is to be `whole`, the expiry and the length as well, in
+    /// front: an entry.
     pub fn wire(&self, whole: bool) -> &[u8] {
         self.part(if whole { 0 } else { IDENTIFIER_AT }, 1)
     }
@@ -77,7 +79,7 @@ impl Slot {
         self.entry.first_chunk().unwrap_or(&[0; EXPIRY])
     }
 
-    /// The number of the descriptor.
+    /// The number of the descriptor; 0 if it is closed.
     pub fn descriptor(&self) -> u32 {
         self.fd.as_ref().map_or(0, Fd::number) as u32
     }
@@ -94,13 +96,13 @@ pub struct Table {
     slots: List<Slot>,
     /// The number of the first slot of each bucket and one more, 0 for none.
     buckets: &'static mut [u32],
-    /// How many are held.
+    /// How many slots are held.
     held: usize,
-    /// How many slots are in use.
+    /// How many slots are in use: held, or ghosts.
     used: usize,
     /// What identifiers are multiplied with to find their bucket.
     factor: u64,
-    /// How often the present has been recorded.
+    /// The present: how many moments have been recorded before it.
     clock: u64,
     /// The number of a free one of the slots that have been used, and one more; 0 for none.
     free: u32,
@@ -141,7 +143,8 @@ impl Table {
         2 * self.most() - self.used
     }
 
-    /// Makes the present a moment for [`Table::after`], that can be asked for later.
+    /// Ends the present, and gives the moment that it is then for [`Table::after`]: what is held now is
+    /// what was held at it.
     pub fn record(&mut self) -> u64 {
         self.clock += 1;
         self.clock - 1
@@ -171,8 +174,8 @@ impl Table {
         None
     }
 
-    /// Holds a descriptor under a valid entry, of which the identifier must not be in use; and
-    /// there has to be a slot.
+    /// Holds a descriptor under a valid entry. Its identifier must not be in use, and there has to be a
+    /// free slot.
     pub fn insert(&mut self, entry: &[u8], fd: Fd) {
         let mut number = self.free.wrapping_sub(1);
         if self.free == 0 {
@@ -202,7 +205,7 @@ impl Table {
         }
     }
 
-    /// Holds what is in a slot no longer, if it does. It is closed as soon as no reply needs it.
+    /// Stops holding what is in a slot, if it is held. It is closed as soon as no reply needs it.
     #[inline(never)]
     pub fn forget(&mut self, number: u32) {
         let forgotten = slot(&mut self.slots, number);

@@ -159,8 +159,14 @@ fn with_address(fd: i32, path: Text, number: libc::c_long) -> Result<(), Errno> 
 
 /// Makes a socket a blocking one.
 pub fn set_blocking(fd: i32) {
+    set_flags(fd, 0);
+}
+
+/// Sets the flags of an open file, for all that share it.
+fn set_flags(fd: i32, flags: i32) {
+    let command = libc::F_SETFL as usize;
     // SAFETY: touches no memory.
-    let _ = unsafe { call3(fd as usize, libc::F_SETFL as usize, 0, libc::SYS_fcntl) };
+    let _ = unsafe { call3(fd as usize, command, flags as usize, libc::SYS_fcntl) };
 }
 
 /// The most words of a control message.
@@ -346,8 +352,8 @@ pub fn change_directory(path: Text) -> Result<(), Errno> {
     unsafe { act3(path.as_ptr() as usize, 0, 0, libc::SYS_chdir) }
 }
 
-/// The number for "below the working directory" in calls that take a directory.
-const AT: usize = libc::AT_FDCWD as usize;
+/// In calls that take a directory: the working directory.
+const AT_FDCWD: usize = libc::AT_FDCWD as usize;
 
 /// A path in the making, and zeros behind it, one at the least. A full one may lack bytes at its
 /// end.
@@ -396,11 +402,11 @@ impl PathBuffer {
     }
 
     /// Adds, to nothing, what the link at `name` points to.
-    pub fn read(&mut self, name: Text) -> Result<(), Errno> {
+    pub fn read_link(&mut self, name: Text) -> Result<(), Errno> {
         let (place, name) = (self.bytes.as_mut_ptr() as usize, name.as_ptr() as usize);
+        let (room, call) = (PathBuffer::FULL, libc::SYS_readlinkat);
         // SAFETY: the kernel reads a C string and writes no more bytes than there is room for.
-        let read = unsafe { call5(AT, name, place, PathBuffer::FULL, 0, libc::SYS_readlinkat) };
-        self.length = read?;
+        self.length = unsafe { call5(AT_FDCWD, name, place, room, 0, call)? };
         Ok(())
     }
 
@@ -408,7 +414,7 @@ impl PathBuffer {
     pub fn link(&self, name: Text) -> Result<(), Errno> {
         let (target, name) = (self.bytes.as_ptr() as usize, name.as_ptr() as usize);
         // SAFETY: the kernel reads two C strings: the last byte of the target is always NUL.
-        unsafe { act3(target, AT, name, libc::SYS_symlinkat) }
+        unsafe { act3(target, AT_FDCWD, name, libc::SYS_symlinkat) }
     }
 
     /// Replaces the process by the program there. If that comes back it has failed.

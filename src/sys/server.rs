@@ -1,7 +1,7 @@
 //! System calls that only a daemon makes.
 
 use super::text::Text;
-use super::{AT, Errno, PathBuffer, Poll, Time, act3, call3, call5, with_address, word};
+use super::{AT_FDCWD, Errno, PathBuffer, Poll, Time, act3, call3, call5, with_address, word};
 use core::ptr;
 
 /// No such device or address: what opening a Unix socket as a file gives.
@@ -32,13 +32,25 @@ pub fn peer(fd: i32) -> Result<(u32, u32), Errno> {
     Ok((uid, gid))
 }
 
-/// `ENOTSOCK` or `EINVAL` if it is not a socket that listens.
+/// Makes sure that a descriptor is a socket that listens: `ENOTSOCK` or `EINVAL` if it is not.
 pub fn check_listening(fd: i32) -> Result<(), Errno> {
     let [listens] = option(fd, libc::SO_ACCEPTCONN)?;
     if listens == 0 { Err(Errno::INVAL) } else { Ok(()) }
 }
 
-/// Binds a socket to a path, as a file that everybody may connect to.
+/// Has nobody who connects to a listener be named in control messages, which somebody may have asked
+/// for: the daemon would take the numbers for descriptors, and close them.
+pub fn refuse_credentials(listener: i32) {
+    let off = 0_u32;
+    let (level, name) = (libc::SOL_SOCKET as usize, libc::SO_PASSCRED as usize);
+    let (place, length, call) =
+        (ptr::from_ref(&off) as usize, size_of::<u32>(), libc::SYS_setsockopt);
+    // SAFETY: the kernel reads the number.
+    let _ = unsafe { call5(listener as usize, level, name, place, length, call) };
+}
+
+/// Binds a socket to a path, as a file that everybody may connect to: for that the process has no umask
+/// from now on. The errors are those of [`super::connect`] for a wrong path, and `EADDRINUSE`.
 pub fn bind(fd: i32, path: Text) -> Result<(), Errno> {
     // SAFETY: touches no memory.
     let _ = unsafe { call3(0, 0, 0, libc::SYS_umask) };
@@ -51,7 +63,8 @@ pub fn listen(fd: i32, backlog: u32) -> Result<(), Errno> {
     unsafe { act3(fd as usize, backlog.min(i32::MAX as u32) as usize, 0, libc::SYS_listen) }
 }
 
-/// Whether there is a socket at a path, and not anything else, a link to a socket included.
+/// Whether there is a socket at a path, and not anything else, a link to a socket included. What is no
+/// socket stays open: whoever finds that ends.
 pub fn is_socket(path: Text) -> bool {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NOCTTY;
     open(path.as_ptr(), flags) == Err(NXIO)
@@ -60,26 +73,25 @@ pub fn is_socket(path: Text) -> bool {
 /// Removes a file.
 pub fn remove(path: Text) -> Result<(), Errno> {
     // SAFETY: the kernel reads a C string.
-    unsafe { act3(AT, path.as_ptr() as usize, 0, libc::SYS_unlinkat) }
+    unsafe { act3(AT_FDCWD, path.as_ptr() as usize, 0, libc::SYS_unlinkat) }
 }
 
-/// Opens a file for reading. A caller has a C string at `path`. What could be opened stays open if
-/// nobody takes the number.
+/// Opens a file for reading. A caller has a C string at `path`, and closes what has been opened.
 #[inline(never)]
 pub(super) fn open(path: *const u8, flags: i32) -> Result<usize, Errno> {
     // SAFETY: the kernel reads a C string.
-    unsafe { call5(AT, path as usize, flags as usize, 0, 0, libc::SYS_openat) }
+    unsafe { call5(AT_FDCWD, path as usize, flags as usize, 0, 0, libc::SYS_openat) }
 }
 
 impl PathBuffer {
-    /// Adds all of these.
+    /// Adds bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.byte(*byte);
         }
     }
 
-    /// Adds a number.
+    /// Adds a number in decimal.
     pub fn number(&mut self, number: u32) {
         if number >= 10 {
             self.number(number / 10);
@@ -108,7 +120,8 @@ impl PathBuffer {
         }
     }
 
-    /// How many files there are: one or none; an error if that cannot be known.
+    /// How many files there are: 1 or 0; an error if that cannot be known. (In a result, a number
+    /// takes less code than a truth value.)
     #[inline(never)]
     pub fn count(&self) -> Result<usize, Errno> {
         match self.call(0, libc::SYS_faccessat) {
@@ -122,11 +135,11 @@ impl PathBuffer {
     fn call(&self, flags: i32, number: libc::c_long) -> Result<usize, Errno> {
         self.check()?;
         // SAFETY: the kernel reads a C string: the last byte is always NUL.
-        unsafe { call3(AT, self.bytes.as_ptr() as usize, flags as usize, number) }
+        unsafe { call3(AT_FDCWD, self.bytes.as_ptr() as usize, flags as usize, number) }
     }
 
     /// Reads the start of the file there and says how many bytes; fewer than there is room for are
-    /// all that it has. None if there is no file.
+    /// all that it has. 0 if there is no file.
     #[inline(never)]
     pub fn read_file(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
         let fd = match self.call(libc::O_NONBLOCK | libc::O_CLOEXEC, libc::SYS_openat) {
@@ -154,7 +167,7 @@ fn read(fd: i32, bytes: &mut [u8]) -> Result<usize, Errno> {
     unsafe { call3(fd as usize, place, length, libc::SYS_read) }
 }
 
-/// A descriptor on which signals arrive from now on instead of interrupting.
+/// A descriptor on which signals arrive from now on instead of interrupting. It stays open.
 pub struct Signals(i32);
 
 /// A signal that a daemon waits for.
@@ -208,9 +221,7 @@ impl Signals {
 
 /// Makes a socket a non-blocking one, for all that share it.
 pub fn set_nonblocking(fd: i32) {
-    let (command, flags) = (libc::F_SETFL as usize, libc::O_NONBLOCK as usize);
-    // SAFETY: touches no memory.
-    let _ = unsafe { call3(fd as usize, command, flags, libc::SYS_fcntl) };
+    super::set_flags(fd, libc::O_NONBLOCK);
 }
 
 /// Makes the open file of a descriptor that of the number `to` as well, in place of what that was;

@@ -29,7 +29,8 @@ impl Vector {
         unsafe { Text::from_ptr(*self.0) }
     }
 
-    /// What lies behind a name, `=` included, in the first string that begins with it.
+    /// The value of a variable: what lies behind `name`, of which the `=` is a part, in the first string
+    /// that begins with it.
     #[inline(never)]
     pub fn value(mut self, name: Text) -> Option<Text> {
         self.find_map(|string| string.behind(name))

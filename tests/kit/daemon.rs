@@ -1,4 +1,6 @@
-//! Daemons: ours, and those of three generations of s6, whose programs `tests/peers.sh` unpacks.
+//! Daemons: ours, and those of three generations of s6, whose programs `tests/peers.sh` unpacks. Here
+//! they are started alike, for tests of what all of them do; for what our own is told on its command
+//! line and says, there is `server`.
 
 use super::tool::{PATIENCE, tool};
 use super::{program, target};
@@ -150,7 +152,7 @@ impl Daemon {
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
 
-        // A table of thousands of descriptors lies on the daemon's stack.
+        // Those of C have a table of thousands of descriptors on the stack.
         let mut command = Command::new("sh");
         let limits = match setup.open_files {
             Some(limit) => format!("ulimit -s unlimited && ulimit -n {limit} && "),

@@ -85,15 +85,7 @@ impl Fake {
         let path = dir.child("s");
         let listener = UnixListener::bind(&path).unwrap();
         listen(&listener, 0).unwrap();
-        let mut clients = Vec::new();
-        loop {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
-            match connect(&client, &SocketAddrUnix::new(&path).unwrap()) {
-                Ok(()) => clients.push(client),
-                Err(error) => break assert_eq!(error, Errno::AGAIN),
-            }
-        }
+        let clients = fill(&path);
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let thread = thread::spawn(move || {
             if wait(&mut [PollFd::new(&stopped, PollFlags::IN)], time) {
@@ -111,6 +103,22 @@ impl Fake {
     pub fn seen(self) -> Seen {
         drop(self.stop);
         self.thread.join().expect("a scripted peer")
+    }
+}
+
+/// Connects until the backlog is full, and returns those who wait in it.
+pub fn fill(path: &Path) -> Vec<OwnedFd> {
+    let mut clients = Vec::new();
+    loop {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        match connect(&client, &SocketAddrUnix::new(path).unwrap()) {
+            Ok(()) => clients.push(client),
+            Err(error) => {
+                assert_eq!(error, Errno::AGAIN);
+                return clients;
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! Daemons started as a test wants it: any command line, limits and rules, and what they say is
-//! read line by line. The other way to start one is in `daemon`.
+//! read line by line. Where that does not matter, `daemon` has a shorter way to start one.
 
 use super::daemon::{GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE};
 use super::tool::PATIENCE;
@@ -298,6 +298,7 @@ impl Drop for Killed {
 pub fn connect(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
 }
 
@@ -314,21 +315,6 @@ pub fn answer(
 /// Sends a request and receives the first byte of the reply: 0 or the number of an error.
 pub fn status(stream: &UnixStream, request: &[u8], fds: &[BorrowedFd]) -> i32 {
     answer(stream, request, fds).expect("a reply").0[0].into()
-}
-
-/// The request to hold something under `id`.
-pub fn store(id: &[u8], expiry: [u8; 12]) -> Vec<u8> {
-    [b"S", &wire::entry(id, expiry)[..]].concat()
-}
-
-/// The request to retrieve something, and to delete it as well if `flag` is 1.
-pub fn retrieve(flag: u8, id: &[u8]) -> Vec<u8> {
-    [&[b'R', flag, id.len() as u8], id, &[0]].concat()
-}
-
-/// The request to delete something.
-pub fn delete(id: &[u8]) -> Vec<u8> {
-    [&[b'D', id.len() as u8], id, &[0]].concat()
 }
 
 /// Checks that the daemon has hung up, or waits until it does.

@@ -49,7 +49,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts `command`, with nothing on standard input unless the caller put something there.
+    /// Starts `command`. Its standard input is ours, unless the caller put something else there.
     pub fn start(command: &mut Command) -> Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         // What it starts itself is to end with it if it hangs.
