@@ -38,15 +38,17 @@ pub fn check_listening(fd: i32) -> Result<(), Errno> {
     if listens == 0 { Err(Errno::INVAL) } else { Ok(()) }
 }
 
-/// Has nobody who connects to a listener be named in control messages, which somebody may have asked
-/// for: the daemon would take the numbers for descriptors, and close them.
+/// Has the kernel add nothing to the messages of those who connect to a listener, if somebody has
+/// asked it to: the daemon would take the numbers of process, user and group for descriptors, and
+/// close them.
 pub fn refuse_credentials(listener: i32) {
-    let off = 0_u32;
-    let (level, name) = (libc::SOL_SOCKET as usize, libc::SO_PASSCRED as usize);
+    let (level, off) = (libc::SOL_SOCKET as usize, 0_u32);
     let (place, length, call) =
         (ptr::from_ref(&off) as usize, size_of::<u32>(), libc::SYS_setsockopt);
-    // SAFETY: the kernel reads the number.
-    let _ = unsafe { call5(listener as usize, level, name, place, length, call) };
+    for name in [libc::SO_PASSCRED, libc::SO_PASSSEC, libc::SO_PASSPIDFD] {
+        // SAFETY: the kernel reads the number. What it does not know it does not add.
+        let _ = unsafe { call5(listener as usize, level, name as usize, place, length, call) };
+    }
 }
 
 /// Binds a socket to a path, as a file that everybody may connect to: for that the process has no umask
