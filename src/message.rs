@@ -50,9 +50,10 @@ pub struct Header {
 impl Header {
     /// Reads the header at the start of `bytes`, if it is there whole.
     pub fn parse(bytes: &[u8]) -> Option<Header> {
-        let [a, b, c, d, e, f] = *bytes.first_chunk()?;
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        Some(Header { length, descriptors: u16::from_be_bytes([e, f]).into() })
+        let (length, rest) = bytes.split_first_chunk()?;
+        let (descriptors, _) = rest.split_first_chunk()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        Some(Header { length, descriptors: u16::from_be_bytes(*descriptors).into() })
     }
 
     /// Writes the header to the start of `bytes`, if there is room for it.

@@ -173,9 +173,9 @@ impl Request<'_> {
 
     /// Opens a set dump.
     fn open(&mut self) -> Result<(), Errno> {
-        let [a, b, c, d] = *self.payload else { return Err(Errno::PROTO) };
+        let Ok(number) = self.payload.try_into() else { return Err(Errno::PROTO) };
         self.payload = &[];
-        let missing = u32::from_be_bytes([a, b, c, d]) as usize;
+        let missing = u32::from_be_bytes(number) as usize;
         self.answer.number = frames(missing);
         self.all(Right::SetDump, Kind::Expect)?;
         if missing > self.service.table.most() {
