@@ -1,4 +1,5 @@
-//! Exit codes, and the one way to say that something failed.
+//! Exit codes, and all that the program says: answers on standard output, messages on standard
+//! error.
 
 use crate::sys;
 use crate::sys::text::{Shared, Text};
@@ -32,7 +33,7 @@ pub fn success() -> ! {
 }
 
 /// Text on its way to a descriptor, in few writes: one for a message of ordinary length. A process
-/// has one of it, which needs no locks: it has one thread.
+/// has one of it, a static, whose parts are atomic for the compiler's sake: there is one thread.
 pub struct Output {
     fd: AtomicI32,
     length: AtomicUsize,
@@ -56,7 +57,8 @@ pub fn speak_as(who: Text) {
     OUTPUT.who.set(who);
 }
 
-/// Begins anew, for a descriptor.
+/// Begins anew, for a descriptor. What has not been written of an answer is dropped: the tool has
+/// failed by then.
 fn begin(fd: i32) -> &'static Output {
     OUTPUT.fd.store(fd, Relaxed);
     OUTPUT.length.store(0, Relaxed);
@@ -97,11 +99,12 @@ impl Output {
             self.flush();
             length = 0;
         }
+        // It is less than that; saying so leaves no panic in the code.
         self.buffer[length % SIZE].store(byte, Relaxed);
         self.length.store(length + 1, Relaxed);
     }
 
-    /// Adds a name.
+    /// Adds a name that the program itself has given, as it is.
     pub fn name(&self, text: Text) -> &Output {
         text.for_each(|byte| self.byte(byte));
         self
@@ -158,8 +161,8 @@ impl Output {
         }
     }
 
-    /// Writes what has been put. A message that cannot be written has nobody else to be told to;
-    /// any other output that cannot be written is fatal.
+    /// Writes what has been added. That a message cannot be written there is nobody to tell; an
+    /// answer that cannot be is fatal.
     fn flush(&self) {
         let (fd, length) = (self.fd.load(Relaxed), self.length.load(Relaxed));
         match sys::write_all(fd, &self.buffer[..length.min(SIZE)]) {

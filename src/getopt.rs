@@ -35,14 +35,15 @@ pub struct Opt {
     pub word: Text,
 }
 
-/// A command line, as far as it has not been looked at.
+/// What has not been looked at yet of a command line.
 pub struct Arguments {
     /// Whose it is.
     pub applet: &'static Applet,
     /// The value of the option that was found last.
     pub value: Text,
-    /// The letters of a bundle that were not looked at yet.
+    /// The letters of a bundle behind the one that was found last.
     letters: Text,
+    /// The arguments behind that.
     rest: Vector,
     /// The environment of the process.
     pub environment: Vector,

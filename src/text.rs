@@ -15,7 +15,7 @@ include!(concat!(env!("OUT_DIR"), "/texts.rs"));
 pub struct Message(pub u8);
 
 impl Message {
-    /// The message of that text.
+    /// The message of that text. One that `build.rs` has not found does not compile.
     pub const fn new(text: &str) -> Message {
         let mut number = 0;
         while !is_same(MESSAGES[number], text) {
@@ -29,7 +29,7 @@ impl Message {
         Message(self.0 + 1)
     }
 
-    /// Calls that for each of its bytes.
+    /// Calls `put` with each of its bytes.
     pub fn for_each(self, put: impl Fn(u8)) {
         /// All texts, each with a NUL behind it. The first is not empty: once it is there, all are.
         static TEXTS: [AtomicU8; LENGTH] = [const { AtomicU8::new(0) }; LENGTH];
@@ -49,7 +49,8 @@ impl Message {
     }
 }
 
-/// A [`Message`] out of a string literal.
+/// A [`Message`] out of a string literal. `build.rs` looks for the literal behind `text!(`, up to the
+/// next quotation mark, and knows no escape but `\n`.
 #[macro_export]
 macro_rules! text {
     ($text:literal) => {
