@@ -11,27 +11,27 @@ use crate::pool::{Composer, DESCRIPTORS, Window};
 use crate::socket::{Error, Stream};
 use crate::sys::text::Text;
 use crate::sys::{self, CONTROL_HEADER, Errno};
-use crate::text::{Message, text};
+use crate::text::{Phrase, text};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// How a message speaks of a daemon, and what it is to blame for.
 pub struct Side {
     /// What failed if there was no connecting to it, up to its path.
-    pub connect: Message,
+    pub connect: Phrase,
     /// What failed later, up to its path or to the identifier.
-    pub transfer: Message,
+    pub transfer: Phrase,
     /// How it goes on after the number of descriptors that a dump has brought so far.
-    pub progress: Message,
+    pub progress: Phrase,
     /// The right that a user needs, an environment variable in the daemon's rules, where it is to
     /// be named.
-    pub right: Option<Message>,
+    pub right: Option<Phrase>,
     /// The exit code if it is the daemon that failed.
     pub exit: Exit,
 }
 
 impl Side {
     /// The one daemon that a tool talks to, with what failed once there was a connection.
-    pub const fn only(transfer: Message) -> Side {
+    pub const fn only(transfer: Phrase) -> Side {
         Side {
             connect: text!("connect to a fd-holder daemon at "),
             transfer,

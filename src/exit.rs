@@ -3,7 +3,7 @@
 
 use crate::sys;
 use crate::sys::text::{Shared, Text};
-use crate::text::{self, Message, text};
+use crate::text::{self, Phrase, text};
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 /// How a tool ends.
@@ -110,10 +110,10 @@ impl Output {
         self
     }
 
-    /// Adds a message.
+    /// Adds a phrase.
     #[inline(never)]
-    pub fn text(&self, message: Message) -> &Output {
-        message.for_each(|byte| self.byte(byte));
+    pub fn text(&self, phrase: Phrase) -> &Output {
+        phrase.for_each(|byte| self.byte(byte));
         self
     }
 

@@ -9,7 +9,7 @@
 use crate::exit::{self, Exit};
 use crate::sys::text::Text;
 use crate::sys::vector::Vector;
-use crate::text::Message;
+use crate::text::Phrase;
 
 /// One line of the applet table, without the gaps that alignment would leave in it.
 #[repr(Rust, packed)]
@@ -19,7 +19,7 @@ pub struct Applet {
     /// Its options.
     pub options: &'static [Opt],
     /// How it is to be used, in one line; what `--help` prints below that is the text behind it.
-    pub usage: Message,
+    pub usage: Phrase,
     /// What it does, up to the end of the process.
     pub run: fn(&mut Arguments) -> !,
 }

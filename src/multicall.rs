@@ -6,22 +6,22 @@ use crate::getopt::{Applet, Arguments};
 use crate::sys::text::Text;
 use crate::sys::vector::Vector;
 use crate::sys::{self, Errno, PathBuffer};
-use crate::text::{Message, text};
+use crate::text::{Phrase, text};
 use core::ffi::CStr;
 
 /// What the program is called when it is nobody in particular.
 const SELF: Text = Text::new(c"fdholder");
 
-const USAGE: Message =
+const USAGE: Phrase =
     text!("usage: fdholder [ --list | --help | --version | --install dir | name args... ]");
-const HELP: Message = text!(
+const HELP: Phrase = text!(
     "
 
 Runs the tool called name, or the one it is called as:
 
 "
 );
-const MORE: Message = text!(
+const MORE: Phrase = text!(
     "
 'name --help' explains each. --install makes links in dir.
 "

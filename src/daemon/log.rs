@@ -3,7 +3,7 @@
 
 use super::rules::Identity;
 use crate::exit::{self, Output};
-use crate::text::{Message, text};
+use crate::text::{Phrase, text};
 
 /// The log: 0 is nothing, since what is fatal is said anyway, 1 warnings, 2 all.
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ impl Log {
     /// A line about what a client has done, to what identifier, if to any, and with what error, if
     /// that is not 0. An error is a warning, unless a client has been refused in due course.
     #[inline(never)]
-    pub fn event(self, client: Identity, what: Message, identifier: &[u8], errno: usize) {
+    pub fn event(self, client: Identity, what: Phrase, identifier: &[u8], errno: usize) {
         const IN_DUE_COURSE: u64 =
             1 << libc::EPERM | 1 << libc::ENOENT | 1 << libc::EBUSY | 1 << libc::ENFILE;
         let is_refused = client != NOBODY && errno < 64 && IN_DUE_COURSE >> errno & 1 > 0;
@@ -59,7 +59,7 @@ impl Log {
 
     /// The same without an identifier.
     #[inline(never)]
-    pub fn note(self, client: Identity, what: Message, errno: usize) {
+    pub fn note(self, client: Identity, what: Phrase, errno: usize) {
         self.event(client, what, &[], errno);
     }
 }
