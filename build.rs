@@ -158,7 +158,7 @@ fn texts(texts: &Texts) -> String {
     assert!(unpacked.into_iter().map(AtomicU8::into_inner).eq(bytes.iter().copied()));
     format!(
         "/// What stands in `text!`, and from one number on the texts of errors.\n\
-         const MESSAGES: &[&str] = &{:?};\n/// That number.\nconst FIRST_ERROR: usize = {};\n\
+         const PHRASES: &[&str] = &{:?};\n/// That number.\nconst FIRST_ERROR: usize = {};\n\
          /// All texts, packed, and their length.\nstatic PACKED: [u8; {}] = {packed:?};\n\
          const LENGTH: usize = {};\n",
         &texts.all[..texts.first_usage],
@@ -194,7 +194,7 @@ fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path, mut usage: usize
         let name = info.name;
         writeln!(
             rows,
-            "    Applet {{ name: Text::new(c{name:?}), options: &[{list}], usage: Message({usage}), \
+            "    Applet {{ name: Text::new(c{name:?}), options: &[{list}], usage: Phrase({usage}), \
              run: {module}::run }},"
         )
         .unwrap();
@@ -202,7 +202,7 @@ fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path, mut usage: usize
     }
     format!(
         "{modules}\nuse crate::getopt::{{Applet, Opt}};\nuse crate::sys::text::Text;\n\
-         use crate::text::Message;\n\n/// The letters of the applets' options.\npub mod options {{\n{letters}}}\n\n\
+         use crate::text::Phrase;\n\n/// The letters of the applets' options.\npub mod options {{\n{letters}}}\n\n\
          /// All applets.\npub static APPLETS: &[Applet] = &[\n{rows}];\n"
     )
 }

@@ -11,28 +11,28 @@ use crate::pool::{Composer, DESCRIPTORS, Window};
 use crate::socket::{Error, Stream};
 use crate::sys::text::Text;
 use crate::sys::{self, CONTROL_HEADER, Errno};
-use crate::text::{Message, text};
+use crate::text::{Phrase, text};
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// How a message speaks of a daemon, and what it is to blame for.
 pub struct Side {
     /// What failed if there was no connecting to it, up to its path.
-    pub connect: Message,
+    pub connect: Phrase,
     /// What failed later, up to its path or to the identifier.
-    pub transfer: Message,
+    pub transfer: Phrase,
     /// How far it came: what stands behind the numbers of a dump, or what there is to say of a
     /// request whose answer does not come.
-    pub progress: Message,
+    pub progress: Phrase,
     /// The right that a user needs, an environment variable in the daemon's rules, where it is to
     /// be named.
-    pub right: Option<Message>,
+    pub right: Option<Phrase>,
     /// The exit code if it is the daemon that failed.
     pub exit: Exit,
 }
 
 impl Side {
-    /// The one daemon that a tool talks to.
-    pub const fn only(transfer: Message) -> Side {
+    /// The one daemon that a tool talks to, with what failed once there was a connection.
+    pub const fn only(transfer: Phrase) -> Side {
         Side {
             connect: text!("connect to a fd-holder daemon at "),
             transfer,
@@ -73,7 +73,7 @@ impl Peer {
         Peer { stream, path, object, side }
     }
 
-    /// Begins a message that says what failed and why; with it comes the exit code.
+    /// Begins a message that says what failed and why. The second value is the exit code.
     fn complain(&self, error: Error) -> (Output, Exit) {
         let (doing, object) = if error.is_unreachable() {
             (self.side.connect, self.path)
@@ -122,6 +122,7 @@ impl Peer {
     /// Completes a request with the identifier that it is about, and connects.
     fn connect_for(&mut self, request: &mut Composer, id: Text) {
         if let Err(errno) = request.identifier(id) {
+            // No daemon holds anything under such a name: that counts as denied, as it does in C.
             self.fail(Error::failed(errno));
         }
         self.connect();
@@ -137,7 +138,7 @@ impl Peer {
         exit::success()
     }
 
-    /// Sends a frame.
+    /// Sends a frame that was made here.
     fn ask(&mut self, request: &mut Composer) {
         let (frame, control) = request.frame();
         self.send(frame, control);
@@ -169,8 +170,8 @@ impl Peer {
         }
     }
 
-    /// Reads a reply that has to have this status, and behind a favourable one `extra` bytes, of
-    /// which the last four are a number, the result.
+    /// Reads a reply that has to have this status, and behind a favourable one `extra` bytes. The
+    /// last four of these are a number, the result, which means nothing if there are none.
     pub fn reply(&mut self, extra: usize, status: usize) -> usize {
         let mut bytes = [0; STATUS + EXTRA_MAX];
         let expected = Expected { extra, more: false, descriptors: 0 };
@@ -178,8 +179,9 @@ impl Peer {
         message::number(&bytes, extra + STATUS - 4)
     }
 
-    /// The same, where other replies than those are expected; `bytes`, zeros before, is the reply
-    /// with its header, as far as its length is known beforehand, and descriptors are in `control`.
+    /// The same for replies of any form. Both places must be zeros before: `bytes` gets the reply
+    /// with its header, as far as its length is known beforehand, and `control`, if it has room for
+    /// one, the control message with the descriptors.
     fn reply_as(
         &mut self,
         expected: Expected,
@@ -204,6 +206,8 @@ impl Peer {
             self.fail(Error::INVALID);
         }
         if answer != status {
+            // The frames of a set dump are answered with `EAGAIN`, the last one with 0. Either at the
+            // wrong time is no refusal: the daemon has not counted right.
             if answer == 0 || expected.extra == 0 && answer == Errno::AGAIN.number() {
                 self.fail(Error::INVALID);
             }
@@ -292,8 +296,9 @@ impl<'a> Dump<'a> {
         }
     }
 
-    /// Adapts to there being room for no more than `held` descriptors, as it has just proved.
-    /// Where nothing can be gained the end is to say what the limit would have to be.
+    /// Adapts to the process having had room for no more than `held` descriptors: raises the limit,
+    /// or else receives so many at a time, less the `reserve` that the delivery still needs. If that
+    /// will not do either, says what the limit would have to be and ends the process.
     fn make_room(&mut self, held: usize, reserve: usize) {
         if fd::raise_limit() {
             return;
@@ -335,6 +340,7 @@ impl<'a> Dump<'a> {
             // A header brings its descriptors along, so there must be room for them.
             let room = self.room.saturating_sub(window.descriptors());
             let most = self.missing.min(ENTRIES_MAX);
+            // A frame of which a part is here has to be received whole.
             if room < most && window.rest().is_empty() && window.descriptors() > 0 {
                 break;
             }
@@ -406,7 +412,7 @@ impl<'a> Delivery<'a> {
         self.destination.connect();
         if total > 0 {
             self.destination.send(&message::set_dump(total as u32), &[]);
-            // The reply says how many frames the daemon expects; as above, it is not relied on.
+            // The reply says how many frames the daemon expects, by 255 again in s6 2.11.
             self.destination.reply(4, 0);
             PROGRESS.total.store(total, Relaxed);
         }

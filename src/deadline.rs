@@ -27,9 +27,10 @@ impl Deadline {
         sys::poll(&mut one, self.0.as_mut())
     }
 
-    /// Waits for a moment, as long as anything is left.
+    /// Waits for a moment; `ETIMEDOUT` if less than that is left.
     #[inline(never)]
     pub fn pause(&mut self) -> Result<(), Errno> {
+        /// 5 ms, in nanoseconds.
         const MOMENT: i64 = 5_000_000;
         if let Some(left) = &mut self.0 {
             left.nanoseconds -= MOMENT;

@@ -26,8 +26,8 @@ pub fn execute(arguments: Vector, environment: Vector) -> ! {
     line.quoted(name).reason(errno.number()).end(exit)
 }
 
-/// Tries each directory in `PATH`, unless the name has a slash. One that is not there is passed
-/// over; that a file may not be executed is only said if there is no other.
+/// Tries each directory in `PATH`, unless the name has a slash, and says why none would do. One that
+/// is not there is passed over; that a file may not be executed is only said if there is no other.
 fn search(name: Text, arguments: Vector, environment: Vector) -> Errno {
     for byte in name {
         if byte == b'/' {

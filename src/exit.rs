@@ -1,8 +1,9 @@
-//! Exit codes, and the one way to say that something failed.
+//! Exit codes, and all that the program says: answers on standard output, messages on standard
+//! error.
 
 use crate::sys;
 use crate::sys::text::{Shared, Text};
-use crate::text::{self, Message, text};
+use crate::text::{self, Phrase, text};
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 /// How a tool ends.
@@ -32,7 +33,8 @@ pub fn success() -> ! {
 }
 
 /// Text on its way to a descriptor, in few writes: one for a message of ordinary length. A process
-/// has one of it, so there is nothing to hand around, and it needs no locks: there is one thread.
+/// has one of it, so there is nothing to hand around. Its parts are atomic for the compiler's sake:
+/// there is one thread.
 #[derive(Clone, Copy)]
 pub struct Output(());
 
@@ -50,8 +52,8 @@ static WHO: Shared = Shared::nothing();
 static REMARK: AtomicU8 = AtomicU8::new(0);
 
 /// From now on a message that ends the process goes on with that, or with nothing.
-pub fn remark(remark: Option<Message>) {
-    REMARK.store(remark.map_or(0, |message| message.0), Relaxed);
+pub fn remark(remark: Option<Phrase>) {
+    REMARK.store(remark.map_or(0, |phrase| phrase.0), Relaxed);
 }
 
 /// Says who speaks from now on.
@@ -59,7 +61,8 @@ pub fn speak_as(who: Text) {
     WHO.set(who);
 }
 
-/// Begins anew, for a descriptor.
+/// Begins anew, for a descriptor. What has not been written of an answer is dropped: the tool has
+/// failed by then.
 fn begin(fd: i32) -> Output {
     FD.store(fd, Relaxed);
     LENGTH.store(0, Relaxed);
@@ -100,20 +103,21 @@ impl Output {
             self.flush();
             length = 0;
         }
+        // It is less than that; saying so leaves no panic in the code.
         BUFFER[length % SIZE].store(byte, Relaxed);
         LENGTH.store(length + 1, Relaxed);
     }
 
-    /// Adds a name.
+    /// Adds a name that the program itself has given, as it is.
     pub fn name(self, text: Text) -> Output {
         text.for_each(|byte| self.byte(byte));
         self
     }
 
-    /// Adds a message.
+    /// Adds a phrase.
     #[inline(never)]
-    pub fn text(self, message: Message) -> Output {
-        message.for_each(|byte| self.byte(byte));
+    pub fn text(self, phrase: Phrase) -> Output {
+        phrase.for_each(|byte| self.byte(byte));
         self
     }
 
@@ -161,8 +165,8 @@ impl Output {
         }
     }
 
-    /// Writes what has been put. A message that cannot be written has nobody else to be told to;
-    /// any other output that cannot be written is fatal.
+    /// Writes what has been added. That a message cannot be written there is nobody to tell; an
+    /// answer that cannot be is fatal.
     fn flush(self) {
         let (fd, length) = (FD.load(Relaxed), LENGTH.load(Relaxed));
         match sys::write_all(fd, &BUFFER[..length.min(SIZE)]) {
@@ -185,7 +189,7 @@ impl Output {
     pub fn end(self, exit: Exit) -> ! {
         let remark = REMARK.load(Relaxed);
         if remark > 0 {
-            self.text(Message(remark));
+            self.text(Phrase(remark));
         }
         self.byte(b'\n');
         self.close(exit)

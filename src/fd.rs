@@ -44,17 +44,18 @@ pub fn raise_limit() -> bool {
     can_be_raised
 }
 
-/// Takes that back, if it was done, for a program that is executed.
+/// Sets the soft limit back to what it was, if it has been raised, for a program that is executed.
 pub fn restore_limit() {
     if let Some(soft) = LIMIT.load(Relaxed).checked_sub(1) {
         sys::set_open_file_limit(OpenFileLimit { soft: soft as u64, ..sys::open_file_limit() });
     }
 }
 
-/// Makes sure that one more descriptor can be opened, raising the limit if need be.
-pub fn reserve(like: i32) -> Result<(), Errno> {
+/// Makes sure that one more descriptor can be opened, raising the limit if need be, by opening one and
+/// closing it: another number for `fd`, which must be open. `EMFILE` if there is no room.
+pub fn reserve(fd: i32) -> Result<(), Errno> {
     loop {
-        match sys::duplicate(like) {
+        match sys::duplicate(fd) {
             Err(Errno::MFILE) if raise_limit() => {}
             number => return number.map(Fd::own).map(drop),
         }

@@ -9,7 +9,7 @@
 use crate::exit::{self, Exit};
 use crate::sys::text::Text;
 use crate::sys::vector::Vector;
-use crate::text::Message;
+use crate::text::Phrase;
 
 /// One line of the applet table, without the gaps that alignment would leave in it.
 #[repr(Rust, packed)]
@@ -19,7 +19,7 @@ pub struct Applet {
     /// Its options.
     pub options: &'static [Opt],
     /// How it is to be used, in one line; what `--help` prints below that is the text behind it.
-    pub usage: Message,
+    pub usage: Phrase,
     /// What it does, up to the end of the process.
     pub run: fn(&mut Arguments) -> !,
 }
@@ -35,14 +35,15 @@ pub struct Opt {
     pub word: Text,
 }
 
-/// A command line, as far as it has not been looked at.
+/// What has not been looked at yet of a command line.
 pub struct Arguments {
     /// Whose it is.
     pub applet: &'static Applet,
     /// The value of the option that was found last.
     pub value: Text,
-    /// The letters of a bundle that were not looked at yet.
+    /// The letters of a bundle behind the one that was found last.
     letters: Text,
+    /// The arguments behind that.
     rest: Vector,
     /// The environment of the process.
     pub environment: Vector,

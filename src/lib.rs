@@ -1,13 +1,16 @@
 //! The s6 fd-holding tools: what all of them share, and the table of them.
 //!
-//! Read from the top: an applet in `applets/` is chosen by [`multicall`], its command line sorted
-//! by [`getopt`]; it talks to a daemon through [`client`], which knows the protocol from
-//! [`message`] and moves bytes and descriptors with [`socket`]. Below lie owned descriptors
-//! ([`fd`]), deadlines ([`deadline`]), static buffers ([`pool`]), dates ([`tai`]), programs to go
-//! on with ([`exec`]) and what they are told ([`variables`]), and the system calls ([`sys`]), the
-//! only unsafe code. Nobody calls upwards. What is said to the user goes through [`exit`], out of
-//! the texts that [`mod@text`] has, packed as [`pack`] explains. The server side, `daemon`, stands
-//! beside `client`, on the same floor.
+//! Read from the top: an applet in `applets/` is chosen by [`multicall`], and [`getopt`] takes its
+//! command line apart. It talks to a daemon through [`client`], or is one, `daemon`, on the same
+//! floor. Both know the protocol from [`message`] and put frames together in the static buffers of
+//! [`pool`]; a client moves them with [`socket`]. Below lie owned descriptors ([`fd`]), deadlines
+//! ([`deadline`]), dates ([`tai`]), programs to go on with ([`exec`]) and what they are told
+//! ([`variables`]), and the system calls ([`sys`]), the only unsafe code. Nobody calls upwards.
+//! What is said to the user goes through [`exit`], out of the texts that [`mod@text`] has, packed
+//! as [`pack`] explains.
+//!
+//! Not of the library, though they lie here: `packer` and `docs` are parts of `build.rs`,
+//! `sys/start` and `sys/runtime` of the program.
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(target_arch = "mips", feature(asm_experimental_arch))]

@@ -1,11 +1,11 @@
-//! Frames and entries of the fd-holding protocol: bytes in, messages out, both directions. Never
-//! touches a socket. What the protocol does not allow is `None`, or no entries.
+//! Frames and entries of the fd-holding protocol, out of bytes and into them. Never touches a socket.
+//! What the protocol does not allow is `None`, or no entries.
 //!
 //! The protocol is that of the s6 supervision suite (`s6-fdholderd`, versions 2.11 to 2.15), found
 //! by reading and by running it. Every number is in network byte order.
 //!
 //! A connection is a Unix stream socket that carries frames both ways. A frame is a [`Header`] of
-//! six bytes and a payload; its descriptors travel with its first byte, in a message of their own.
+//! six bytes and a payload; its descriptors travel with its first byte, in one control message.
 //!
 //! | operation | request payload | descriptors | reply payload | descriptors |
 //! |---|---|---|---|---|
@@ -35,7 +35,7 @@ pub const EXPIRY: usize = size_of::<Label>();
 /// The largest number of entries in a frame: one message of the kernel's. s6 2.11 allows itself
 /// 255, which the kernel refuses to send.
 pub const ENTRIES_MAX: usize = DESCRIPTORS_PER_MESSAGE;
-/// The largest frame of entries in a dump, header included.
+/// The largest frame of entries in a dump, header included. In a set dump it has a byte more, `.`.
 pub const FRAME_MAX: usize = HEADER + ENTRIES_MAX * ENTRY_MAX;
 
 /// The head of a frame.

@@ -6,22 +6,22 @@ use crate::getopt::{Applet, Arguments};
 use crate::sys::text::Text;
 use crate::sys::vector::Vector;
 use crate::sys::{self, Errno, PathBuffer};
-use crate::text::{Message, text};
+use crate::text::{Phrase, text};
 use core::ffi::CStr;
 
 /// What the program is called when it is nobody in particular.
 const SELF: Text = Text::new(c"fdholder");
 
-const USAGE: Message =
+const USAGE: Phrase =
     text!("usage: fdholder [ --list | --help | --version | --install dir | name args... ]");
-const HELP: Message = text!(
+const HELP: Phrase = text!(
     "
 
 Runs the tool called name, or the one it is called as:
 
 "
 );
-const MORE: Message = text!(
+const MORE: Phrase = text!(
     "
 'name --help' explains each. --install makes links in dir.
 "
@@ -37,6 +37,7 @@ const VERSION: Text = match CStr::from_bytes_with_nul(
 /// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
 pub fn run(mut arguments: Vector, environment: Vector) -> ! {
     let called = arguments.next().unwrap_or(Text::EMPTY);
+    // The name is what lies behind the last slash.
     let (mut name, mut rest) = (called, called);
     while let Some(byte) = rest.next() {
         if byte == b'/' {
@@ -90,12 +91,13 @@ fn names(out: Output) -> Output {
 /// `fdholder-` may be missing as well.
 fn answers_to(applet: &Applet, name: Text, by_argument: bool) -> bool {
     let mut tail = applet.name;
-    let mut parts = 1 + usize::from(by_argument);
+    let mut may_be_missing = 1 + usize::from(by_argument);
     while tail != name {
-        if parts == 0 || !tail.any(|byte| byte == b'-') {
+        // To look for a dash is to take off all up to it.
+        if may_be_missing == 0 || !tail.any(|byte| byte == b'-') {
             return false;
         }
-        parts -= 1;
+        may_be_missing -= 1;
     }
     true
 }
@@ -124,6 +126,7 @@ fn install(path: Text, called: Text) -> ! {
         let mut found = PathBuffer::EMPTY;
         match found.read_link(applet.name) {
             Ok(()) if found == target => {}
+            // What is no link at all is `EINVAL`.
             Ok(()) | Err(Errno::INVAL) => fail(applet.name, Errno::EXIST),
             Err(Errno::NOENT) => {}
             Err(errno) => fail(applet.name, errno),
@@ -131,6 +134,7 @@ fn install(path: Text, called: Text) -> ! {
     }
     for applet in APPLETS {
         match target.link(applet.name) {
+            // One that was there is right, as has just been seen.
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => fail(applet.name, errno),
         }

@@ -28,13 +28,15 @@ pub const LOWEST: u32 = 1 << 12;
 /// How many times out of 256 a bit is set that stands there, at first half of them.
 pub type Odds = [u8; 256];
 
-/// The odds after a bit that was set, or was not. They never get to 0 nor to 256.
+/// The odds after a bit that was set, or was not: a sixteenth of the way to the aim. The shift rounds
+/// down, so they come to rest at 248 and at 8, and never get to 0 nor to 256.
 pub fn learn(odds: u8, bit: bool) -> u8 {
     let aim = if bit { 263 } else { 8 };
     (i32::from(odds) + ((aim - i32::from(odds)) >> 4)) as u8
 }
 
-/// What is left to be unpacked.
+/// What is left to be unpacked. The odds, which are large, stand last: the rest is reached with
+/// shorter instructions.
 #[repr(C)]
 struct Packed<'a> {
     number: u32,

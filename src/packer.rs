@@ -167,6 +167,8 @@ fn encode(bits: &[Bit]) -> Vec<u8> {
     let (mut number, mut bytes) = (LOWEST, Vec::new());
     for (set, bit) in with_odds.into_iter().rev() {
         let (start, range) = if bit { (0, set) } else { (set, 256 - set) };
+        // The unpacker takes in a byte when its number is below `LOWEST`. Here one is given away
+        // so that the number then gets there again.
         while number >= LOWEST * range {
             bytes.push(number as u8);
             number >>= 8;

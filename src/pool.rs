@@ -1,9 +1,10 @@
-//! The static buffers: one window on a dump, in memory that costs nothing until it is used.
+//! The static buffers, in memory that costs nothing until it is used: a window on a dump that is
+//! received, and the composer of a frame that is made here.
 //!
-//! Frames lie one behind the other as they were received. The first byte stays free, so that each
-//! frame can be sent on from where it lies: a frame of a set dump has one byte more in front of
-//! its entries than one of a get dump, and its header moves down onto the last byte of the frame
-//! before it, which has been sent by then.
+//! In the window frames lie one behind the other as they were received. The first byte stays free,
+//! so that each frame can be sent on from where it lies: a frame of a set dump has one byte more in
+//! front of its entries than one of a get dump, and its header moves down onto the last byte of the
+//! frame before it, which has been sent by then.
 
 use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header, IDENTIFIER_MAX};
 use crate::socket::{Error, Stream};
@@ -15,7 +16,8 @@ use crate::tai::Label;
 pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
 /// Bytes of a window: enough for the largest entries, and were each in a frame of its own.
 const BYTES: usize = 1 + DESCRIPTORS * (HEADER + ENTRY_MAX);
-/// Words for control messages, were each descriptor in one of its own.
+/// Words for control messages, were each descriptor in one of its own; behind these the room that the
+/// kernel is offered for one more, and a length of zero.
 const WORDS: usize = DESCRIPTORS * (CONTROL_HEADER + 1) + CONTROL_MAX + CONTROL_LENGTH_AT + 1;
 
 /// A window on a dump: frames, and their descriptors in the control messages that they came in.
@@ -76,6 +78,7 @@ impl Window {
 
     /// Forgets all, and leaves the descriptors open: somebody has taken them over.
     pub fn forget(&mut self) {
+        // As if there were no control messages, nothing is found to be closed.
         self.control[CONTROL_LENGTH_AT] = 0;
         self.clear();
     }
@@ -102,8 +105,9 @@ impl Window {
         self.descriptors
     }
 
-    /// Receives one or more bytes, and the descriptors that come with them; no more than belong to
-    /// the `length` bytes from the next frame on, unless it may be `all` that has come.
+    /// Receives one or more bytes, and the descriptors that come with them: until `length` bytes are
+    /// there from the next frame on and none beyond, or, with `all`, whatever has come. If descriptors
+    /// were lost the error is [`Error::CROWDED`], and the window has the others.
     pub fn receive(&mut self, stream: &mut Stream, length: usize, all: bool) -> Result<(), Error> {
         let end = if all { BYTES } else { self.next + length };
         let bytes = self.bytes.get_mut(self.end..end).ok_or(Error::INVALID)?;
@@ -124,8 +128,8 @@ impl Window {
         self.next_control += CONTROL_HEADER + descriptors;
     }
 
-    /// The next frame, as a frame of a set dump, with its control message and how many entries it
-    /// has.
+    /// The next frame, made a frame of a set dump where it lies, with its control message and how
+    /// many entries it has. So it can be taken once.
     pub fn take(&mut self) -> Option<(&[u8], &[i32], usize)> {
         let Header { length, descriptors } = Header::parse(self.rest())?;
         let (at, control) = (self.next, self.next_control);
@@ -167,7 +171,7 @@ impl Composer {
         self.byte(letter);
     }
 
-    /// Begins a frame.
+    /// Begins a frame without such a letter.
     pub fn clear(&mut self) {
         (self.length, self.control_length) = (HEADER, CONTROL_HEADER);
     }
@@ -188,7 +192,7 @@ impl Composer {
         self.bytes(&number.to_be_bytes());
     }
 
-    /// How many bytes there is room for.
+    /// How many more bytes there is room for.
     pub fn room(&self) -> usize {
         self.bytes.len() - self.length
     }

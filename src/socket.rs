@@ -124,6 +124,7 @@ impl Stream {
             }
             self.deadline.pause()?;
         }
+        // With no deadline to keep, the calls may do the waiting: that spares a `ppoll` each time.
         if self.deadline.is_never() {
             sys::set_blocking(self.number());
         }

@@ -7,29 +7,29 @@ use crate::pack;
 use crate::sys::errno;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-// The messages, and all texts, packed.
+// The phrases, and all texts, packed.
 include!(concat!(env!("OUT_DIR"), "/texts.rs"));
 
-/// One of the texts, by its number.
+/// One of the texts, by its number: a part of what is said, or all of it.
 #[derive(Clone, Copy)]
-pub struct Message(pub u8);
+pub struct Phrase(pub u8);
 
-impl Message {
-    /// The message of that text.
-    pub const fn new(text: &str) -> Message {
+impl Phrase {
+    /// The phrase of that text. One that `build.rs` has not found does not compile.
+    pub const fn new(text: &str) -> Phrase {
         let mut number = 0;
-        while !is_same(MESSAGES[number], text) {
+        while !is_same(PHRASES[number], text) {
             number += 1;
         }
-        Message(number as u8)
+        Phrase(number as u8)
     }
 
     /// The one of the next number.
-    pub fn next(self) -> Message {
-        Message(self.0 + 1)
+    pub fn next(self) -> Phrase {
+        Phrase(self.0 + 1)
     }
 
-    /// Calls that for each of its bytes.
+    /// Calls `put` with each of its bytes.
     pub fn for_each(self, put: impl Fn(u8)) {
         /// All texts, each with a NUL behind it. The first is not empty: once it is there, all are.
         static TEXTS: [AtomicU8; LENGTH] = [const { AtomicU8::new(0) }; LENGTH];
@@ -49,31 +49,32 @@ impl Message {
     }
 }
 
-/// A [`Message`] out of a string literal.
+/// A [`Phrase`] out of a string literal. `build.rs` looks for the literal behind `text!(`, up to the
+/// next quotation mark, and knows no escape but `\n`.
 #[macro_export]
 macro_rules! text {
     ($text:literal) => {
-        const { $crate::text::Message::new($text) }
+        const { $crate::text::Phrase::new($text) }
     };
 }
 pub use text;
 
 /// What the C library says of the error of that number; nothing for one that these tools cannot
 /// meet.
-pub fn of_error(errno: u8) -> Option<Message> {
-    /// The numbers of the errors whose texts lie behind the other messages, in that order.
+pub fn of_error(errno: u8) -> Option<Phrase> {
+    /// The numbers of the errors whose texts lie behind the other phrases, in that order.
     static ERRORS: [u8; errno::LIST.len()] = {
         let mut numbers = [0; errno::LIST.len()];
         let mut i = 0;
         while i < numbers.len() {
             numbers[i] = errno::LIST[i].0;
-            assert!(is_same(MESSAGES[FIRST_ERROR + i], errno::LIST[i].1));
+            assert!(is_same(PHRASES[FIRST_ERROR + i], errno::LIST[i].1));
             i += 1;
         }
         numbers
     };
     let index = ERRORS.iter().position(|number| *number == errno)?;
-    Some(Message((FIRST_ERROR + index) as u8))
+    Some(Phrase((FIRST_ERROR + index) as u8))
 }
 
 const fn is_same(a: &str, b: &str) -> bool {

@@ -5,26 +5,29 @@
 
 use crate::sys::text::Text;
 
-/// The names of the variables of each, up to its number, and the name of the one that says how many
-/// there are.
+/// The names by kind, each up to the number behind it.
 static NAMES: [Text; 4] =
     [Text::new(c"S6_FD_"), Text::new(c"S6_FDID_"), Text::new(c"S6_FDLIMIT_"), Text::new(c"S6_FD#")];
-/// The places of those.
+/// The kind that has the number of a descriptor.
 pub const FD: usize = 0;
+/// The kind that has an identifier.
 pub const ID: usize = 1;
+/// The kind that has an expiry.
 pub const LIMIT: usize = 2;
+/// The kind of which there is one: how many descriptors there are.
 pub const COUNT: usize = 3;
 
-/// The name at that place.
+/// The name of a kind.
 pub fn name(kind: usize) -> Text {
+    // There are no others; saying so leaves no panic in the code.
     NAMES[kind % NAMES.len()]
 }
 
 /// One of them.
 pub struct Variable {
-    /// The place of its name.
+    /// Its kind.
     pub kind: usize,
-    /// The number behind that; of `S6_FD#`, which has none, 0.
+    /// The number behind its name; of `S6_FD#`, which has none, 0.
     pub index: usize,
     /// What it is set to.
     pub value: Text,

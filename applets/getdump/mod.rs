@@ -36,6 +36,7 @@ pub fn run(arguments: &mut Arguments) -> ! {
     }
     let mut index = 0;
     loop {
+        // Each frame has been checked: there are as many entries as descriptors.
         while let Some((frame, control, _)) = window.take() {
             let Some(mut payload) = frame.get(HEADER + 1..) else { break };
             let Some(descriptors) = control.get(CONTROL_HEADER..) else { break };

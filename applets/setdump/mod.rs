@@ -16,7 +16,8 @@ use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
 static SET: Side =
     Side { progress: text!(" descriptors acknowledged"), ..Side::only(text!("set dump")) };
 
-/// The values of the variables with the same number, as far as they are set.
+/// The values of the variables with the same number by kind, as far as they are set. That of the count,
+/// which has none, is in the first row.
 type Row = [Option<Text>; 4];
 
 /// More rows than an environment can fill, which the kernel bounds by 6 MB.
@@ -67,7 +68,7 @@ fn wrong(value: Option<Text>, kind: usize, index: usize) -> ! {
     line.end(Exit::USAGE)
 }
 
-/// Puts the values of all variables of entries where they belong.
+/// Puts the values of all variables that describe a dump into their rows.
 fn gather(environment: Vector, rows: &mut Rows) {
     for string in environment {
         let Some(Variable { kind, index, value }) = variables::parse(string) else { continue };
@@ -78,7 +79,8 @@ fn gather(environment: Vector, rows: &mut Rows) {
     }
 }
 
-/// Adds what a row says to a frame. The result is the descriptor.
+/// Adds what a row says to a frame, or says what is wrong with it and ends the process. The result is
+/// the descriptor.
 fn compose(composer: &mut Composer, rows: &Rows, index: usize, now: Time) -> u32 {
     let Some([fd, identifier, limit, _]) = rows.get(index).copied() else { wrong(None, FD, index) };
     let Some(number) = fd.and_then(Text::number) else { wrong(fd, FD, index) };

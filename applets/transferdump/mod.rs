@@ -6,9 +6,9 @@ use crate::exit::{self, Exit};
 use crate::getopt::Arguments;
 use crate::pool;
 use crate::sys::text::Text;
-use crate::text::{Message, text};
+use crate::text::{Phrase, text};
 
-const PROGRESS: Message = text!(" descriptors acknowledged, the source still holds all");
+const PROGRESS: Phrase = text!(" descriptors acknowledged, the source still holds all");
 
 static SOURCE: Side = Side {
     connect: text!("connect to a source fd-holder daemon at "),

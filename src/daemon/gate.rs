@@ -8,7 +8,7 @@ use super::rules::{self, EXPRESSIONS, Identity, RIGHTS, Right, Rule};
 use crate::sys::memory::{self, Content, Memory};
 use crate::sys::text::Text;
 use crate::sys::{Errno, PathBuffer, server};
-use crate::text::{Message, text};
+use crate::text::{Phrase, text};
 
 /// Bytes of the longest expression.
 const TEXT_MAX: usize = 2048;
@@ -62,7 +62,7 @@ struct Admission {
 
 impl Admission {
     #[inline(never)]
-    fn refuse(&mut self, what: Message, text: &[u8], errno: usize) {
+    fn refuse(&mut self, what: Phrase, text: &[u8], errno: usize) {
         self.is_refused = true;
         log::event(self.client, what, text, errno);
     }

@@ -3,7 +3,7 @@
 
 use super::rules::Identity;
 use crate::exit::{self, Output};
-use crate::text::{Message, text};
+use crate::text::{Phrase, text};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// The verbosity: 0 is nothing, since what is fatal is said anyway, 1 warnings, 2 all.
@@ -38,7 +38,7 @@ fn line(level: u32) -> Option<Output> {
 /// A line about what a client has done, to what, if that is not empty, and with what error, if
 /// that is not 0. An error is a warning, unless a client has been refused in due course.
 #[inline(never)]
-pub fn event(client: Identity, what: Message, object: &[u8], errno: usize) {
+pub fn event(client: Identity, what: Phrase, object: &[u8], errno: usize) {
     const IN_DUE_COURSE: u64 =
         1 << libc::EPERM | 1 << libc::ENOENT | 1 << libc::EBUSY | 1 << libc::ENFILE;
     let is_refused = client != NOBODY && errno < 64 && IN_DUE_COURSE >> errno & 1 > 0;
@@ -63,6 +63,6 @@ pub fn event(client: Identity, what: Message, object: &[u8], errno: usize) {
 
 /// The same where nothing is named.
 #[inline(never)]
-pub fn note(client: Identity, what: Message, errno: usize) {
+pub fn note(client: Identity, what: Phrase, errno: usize) {
     event(client, what, &[], errno);
 }

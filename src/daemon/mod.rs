@@ -26,7 +26,7 @@ use crate::sys::server::{self, Signal, Signals};
 use crate::sys::text::Text;
 use crate::sys::{self, Errno, Poll};
 use crate::tai;
-use crate::text::{Message, text};
+use crate::text::{Phrase, text};
 use client::Client;
 use core::mem;
 use core::sync::atomic::AtomicU8;
@@ -126,7 +126,7 @@ struct Daemon<'a> {
 
 /// Says what cannot be done, with what, and ends the process.
 #[inline(never)]
-pub fn fail(what: Message, object: Text, errno: Errno) -> ! {
+pub fn fail(what: Phrase, object: Text, errno: Errno) -> ! {
     exit::fatal().text(what).quoted(object).reason(errno.number()).end(Exit::SYSTEM)
 }
 

@@ -14,7 +14,8 @@ macro_rules! errnos {
             $(#[doc = $text] pub const $name: Errno = Errno::new(libc::$number as usize);)*
         }
 
-        /// Number and text of each.
+        /// Number and text of each, of the number the lowest byte: on mips `EDQUOT` is 1133, and
+        /// its lowest byte no other error's.
         pub const LIST: &[(u8, &str)] = &[$((libc::$number as u8, $text),)*];
     };
 }

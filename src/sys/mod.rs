@@ -44,7 +44,8 @@ pub const DESCRIPTORS_PER_MESSAGE: usize = 253;
 pub const SOCKET_PATH_MAX: usize = 107;
 
 /// A system call of up to three arguments, made again for as long as signals interrupt it. The
-/// kernel answers -1 to -4095 for an error, anything else is a result.
+/// kernel answers -1 to -4095 for an error, anything else is a result. The number stands behind the
+/// arguments: on most processors these come in the registers in which the kernel wants them.
 ///
 /// # Safety
 /// The arguments must be what the call numbered `number` expects.
@@ -246,6 +247,7 @@ impl<'a> Message<'a> {
     /// or in the process.
     pub fn exchange(&mut self, fd: i32) -> Result<usize, Errno> {
         self.buffers = ptr::from_ref(&self.bytes) as usize;
+        // One is about sending, the other about receiving: neither call minds that of the other.
         let flags = libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
         let message = ptr::from_mut(self) as usize;
         // SAFETY: what the message points to is borrowed, for writing where it is written to.
@@ -253,6 +255,7 @@ impl<'a> Message<'a> {
         // SAFETY: the kernel takes no more bytes than it was offered.
         self.bytes = unsafe { self.bytes.add(n) };
         self.length -= n;
+        // The control message went with the first byte.
         self.control_length = 0;
         if self.flags & libc::MSG_CTRUNC as u32 == 0 { Ok(n) } else { Err(Errno::MFILE) }
     }
@@ -369,13 +372,16 @@ impl PartialEq for PathBuffer {
 }
 
 impl PathBuffer {
+    /// Half of what the kernel takes for a path: two of these are less than a page of stack, for more
+    /// of which the compiler adds code that touches each page.
     const SIZE: usize = 2032;
     const FULL: usize = PathBuffer::SIZE - 1;
 
     /// Nowhere.
     pub const EMPTY: PathBuffer = PathBuffer { bytes: [0; PathBuffer::SIZE], length: 0 };
 
-    /// Adds a byte.
+    /// Adds a byte, if there is room for it. It has few callers without the daemon, so that each may
+    /// have it inline.
     #[cfg_attr(feature = "fdholderd", inline(never))]
     pub fn byte(&mut self, byte: u8) {
         if self.length < PathBuffer::FULL {
@@ -401,7 +407,7 @@ impl PathBuffer {
         if self.length < PathBuffer::FULL { Ok(()) } else { Err(Errno::NAMETOOLONG) }
     }
 
-    /// Adds, to nothing, what the link at `name` points to.
+    /// Adds what the link at `name` points to; nothing may have been added before.
     pub fn read_link(&mut self, name: Text) -> Result<(), Errno> {
         let (place, name) = (self.bytes.as_mut_ptr() as usize, name.as_ptr() as usize);
         let (room, call) = (PathBuffer::FULL, libc::SYS_readlinkat);
@@ -439,8 +445,8 @@ fn execute(path: *const u8, arguments: Vector, environment: Vector) -> Errno {
     done.err().unwrap_or(Errno::NOEXEC)
 }
 
-/// Makes a descriptor standard input as well, in place of what that was, for a program that is
-/// executed.
+/// Makes a descriptor, which must not be 0, standard input as well, in place of what that was, for a
+/// program that is executed.
 pub fn become_stdin(fd: i32) -> Result<(), Errno> {
     // SAFETY: touches no memory.
     unsafe { act3(fd as usize, 0, 0, libc::SYS_dup3) }

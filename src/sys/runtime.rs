@@ -5,7 +5,8 @@
 use core::arch::asm;
 use fdholder::sys::{self, arch};
 
-/// Release code has no panics left in it; should one come back, the supervisor sees a crash.
+/// Release code has no panics left in it, and no room for what they would say. Should one come back,
+/// it ends the process as any other failure here does.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
     sys::exit(111)

@@ -1,4 +1,5 @@
-//! The entry point of the program.
+//! The entry point of the program. Part of that, not of the library: a program with a C library has
+//! an entry point already.
 
 use fdholder::sys::vector::Vector;
 
