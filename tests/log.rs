@@ -19,6 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use temp_dir::TempDir;
 
 /// Who the clients here are, as the daemon says it.
 fn who() -> String {
@@ -426,6 +427,12 @@ fn a_full_or_unwritable_file_does_not_end_it() {
     Deaf::start(File::open("/dev/null").unwrap()).work(10);
     let (_other, socket) = UnixStream::pair().unwrap();
     Deaf::start(std::os::fd::OwnedFd::from(socket)).work(5000);
+    // Writing beyond a limit on the size of files is a signal as well.
+    let dir = TempDir::new().unwrap();
+    let file = File::create(dir.child("log")).unwrap();
+    Deaf::start_behind(&["sh", "-c", "ulimit -f 1 && exec \"$0\" \"$@\""], file).work(10);
+    let length = fs::metadata(dir.child("log")).unwrap().len();
+    assert!(length > 0 && length % 512 == 0, "{length} bytes: it is full");
 }
 
 #[test]

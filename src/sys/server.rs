@@ -167,12 +167,16 @@ pub enum Signal {
 }
 
 impl Signals {
-    /// Asks for SIGTERM and SIGHUP. SIGPIPE means nothing from now on.
+    /// Asks for SIGTERM and SIGHUP. SIGPIPE and SIGXFSZ, which come of writing to a log that takes no
+    /// more, mean nothing from now on.
     pub fn new() -> Result<Signals, Errno> {
         // The kernel's set of signals, the lowest bit of the first word for the first one.
         const SIGNALS: usize = if cfg!(target_arch = "mips") { 128 } else { 64 };
         let mut set = [0; SIGNALS / usize::BITS as usize];
-        set[0] = 1 << (libc::SIGTERM - 1) | 1 << (libc::SIGHUP - 1) | 1usize << (libc::SIGPIPE - 1);
+        const fn bit(signal: i32) -> usize {
+            1 << (signal - 1)
+        }
+        set[0] = bit(libc::SIGTERM) | bit(libc::SIGHUP) | bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
         let (place, length) = (ptr::from_ref(&set) as usize, size_of_val(&set));
         let how = libc::SIG_BLOCK as usize;
         // SAFETY: the kernel reads the set. It cannot fail.
