@@ -101,6 +101,8 @@ const ROWS: &[Row<Due>] = &[
     Row("", "accept4", "", &[EAGAIN, EINTR], Unnoticed),
     Row("", "accept4", "", ACCEPT, Named),
     Row("", "getsockopt", "SO_PEERCRED", &[ENOBUFS, ENOMEM], Quiet),
+    // What a kernel does not know is not set: in what it adds to messages.
+    Row("", "getsockopt", "", &[ENOMEM], Unnoticed),
     Row("", "recvmsg", "", &[EAGAIN, EINTR], Unnoticed),
     Row("", "recvmsg", "", &[0, ECONNRESET], Quiet),
     Row("", "recvmsg", "", &[ENOBUFS, ENOMEM], Named),
@@ -136,7 +138,7 @@ const IN_USE: Due =
 const NO_SOCKET: Due = Ends("s6-fdholder-daemon: fatal: unable to bind to PATH: File exists");
 const PRIVILEGES: Due = Ends("s6-fdholder-daemon: fatal: unable to drop privileges: REASON");
 const LISTENING: Due =
-    Ends("s6-fdholderd: fatal: standard input is not a listening socket: REASON");
+    Ends("s6-fdholderd: fatal: standard input is not a plain listening socket: REASON");
 const LIMIT: Due = Ends("s6-fdholderd: fatal: the open-file limit is too low: Too many open files");
 const MEMORY: Due = Ends("s6-fdholderd: fatal: unable to get memory for -n and -c: REASON");
 const SIGNALS: Due = Ends("s6-fdholderd: fatal: unable to wait for signals: REASON");

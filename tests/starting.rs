@@ -9,6 +9,7 @@ use crate::kit::tool::{Ended, PATIENCE, run, tool};
 use crate::kit::wire::{self, Held};
 use crate::kit::{make_room, memfd};
 use crate::limits::{closed, inherited};
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_to, listen,
     socket_with,
@@ -289,13 +290,17 @@ fn standard_input_has_to_be_a_listening_socket() {
     let bound = bound.unwrap();
     bind(&bound, &SocketAddrUnix::new(place.child("bound")).unwrap()).unwrap();
     let (pipe, _writer) = rustix::pipe::pipe().unwrap();
-    let rows: [(&str, Option<OwnedFd>); 6] = [
+    // What the kernel adds there is no descriptor, and must not be taken for some.
+    let passing = UnixListener::bind(place.child("passing")).unwrap();
+    set_socket_passcred(&passing, true).unwrap();
+    let rows: [(&str, Option<OwnedFd>); 7] = [
         ("/dev/null", Some(File::open("/dev/null").unwrap().into())),
         ("a file", Some(memfd())),
         ("a pipe", Some(pipe)),
         ("a connection", Some(stream.into())),
         ("a socket that does not listen", Some(bound)),
         ("a datagram socket", Some(UnixDatagram::unbound().unwrap().into())),
+        ("a socket with credentials of clients", Some(passing.into())),
     ];
     for (what, stdin) in rows {
         let mut command = through(Ours, "s6-fdholderd", "", "");

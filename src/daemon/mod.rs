@@ -130,7 +130,7 @@ pub fn fail(what: Message, object: Text, errno: Errno) -> ! {
 /// where the rules are.
 pub fn serve(settings: &Settings, source: Source) -> ! {
     if let Err(errno) = server::check_listening(LISTENER) {
-        fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
+        fail(text!("standard input is not a plain listening socket"), Text::EMPTY, errno);
     }
     server::set_nonblocking(LISTENER);
     fd::raise_limit();

@@ -15,27 +15,37 @@ pub fn accept(listener: i32) -> Result<usize, Errno> {
 }
 
 /// Reads a socket option that is so many numbers.
-fn option<const N: usize>(fd: i32, name: i32) -> Result<[u32; N], Errno> {
-    let mut numbers = [0; N];
-    let mut length = size_of_val(&numbers) as u32;
-    let (place, length) =
-        (ptr::from_mut(&mut numbers) as usize, ptr::from_mut(&mut length) as usize);
+#[inline(never)]
+fn option(fd: i32, name: i32, numbers: &mut [u32]) -> Result<usize, Errno> {
+    let mut length = size_of_val(numbers) as u32;
+    let (place, length) = (numbers.as_mut_ptr() as usize, ptr::from_mut(&mut length) as usize);
     let (level, call) = (libc::SOL_SOCKET as usize, libc::SYS_getsockopt);
     // SAFETY: the kernel writes no more bytes than `length` says.
-    unsafe { call5(fd as usize, level, name as usize, place, length, call)? };
-    Ok(numbers)
+    unsafe { call5(fd as usize, level, name as usize, place, length, call) }
 }
 
 /// User and group of whoever connected.
 pub fn peer(fd: i32) -> Result<(u32, u32), Errno> {
-    let [_process, uid, gid] = option(fd, libc::SO_PEERCRED)?;
+    let mut numbers = [0; 3];
+    option(fd, libc::SO_PEERCRED, &mut numbers)?;
+    let [_process, uid, gid] = numbers;
     Ok((uid, gid))
 }
 
-/// `ENOTSOCK` or `EINVAL` if it is not a socket that listens.
+/// `ENOTSOCK` or `EINVAL` if it is not a socket that listens, or if it has the kernel add to each
+/// message who has sent it, in numbers and as a descriptor: its connections would have that from it.
 pub fn check_listening(fd: i32) -> Result<(), Errno> {
-    let [listens] = option(fd, libc::SO_ACCEPTCONN)?;
-    if listens == 0 { Err(Errno::INVAL) } else { Ok(()) }
+    static ADDED: [u8; 3] =
+        [libc::SO_PASSCRED as u8, libc::SO_PASSSEC as u8, libc::SO_PASSPIDFD as u8];
+    let mut value = [0];
+    let mut added = 0;
+    for name in &ADDED {
+        // What the kernel does not know is not set.
+        let _ = option(fd, (*name).into(), &mut value);
+        added |= value[0];
+    }
+    option(fd, libc::SO_ACCEPTCONN, &mut value)?;
+    if value[0] > added { Ok(()) } else { Err(Errno::INVAL) }
 }
 
 /// Binds a socket to a path, as a file that everybody may connect to.
