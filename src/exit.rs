@@ -1,7 +1,7 @@
 //! Exit codes, and the one way to say that something failed.
 
-use crate::sys;
 use crate::sys::text::{Shared, Text};
+use crate::sys::{self, Errno};
 use crate::text::{self, Message, text};
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
@@ -66,6 +66,19 @@ fn begin(fd: i32) -> &'static Output {
 /// Begins a text on standard output.
 pub fn answer() -> &'static Output {
     begin(1)
+}
+
+/// Ends the process if there is no standard output. What is opened next would have its number, and
+/// what is meant for whoever reads it would get lost there.
+pub fn require_output() {
+    sys::is_open(1).unwrap_or_else(|errno| no_output(errno));
+}
+
+/// Says that standard output cannot be written to, and ends the process.
+#[cfg_attr(not(feature = "fdholderd"), inline(always))]
+fn no_output(errno: Errno) -> ! {
+    let line = fatal().text(text!("unable to write to standard output"));
+    line.reason(errno.number()).end(Exit::SYSTEM)
 }
 
 /// Begins a line on standard error, with who speaks.
@@ -163,10 +176,7 @@ impl Output {
     fn flush(&self) {
         let (fd, length) = (self.fd.load(Relaxed), self.length.load(Relaxed));
         match sys::write_all(fd, &self.buffer[..length.min(SIZE)]) {
-            Err(errno) if fd != 2 => {
-                let line = fatal().text(text!("unable to write to standard output"));
-                line.reason(errno.number()).end(Exit::SYSTEM);
-            }
+            Err(errno) if fd != 2 => no_output(errno),
             _ => {}
         }
         self.length.store(0, Relaxed);
