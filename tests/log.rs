@@ -10,7 +10,7 @@ use crate::kit::server::{
 use crate::kit::tool::PATIENCE;
 use crate::kit::wire;
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::pipe::pipe;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{getgid, getuid};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -354,7 +354,7 @@ impl Drop for Deaf {
 
 #[test]
 fn a_logger_that_does_not_read_keeps_nobody_waiting() {
-    let (reader, writer) = pipe().unwrap();
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let mut deaf = Deaf::start(writer);
     // Many times what a pipe takes.
     deaf.work(5000);
@@ -390,7 +390,7 @@ fn a_logger_that_does_not_read_keeps_nobody_waiting() {
 #[test]
 fn a_pipe_that_was_full_before_keeps_nobody_waiting() {
     for leave in [0, 1, 100, 4096, 5000] {
-        let (reader, writer) = pipe().unwrap();
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let mut writer = File::from(writer);
         fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
         while writer.write(&[b'.'; 4096]).is_ok() {}
@@ -406,11 +406,11 @@ fn a_pipe_that_was_full_before_keeps_nobody_waiting() {
 
 #[test]
 fn a_logger_that_is_gone_does_not_end_it() {
-    let (reader, writer) = pipe().unwrap();
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     drop(reader);
     Deaf::start(writer).work(10);
     // Rust ignores SIGPIPE, and what it starts does not; but there are others.
-    let (reader, writer) = pipe().unwrap();
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let mut deaf = Deaf::start(writer);
     deaf.work(10);
     drop(reader);

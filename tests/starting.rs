@@ -14,6 +14,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect as connect_to, listen,
     socket_with,
 };
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, geteuid, getgid, getgroups, getuid};
 use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -303,7 +304,7 @@ fn standard_input_has_to_be_a_listening_socket() {
     let bound = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let bound = bound.unwrap();
     bind(&bound, &SocketAddrUnix::new(place.child("bound")).unwrap()).unwrap();
-    let (pipe, _writer) = rustix::pipe::pipe().unwrap();
+    let (pipe, _writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     // What the kernel adds there is no descriptor, and must not be taken for some.
     let passing = UnixListener::bind(place.child("passing")).unwrap();
     set_socket_passcred(&passing, true).unwrap();
