@@ -253,7 +253,7 @@ pub fn uptime() -> u32 {
 pub fn wait(polls: &mut [Poll], milliseconds: u32) {
     let mut time = Time::from_milliseconds(milliseconds);
     let limit = if milliseconds == u32::MAX { None } else { Some(&mut time) };
-    // What happened is in the slice; if it fails, nothing did.
+    // What happened is in the slice; if it fails, what was there before still is.
     let _ = super::poll(polls, limit);
 }
 
