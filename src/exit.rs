@@ -1,8 +1,8 @@
 //! Exit codes, and all that the program says: answers on standard output, messages on standard
 //! error.
 
-use crate::sys;
 use crate::sys::text::{Shared, Text};
+use crate::sys::{self, Errno};
 use crate::text::{self, Phrase, text};
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicUsize, Ordering::Relaxed};
 
@@ -72,6 +72,18 @@ fn begin(fd: i32) -> Output {
 /// Begins a text on standard output.
 pub fn answer() -> Output {
     begin(1)
+}
+
+/// Ends the process if there is no standard output. What is opened next would have its number, and
+/// what is meant for whoever reads it would get lost there.
+pub fn require_output() {
+    sys::is_open(1).unwrap_or_else(|errno| no_output(errno));
+}
+
+/// Says that standard output cannot be written to, and ends the process.
+fn no_output(errno: Errno) -> ! {
+    let line = fatal().text(text!("unable to write to standard output"));
+    line.reason(errno.number()).end(Exit::SYSTEM)
 }
 
 /// Begins a line on standard error, with who speaks.
@@ -170,10 +182,7 @@ impl Output {
     fn flush(self) {
         let (fd, length) = (FD.load(Relaxed), LENGTH.load(Relaxed));
         match sys::write_all(fd, &BUFFER[..length.min(SIZE)]) {
-            Err(errno) if fd != 2 => {
-                let line = fatal().text(text!("unable to write to standard output"));
-                line.reason(errno.number()).end(Exit::SYSTEM);
-            }
+            Err(errno) if fd != 2 => no_output(errno),
             _ => {}
         }
         LENGTH.store(0, Relaxed);

@@ -518,7 +518,7 @@ fn a_hangup_does_nothing_to_a_directory() {
 #[test]
 fn each_operation_has_its_expression() {
     // Expressions for store and retrieve, an identifier, and whether they are found in it.
-    let rows: [(&str, &str, &[u8], bool, bool); 11] = [
+    let rows: [(&str, &str, &[u8], bool, bool); 13] = [
         ("^a", "b$", b"ab", true, true),
         ("^a", "b$", b"ba", false, false),
         ("^a", "b$", b"a", true, false),
@@ -530,6 +530,9 @@ fn each_operation_has_its_expression() {
         ("a\\.b", "a.b", b"a+b", false, true),
         ("\n", "x", b"anything", true, false),
         ("x", "\n", b"anything", false, true),
+        // Without an expression nothing may be done. C lets identifiers with a newline through.
+        ("", "a", b"a\nb", false, true),
+        ("a", "", b"a\nb", true, false),
     ];
     for (stores, retrieves, id, may_store, may_retrieve) in rows {
         let place = Place::new();

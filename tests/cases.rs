@@ -291,6 +291,15 @@ fn what_cannot_be_printed_is_an_error() {
     }
 }
 
+#[test]
+fn a_list_needs_a_standard_output_to_be_printed_on() {
+    // It is known before anybody is connected to.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$0\" list /absent/socket >&-"]).arg(program());
+    let line = "s6-fdholder-list: fatal: unable to write to standard output: Bad file descriptor\n";
+    assert_eq!(ending(&run(&mut shell)), (111, "", line));
+}
+
 /// Runs `fdholder --install`.
 fn install(dir: &Path) -> Ended {
     run(Command::new(program()).arg0("fdholder").arg("--install").arg(dir))

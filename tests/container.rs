@@ -7,7 +7,7 @@ use crate::kit::server::{Killed, Place};
 use crate::kit::tool::{Ended, PATIENCE, run};
 use crate::kit::wire::{self, Held};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::pipe::pipe;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use std::fs::{self, File};
 use std::io::{Read, Write, stderr};
@@ -119,7 +119,7 @@ fn works(way: Way) {
         ),
     ];
     let (source, destination) = (start(way, &root, "/s"), start(way, &root, "/t"));
-    let (reader, writer) = pipe().unwrap();
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     File::from(writer).write_all(b"something to read").unwrap();
     for (words, answer) in rows {
         let mut command = enter(way, &root, words);

@@ -45,7 +45,7 @@ enum Due {
 }
 use Due::{Ends, Named, Never, Quiet, Unnoticed, Warned};
 
-/// The calls of the daemon. `PATH` is that of its socket, `FILE` that of its rules.
+/// The calls of the daemon. `TOOL` is its name, `PATH` that of its socket, `FILE` that of its rules.
 const ROWS: &[Row<Due>] = &[
     Row("", "exit_group", "", &[], Never("it does not come back")),
     Row("", "clock_gettime", "", &[], Never("these clocks are always there")),
@@ -53,6 +53,14 @@ const ROWS: &[Row<Due>] = &[
     Row("", "geteuid", "", &[], Never("there always is one")),
     Row("", "getegid", "", &[], Never("there always is one")),
     Row("", "rt_sigprocmask", "", &[], Never("the set is one, and a place for it")),
+    // Somebody wants to know when it is ready.
+    Row(
+        "",
+        "fcntl",
+        "(1, F_GETFD)",
+        &[EBADF],
+        Ends("TOOL: fatal: unable to write to standard output: REASON"),
+    ),
     // The start: a socket,
     Row("", "socket", "", SOCKET, BIND),
     Row("stale", "bind", "#1", &[EADDRINUSE], Unnoticed),
@@ -371,7 +379,7 @@ impl World {
     /// The options of a round, with what is in this world put in.
     fn fill(&self, round: &Round, text: &str) -> String {
         let file = if round.name == "file" { self.place.child("file") } else { self.place.rules() };
-        let text = text.replace("FILE", file.to_str().unwrap());
+        let text = text.replace("TOOL", round.tool).replace("FILE", file.to_str().unwrap());
         text.replace("PATH", self.place.socket().to_str().unwrap())
     }
 

@@ -79,6 +79,7 @@ const ROWS: &[Row<Due>] = &[
     Row("", "fcntl", "F_SETFL", &[EPERM, EINVAL], Unnoticed),
     // The kernel has closed it even so.
     Row("", "close", "", &[EINTR, EIO], Unnoticed),
+    Row("list", "fcntl", "F_GETFD", &[EBADF], Unable(111, "write to standard output: REASON")),
     Row("", "fcntl", "F_GETFD", &[EBADF], Failed),
     Row("", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE, EINVAL], Failed),
     Row("", "fcntl", "F_SETFD", &[], Never("the descriptor is open")),

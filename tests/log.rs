@@ -8,7 +8,7 @@ use crate::kit::server::{Place, Server, answer, connect, hangs_up, status, throu
 use crate::kit::tool::PATIENCE;
 use crate::kit::wire::{self, delete_request, retrieve_request, store_request};
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::pipe::pipe;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{getgid, getuid};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,6 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+use temp_dir::TempDir;
 
 /// Who the clients here are, as the daemon says it.
 fn who() -> String {
@@ -353,7 +354,7 @@ impl Drop for Deaf {
 
 #[test]
 fn a_logger_that_does_not_read_keeps_nobody_waiting() {
-    let (reader, writer) = pipe().unwrap();
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let mut deaf = Deaf::start(writer);
     // Many times what a pipe takes.
     deaf.work(5000);
@@ -389,7 +390,7 @@ fn a_logger_that_does_not_read_keeps_nobody_waiting() {
 #[test]
 fn a_pipe_that_was_full_before_keeps_nobody_waiting() {
     for leave in [0, 1, 100, 4096, 5000] {
-        let (reader, writer) = pipe().unwrap();
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let mut writer = File::from(writer);
         fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
         while writer.write(&[b'.'; 4096]).is_ok() {}
@@ -405,11 +406,11 @@ fn a_pipe_that_was_full_before_keeps_nobody_waiting() {
 
 #[test]
 fn a_logger_that_is_gone_does_not_end_it() {
-    let (reader, writer) = pipe().unwrap();
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     drop(reader);
     Deaf::start(writer).work(10);
     // Rust ignores SIGPIPE, and what it starts does not; but there are others.
-    let (reader, writer) = pipe().unwrap();
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let mut deaf = Deaf::start(writer);
     deaf.work(10);
     drop(reader);
@@ -426,6 +427,12 @@ fn a_full_or_unwritable_file_does_not_end_it() {
     Deaf::start(File::open("/dev/null").unwrap()).work(10);
     let (_other, socket) = UnixStream::pair().unwrap();
     Deaf::start(std::os::fd::OwnedFd::from(socket)).work(5000);
+    // Writing beyond a limit on the size of files is a signal as well.
+    let dir = TempDir::new().unwrap();
+    let file = File::create(dir.child("log")).unwrap();
+    Deaf::start_behind(&["sh", "-c", "ulimit -f 1 && exec \"$0\" \"$@\""], file).work(10);
+    let length = fs::metadata(dir.child("log")).unwrap().len();
+    assert!(length > 0 && length % 512 == 0, "{length} bytes: it is full");
 }
 
 #[test]

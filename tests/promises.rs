@@ -433,6 +433,26 @@ fn the_limit_on_open_files_costs_new_clients_and_nothing_held() {
 }
 
 #[test]
+fn a_limit_on_open_files_below_the_number_of_clients_leaves_it_at_work() {
+    // The kernel does not wait for more descriptors than the limit, whatever their numbers are, nor
+    // for so many places that nobody has.
+    let mut daemon = start(Setup::default());
+    let pid = Pid::from_raw(daemon.pid() as i32).unwrap();
+    let all = hold(["a".to_string(), "b".to_string()]);
+    wire::set_dump(&daemon.path, &all).unwrap();
+    let old = connect(&daemon);
+    assert_eq!(wire::list(&old).unwrap().len(), 2);
+    let (current, maximum) = (Some(4), rustix::process::getrlimit(Resource::Nofile).maximum);
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    assert_eq!(wire::list(&old).unwrap().len(), 2);
+    wire::retrieve(&old, b"a").unwrap();
+    wire::delete(&old, b"b").unwrap();
+    assert_eq!(wire::list(&old).unwrap().len(), 1);
+    signal(&daemon, Signal::TERM);
+    assert_eq!(daemon.wait(), Some(0));
+}
+
+#[test]
 fn who_is_silent_in_the_middle_of_something_is_hung_up_on() {
     let options = &["-t", "700"];
     let daemon = start(Setup { options, maxfds: 2100, open_files: Some(9000), ..Setup::default() });

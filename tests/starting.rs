@@ -12,6 +12,7 @@ use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, geteuid, getgid, getgroups, getuid};
 use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -261,6 +262,20 @@ fn ready_is_a_newline_and_the_end_of_standard_output() {
 }
 
 #[test]
+fn ready_needs_a_standard_output_to_be_said_on() {
+    // Whoever waits for it would wait for ever. C says 100 instead of 111, and goes on where another
+    // program makes the socket.
+    for (name, _) in TOOLS {
+        let place = Place::open();
+        let mut command = through(Ours, name, "", ">&-");
+        command.arg("-1i").arg(place.rules()).arg(place.socket()).stdin(Stdio::null());
+        let message = "unable to write to standard output: Bad file descriptor";
+        is_fatal(name, &run(&mut command), &format!("{name}: fatal: {message}"));
+        assert!(!place.socket().exists(), "{name}");
+    }
+}
+
+#[test]
 fn without_being_asked_to_it_writes_nothing_to_standard_output() {
     let place = Place::open();
     let mut command = through(Ours, "s6-fdholder-daemon", "", "");
@@ -287,7 +302,7 @@ fn standard_input_has_to_be_a_listening_socket() {
     let bound = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let bound = bound.unwrap();
     bind(&bound, &SocketAddrUnix::new(place.child("bound")).unwrap()).unwrap();
-    let (pipe, _writer) = rustix::pipe::pipe().unwrap();
+    let (pipe, _writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let rows: [(&str, Option<OwnedFd>); 6] = [
         ("/dev/null", Some(File::open("/dev/null").unwrap().into())),
         ("a file", Some(memfd())),
@@ -719,7 +734,12 @@ fn closed_standard_descriptors_are_no_place_for_what_it_holds_or_for_connections
     for (redirections, _) in closed() {
         // Standard input is what it serves on. Only our one makes itself one.
         let place = Place::open();
-        let mut command = place.daemon_through("", &redirections, &["-v2"]);
+        let mut command = through(Ours, "s6-fdholder-daemon", "", &redirections);
+        // Without a standard output nobody is told that it is ready.
+        if !redirections.split(' ').any(|each| each == ">&-") {
+            command.arg("-1");
+        }
+        command.args(["-v2", "-i"]).arg(place.rules()).arg(place.socket()).stdin(Stdio::null());
         let mut child = Killed(command.stdout(Stdio::null()).spawn().unwrap());
         let begun = Instant::now();
         while UnixStream::connect(place.socket()).is_err() {

@@ -18,7 +18,10 @@ pub fn run(arguments: &mut Arguments) -> ! {
 /// Takes an option of the daemon's, which both tools have by the same letters.
 pub fn set(settings: &mut Settings, letter: u8, arguments: &Arguments) {
     let place = match letter {
-        option::READY => return settings.says_ready = true,
+        option::READY => {
+            exit::require_output();
+            return settings.says_ready = true;
+        }
         option::RULES => return settings.rules = Some(Source::Directory(arguments.value)),
         option::RULES_FILE => return settings.rules = Some(Source::File(arguments.value)),
         option::VERBOSITY => &mut settings.verbosity,

@@ -11,6 +11,7 @@ static LIST: Side = Side::only(text!("get fd list"));
 pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();
     let mut daemon = Peer::new(&LIST, arguments.operand(), timeout, Text::EMPTY);
+    exit::require_output();
     let out = exit::answer();
     daemon.list(|byte| if byte == 0 { out.byte(b'\n') } else { out.quoted_byte(byte) });
     out.close(Exit::SUCCESS)

@@ -283,14 +283,16 @@ impl Daemon<'_> {
         let [listener, signals, polls @ ..] = &mut *self.polls else { return wait };
         let mut count = 0;
         for (client, poll) in self.clients.iter_mut().zip(polls) {
-            poll.fd = -1;
+            // What happened is written over, unless the wait fails, as it does when there are more
+            // than the limit on open files has been lowered to: then everything is tried.
+            (poll.fd, poll.happened) = (-1, Poll::IN);
             if client.fd.is_some() {
                 count += 1;
                 wait = wait.min(client.prepare(poll, now, timeout, self.is_ending));
             }
         }
-        *signals = Poll { fd: self.signals.number(), events: Poll::IN, happened: 0 };
-        *listener = Poll { fd: -1, events: Poll::IN, happened: 0 };
+        *signals = Poll { fd: self.signals.number(), events: Poll::IN, happened: Poll::IN };
+        *listener = Poll { fd: -1, events: Poll::IN, happened: Poll::IN };
         if self.is_ending {
             let mut left = u32::MAX;
             if self.settings.lame_duck > 0 {

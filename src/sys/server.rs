@@ -182,12 +182,16 @@ pub enum Signal {
 }
 
 impl Signals {
-    /// Asks for SIGTERM and SIGHUP. SIGPIPE means nothing from now on.
+    /// Asks for SIGTERM and SIGHUP. SIGPIPE and SIGXFSZ, which come of writing to a log that takes no
+    /// more, mean nothing from now on.
     pub fn new() -> Result<Signals, Errno> {
         // The kernel's set of signals, the lowest bit of the first word for the first one.
         const SIGNALS: usize = if cfg!(target_arch = "mips") { 128 } else { 64 };
         let mut set = [0; SIGNALS / usize::BITS as usize];
-        set[0] = 1 << (libc::SIGTERM - 1) | 1 << (libc::SIGHUP - 1) | 1usize << (libc::SIGPIPE - 1);
+        const fn bit(signal: i32) -> usize {
+            1 << (signal - 1)
+        }
+        set[0] = bit(libc::SIGTERM) | bit(libc::SIGHUP) | bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
         let (place, length) = (ptr::from_ref(&set) as usize, size_of_val(&set));
         let how = libc::SIG_BLOCK as usize;
         // SAFETY: the kernel reads the set. It cannot fail.
@@ -252,7 +256,7 @@ pub fn uptime() -> u32 {
 pub fn wait(polls: &mut [Poll], milliseconds: u32) {
     let mut time = Time::from_milliseconds(milliseconds);
     let limit = if milliseconds == u32::MAX { None } else { Some(&mut time) };
-    // What happened is in the slice; if it fails, nothing did.
+    // What happened is in the slice; if it fails, what was there before still is.
     let _ = super::poll(polls, limit);
 }
 
