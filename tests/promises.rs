@@ -440,7 +440,7 @@ fn a_limit_on_open_files_below_the_number_of_clients_leaves_it_at_work() {
     let pid = Pid::from_raw(daemon.pid() as i32).unwrap();
     let all = hold(["a".to_string(), "b".to_string()]);
     wire::set_dump(&daemon.path, &all).unwrap();
-    let old = connect(&daemon);
+    let old = connect(&daemon.path);
     assert_eq!(wire::list(&old).unwrap().len(), 2);
     let (current, maximum) = (Some(4), rustix::process::getrlimit(Resource::Nofile).maximum);
     prlimit(Some(pid), Resource::Nofile, Rlimit { current, maximum }).unwrap();
