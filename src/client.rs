@@ -129,7 +129,6 @@ impl Peer {
     }
 
     /// Completes and sends a request that is answered with yes or no, and ends the process.
-    #[inline(never)]
     pub fn settle(&mut self, request: &mut Composer, id: Text) -> ! {
         self.connect_for(request, id);
         self.ask(request);
@@ -374,7 +373,6 @@ impl<'a> Dump<'a> {
 
     /// Receives until there are `length` bytes from the next frame on, and no more unless it may
     /// be `all` that comes; false if descriptors were lost for lack of room.
-    #[inline(never)]
     fn receive(&mut self, window: &mut Window, length: usize, all: bool) -> bool {
         while window.rest().len() < length {
             match window.receive(&mut self.source.stream, length, all) {

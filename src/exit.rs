@@ -63,6 +63,7 @@ pub fn speak_as(who: Text) {
 
 /// Begins anew, for a descriptor. What has not been written of an answer is dropped: the tool has
 /// failed by then.
+#[inline(never)]
 fn begin(fd: i32) -> Output {
     FD.store(fd, Relaxed);
     LENGTH.store(0, Relaxed);

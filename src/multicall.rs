@@ -74,7 +74,6 @@ pub fn run(mut arguments: Vector, environment: Vector) -> ! {
 }
 
 /// Says how the program is to be called.
-#[inline(never)]
 fn wrong_usage() -> ! {
     exit::message().text(USAGE).end(Exit::USAGE)
 }

@@ -46,7 +46,6 @@ struct Packed<'a> {
 
 impl Packed<'_> {
     /// The next bit.
-    #[inline(never)]
     fn bit(&mut self, context: Context) -> bool {
         // The last bit needs no byte behind the last one: `build.rs` has tried it.
         while self.number < LOWEST {
@@ -67,7 +66,6 @@ impl Packed<'_> {
 
     /// A number of at least 1, whose highest bit is set: before each other one, from the second
     /// highest on, stands whether there is one.
-    #[inline(never)]
     fn number(&mut self, mut context: Context) -> usize {
         let mut number = 1;
         while self.bit(context) {

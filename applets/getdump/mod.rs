@@ -59,7 +59,6 @@ pub fn run(arguments: &mut Arguments) -> ! {
 }
 
 /// Begins a variable whose name ends with a number.
-#[inline(never)]
 fn variable(environment: &Builder, kind: usize, index: usize) -> &Builder {
     environment.begin(variables::name(kind)).number(index).byte(b'=')
 }

@@ -52,7 +52,6 @@ pub fn run(arguments: &mut Arguments) -> ! {
 }
 
 /// Says that a variable has a value that is not valid, or none, and ends the process.
-#[inline(never)]
 fn wrong(value: Option<Text>, kind: usize, index: usize) -> ! {
     let line = exit::fatal();
     if value.is_some() {

@@ -67,14 +67,12 @@ pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
 }
 
 /// The slots of a table.
-#[inline(never)]
 fn table(file: &[u8], number: u64) -> Option<&[u8]> {
     let (position, slots) = pair(file, number * PAIR);
     part(file, position, slots * PAIR)
 }
 
 /// So many bytes from a position on.
-#[inline(never)]
 fn part(bytes: &[u8], position: u64, length: u64) -> Option<&[u8]> {
     bytes.get(position.try_into().ok()?..(position + length).try_into().ok()?)
 }

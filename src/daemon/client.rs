@@ -111,7 +111,6 @@ impl Client {
 
     /// How many bytes have to be there before anything can be done: a header, then the whole request.
     /// None for one that is too long, which can be hung up on at once.
-    #[inline(never)]
     fn whole(&self) -> usize {
         match self.header() {
             None => HEADER,
@@ -372,7 +371,6 @@ impl Reply {
     }
 
     /// Goes on behind a piece that is about so many slots.
-    #[inline(never)]
     fn advance(&mut self, count: usize, table: &mut Table) {
         for _ in 0..count {
             let _ = table.after(&mut self.next, self.moment);

@@ -61,7 +61,6 @@ struct Admission {
 }
 
 impl Admission {
-    #[inline(never)]
     fn refuse(&mut self, what: Phrase, text: &[u8], errno: usize) {
         self.is_refused = true;
         log::event(self.client, what, text, errno);
@@ -104,7 +103,6 @@ impl Gate {
 
     /// What a client may do that gets the place of that number, which nobody has; nothing if it is
     /// to be refused.
-    #[inline(never)]
     pub fn admit(&mut self, place: usize, client: Identity) -> Option<Access> {
         let access = Access::NOTHING;
         let mut admission = Admission { client, place, access, is_refused: false };

@@ -52,7 +52,6 @@ impl Privileges {
 
     /// Takes the privilege at that place: a number, or a list of numbers with commas between them,
     /// perhaps none at all. False if it is not that, or the list is too long.
-    #[inline(never)]
     pub fn set(&mut self, place: usize, mut value: Text) -> bool {
         self.is_given = true;
         if let Some(id) = self.ids.get_mut(place) {

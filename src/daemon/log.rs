@@ -26,7 +26,6 @@ pub fn warning() -> Option<Output> {
     line(1)
 }
 
-#[inline(never)]
 fn line(level: u32) -> Option<Output> {
     if VERBOSITY.load(Relaxed) < level || !exit::can_speak() {
         return None;
@@ -37,7 +36,6 @@ fn line(level: u32) -> Option<Output> {
 
 /// A line about what a client has done, to what, if that is not empty, and with what error, if
 /// that is not 0. An error is a warning, unless a client has been refused in due course.
-#[inline(never)]
 pub fn event(client: Identity, what: Phrase, object: &[u8], errno: usize) {
     const IN_DUE_COURSE: u64 =
         1 << libc::EPERM | 1 << libc::ENOENT | 1 << libc::EBUSY | 1 << libc::ENFILE;
@@ -62,7 +60,6 @@ pub fn event(client: Identity, what: Phrase, object: &[u8], errno: usize) {
 }
 
 /// The same where nothing is named.
-#[inline(never)]
 pub fn note(client: Identity, what: Phrase, errno: usize) {
     event(client, what, &[], errno);
 }

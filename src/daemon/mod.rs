@@ -125,7 +125,6 @@ struct Daemon<'a> {
 }
 
 /// Says what cannot be done, with what, and ends the process.
-#[inline(never)]
 pub fn fail(what: Phrase, object: Text, errno: Errno) -> ! {
     exit::fatal().text(what).quoted(object).reason(errno.number()).end(Exit::SYSTEM)
 }
@@ -196,7 +195,6 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
 
 /// A descriptor to be closed where another is needed and cannot be had. What is closed of the first
 /// three, which would be the number of something else before long, is opened on the way.
-#[inline(never)]
 fn spare() -> Option<Fd> {
     loop {
         let fd = Fd::own(sys::duplicate(LISTENER).ok()?);
@@ -262,7 +260,6 @@ impl Daemon<'_> {
     }
 
     /// Serves `all` clients, or those for which something can be done.
-    #[inline(never)]
     fn serve_all(&mut self, all: bool) {
         for number in 0..self.clients.len() {
             let poll = at(self.polls, FIRST + number);
@@ -312,7 +309,6 @@ impl Daemon<'_> {
 
     /// Accepts a client and serves it at once, since it may have asked already. False if it is of no use
     /// to try again now: nobody is waiting, or there is no place, or no descriptor.
-    #[inline(never)]
     fn accept(&mut self) -> bool {
         let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
             return false;
@@ -360,7 +356,6 @@ impl Daemon<'_> {
 
 /// Does for the client of that number, if there is one, what can be done without waiting, and hangs
 /// up on one that is gone, or has to go.
-#[inline(never)]
 pub fn attend(clients: &mut [Client], service: &mut Service, number: usize) {
     let client = at(clients, number);
     if client.fd.is_none() {
@@ -395,7 +390,6 @@ pub fn attend(clients: &mut [Client], service: &mut Service, number: usize) {
 
 /// Stops holding what has expired, and says in how many milliseconds that may be due again; `u32::MAX`
 /// if it never is.
-#[inline(never)]
 fn expire(service: &mut Service) -> u32 {
     let table = &mut service.table;
     // The usual case, that nothing held ever expires, needs no clock.

@@ -187,7 +187,6 @@ pub fn matches(program: &Program, text: &[u8]) -> bool {
 
 /// Reads an expression, and makes a program of it; undefined if it is refused. One with a NUL in it
 /// is not valid.
-#[inline(never)]
 pub fn compile(program: &mut Program, expression: &[u8]) -> Result<(), Invalid> {
     *program = EMPTY;
     let mut compiler = Compiler {
@@ -237,7 +236,6 @@ impl<'a> Compiler<'a> {
     }
 
     /// Reads what comes next.
-    #[inline(never)]
     fn next(&mut self) -> u8 {
         match self.rest {
             [next, rest @ ..] if *next != 0 => {
@@ -249,7 +247,6 @@ impl<'a> Compiler<'a> {
     }
 
     /// Reads this byte, if it comes next.
-    #[inline(never)]
     fn eat(&mut self, byte: u8) -> bool {
         let is_next = self.peek() == byte;
         if is_next {
@@ -259,7 +256,6 @@ impl<'a> Compiler<'a> {
     }
 
     /// Reads this byte, which has to come next.
-    #[inline(never)]
     fn expect(&mut self, byte: u8) {
         if !self.eat(byte) {
             self.fail(Invalid::Syntax);
@@ -267,7 +263,6 @@ impl<'a> Compiler<'a> {
     }
 
     /// Puts a step in front of all from `at` on.
-    #[inline(never)]
     fn insert(&mut self, at: usize, mut step: Step) {
         let (steps, _) = self.program.split_at_mut(STEPS);
         match steps.get_mut(at..self.length + 1) {
@@ -282,7 +277,6 @@ impl<'a> Compiler<'a> {
     }
 
     /// Appends a step.
-    #[inline(never)]
     fn push(&mut self, step: Step) {
         self.insert(self.length, step);
     }
@@ -372,7 +366,6 @@ impl<'a> Compiler<'a> {
 
     /// Reads a number of a bound; [`UNLIMITED`] if there is none. Digits and the comma can have a
     /// backslash in front of them where that makes them ordinary, as glibc has it.
-    #[inline(never)]
     fn number(&mut self) -> usize {
         let mut number = UNLIMITED;
         loop {
@@ -423,7 +416,6 @@ impl<'a> Compiler<'a> {
     }
 
     /// Reads from behind `[` to `]`.
-    #[inline(never)]
     fn bracket(&mut self) {
         self.outside = if self.eat(b'^') { u32::MAX } else { 0 };
         self.set = [self.outside; 256];
@@ -467,7 +459,6 @@ impl<'a> Compiler<'a> {
 
     /// Reads the rest of something in brackets that begins with that byte. Gives a single character,
     /// which can begin or end a range; or NUL, for more than that, which is already in the set.
-    #[inline(never)]
     fn element(&mut self, byte: u8) -> u8 {
         let kind = self.peek();
         match (byte, kind) {
@@ -514,7 +505,6 @@ impl<'a> Compiler<'a> {
     }
 
     /// Puts these and all between into the set.
-    #[inline(never)]
     fn range(&mut self, low: u8, high: u8) {
         if low > high {
             self.fail(Invalid::Syntax);

@@ -18,7 +18,6 @@ pub struct Descriptors<'a>(pub core::slice::IterMut<'a, i32>);
 
 impl Descriptors<'_> {
     /// Takes the first one.
-    #[inline(never)]
     pub fn take(&mut self) -> Option<Fd> {
         self.0.next().and_then(|number| Fd::own(*number as usize))
     }
@@ -82,7 +81,6 @@ impl Answer {
 }
 
 /// How many frames it takes for so many entries.
-#[inline(never)]
 pub fn frames(entries: usize) -> u32 {
     entries.div_ceil(ENTRIES_MAX) as u32
 }
@@ -164,7 +162,6 @@ impl Request<'_> {
 
     /// A request that says no more than its letter: it needs a right, and an answer about all that
     /// is held.
-    #[inline(never)]
     fn all(&mut self, right: Right, kind: Kind) -> Result<(), Errno> {
         self.answer.kind = kind;
         self.end(0)?;
@@ -202,7 +199,6 @@ impl Request<'_> {
     }
 
     /// Checks a right.
-    #[inline(never)]
     fn check(&self, right: Right) -> Result<(), Errno> {
         let access = &self.session.access;
         let is_allowed = self.service.gate.allows(access, right, self.identifier);
@@ -211,7 +207,6 @@ impl Request<'_> {
 
     /// The number of the slot of what it is about: as wide as an error number, so that either
     /// travels in two registers.
-    #[inline(never)]
     fn find(&mut self) -> Result<usize, Errno> {
         let slot = self.service.table.find(self.identifier).ok_or(Errno::NOENT)?;
         Ok(slot as usize)
@@ -232,7 +227,6 @@ impl Request<'_> {
     }
 
     /// The payload must be so many entries, and with it must have come so many descriptors.
-    #[inline(never)]
     fn check_entries(&self, count: usize) -> Result<(), Errno> {
         let is_right = message::count_entries(self.payload) == count && count > 0;
         if is_right && self.descriptors.0.len() == count { Ok(()) } else { Err(Errno::PROTO) }
@@ -240,7 +234,6 @@ impl Request<'_> {
 
     /// Holds descriptors under the valid entries that the payload consists of, in place of what had
     /// those identifiers.
-    #[inline(never)]
     fn hold(&mut self) {
         let table = &mut self.service.table;
         loop {
@@ -323,7 +316,6 @@ impl Request<'_> {
 
 /// Takes the first of some valid entries off, and says its identifier; if there is none, an empty
 /// one.
-#[inline(never)]
 fn next_identifier<'a>(entries: &mut &'a [u8]) -> &'a [u8] {
     let [length, behind @ ..] = entries.get(EXPIRY..).unwrap_or_default() else {
         return &[];

@@ -90,7 +90,6 @@ pub fn variables() -> Texts {
 
 /// The value of a variable, of which this is the name behind [`PREFIX`], if a rule has it. Of
 /// several the first counts; a string without `=` is none.
-#[inline(never)]
 pub fn value(mut strings: &[u8], name: Text) -> Option<&[u8]> {
     loop {
         let end = strings.iter().position(|byte| *byte == 0)?;
@@ -104,7 +103,6 @@ pub fn value(mut strings: &[u8], name: Text) -> Option<&[u8]> {
 }
 
 /// What lies behind `head`, if it begins with that.
-#[inline(never)]
 fn behind(mut string: &[u8], head: Text) -> Option<&[u8]> {
     for byte in head {
         match string {
@@ -148,7 +146,6 @@ fn strings(mut value: &[u8]) -> Option<&[u8]> {
 }
 
 /// Takes a length and so many bytes from the start of `value`.
-#[inline(never)]
 fn part<'a>(value: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, rest) = value.split_first_chunk()?;
     let (part, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;

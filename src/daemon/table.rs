@@ -151,7 +151,6 @@ impl Table {
     }
 
     /// The next slot, from the number `at` on, of what was held at a moment; `at` goes behind it.
-    #[inline(never)]
     pub fn after(&mut self, at: &mut u32, moment: u64) -> Option<&mut Slot> {
         let slots = self.slots.get_mut(*at as usize..).unwrap_or_default();
         slots.iter_mut().find(|slot| {
@@ -161,7 +160,6 @@ impl Table {
     }
 
     /// The number of the slot of what is held under an identifier.
-    #[inline(never)]
     pub fn find(&mut self, identifier: &[u8]) -> Option<u32> {
         let mut next = *bucket(self.buckets, self.factor, identifier);
         while next > 0 {
@@ -198,7 +196,6 @@ impl Table {
     }
 
     /// Makes a date the alarm, if it is earlier.
-    #[inline(never)]
     pub fn set_alarm(&mut self, date: &Label) {
         if *date < self.alarm {
             self.alarm = *date;
@@ -206,7 +203,6 @@ impl Table {
     }
 
     /// Stops holding what is in a slot, if it is held. It is closed as soon as no reply needs it.
-    #[inline(never)]
     pub fn forget(&mut self, number: u32) {
         let forgotten = slot(&mut self.slots, number);
         if forgotten.until != NEVER {
@@ -249,13 +245,11 @@ impl Table {
 }
 
 /// The slot of that number.
-#[inline(never)]
 fn slot(slots: &mut List<Slot>, number: u32) -> &mut Slot {
     slots.at(number as usize)
 }
 
 /// The bucket that an identifier belongs to.
-#[inline(never)]
 fn bucket<'a>(buckets: &'a mut [u32], factor: u64, identifier: &[u8]) -> &'a mut u32 {
     let mut hash = factor;
     for byte in identifier {

@@ -58,7 +58,6 @@ impl Memory {
 
     /// A place for that many bytes. What there is no room for is a mistake in the program, which
     /// ends it.
-    #[inline(never)]
     fn take(&mut self, size: usize) -> NonNull<u8> {
         let size = size.next_multiple_of(ALIGN);
         let Some(left) = self.left.checked_sub(size) else { super::exit(111) };

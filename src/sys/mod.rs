@@ -49,7 +49,6 @@ pub const SOCKET_PATH_MAX: usize = 107;
 ///
 /// # Safety
 /// The arguments must be what the call numbered `number` expects.
-#[inline(never)]
 unsafe fn call3(a: usize, b: usize, c: usize, number: libc::c_long) -> Result<usize, Errno> {
     // SAFETY: the caller vouches for the arguments.
     unsafe { call5(a, b, c, 0, 0, number) }
@@ -59,7 +58,6 @@ unsafe fn call3(a: usize, b: usize, c: usize, number: libc::c_long) -> Result<us
 ///
 /// # Safety
 /// As for [`call3`].
-#[inline(never)]
 unsafe fn act3(a: usize, b: usize, c: usize, number: libc::c_long) -> Result<(), Errno> {
     // SAFETY: the caller vouches for the arguments.
     unsafe { call3(a, b, c, number).map(drop) }
@@ -69,7 +67,6 @@ unsafe fn act3(a: usize, b: usize, c: usize, number: libc::c_long) -> Result<(),
 ///
 /// # Safety
 /// As for [`call3`].
-#[inline(never)]
 unsafe fn call5(
     a: usize,
     b: usize,

@@ -79,7 +79,6 @@ pub fn remove(path: Text) -> Result<(), Errno> {
 }
 
 /// Opens a file for reading. A caller has a C string at `path`, and closes what has been opened.
-#[inline(never)]
 pub(super) fn open(path: *const u8, flags: i32) -> Result<usize, Errno> {
     // SAFETY: the kernel reads a C string.
     unsafe { call5(AT_FDCWD, path as usize, flags as usize, 0, 0, libc::SYS_openat) }
@@ -124,7 +123,6 @@ impl PathBuffer {
 
     /// How many files there are: 1 or 0; an error if that cannot be known. (In a result, a number
     /// takes less code than a truth value.)
-    #[inline(never)]
     pub fn count(&self) -> Result<usize, Errno> {
         match self.call(0, libc::SYS_faccessat) {
             Err(Errno::NOENT) => Ok(0),
@@ -133,7 +131,6 @@ impl PathBuffer {
     }
 
     /// A call with the path and flags.
-    #[inline(never)]
     fn call(&self, flags: i32, number: libc::c_long) -> Result<usize, Errno> {
         self.check()?;
         // SAFETY: the kernel reads a C string: the last byte is always NUL.
@@ -142,7 +139,6 @@ impl PathBuffer {
 
     /// Reads the start of the file there and says how many bytes; fewer than there is room for are
     /// all that it has. 0 if there is no file.
-    #[inline(never)]
     pub fn read_file(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
         let fd = match self.call(libc::O_NONBLOCK | libc::O_CLOEXEC, libc::SYS_openat) {
             Err(Errno::NOENT) => return Ok(0),
@@ -245,7 +241,6 @@ pub fn has_room(fd: i32) -> bool {
 }
 
 /// What the clock says that never jumps: milliseconds since the machine was started, modulo 2^32.
-#[inline(never)]
 pub fn uptime() -> u32 {
     let Time { seconds, nanoseconds } = super::clock(libc::CLOCK_MONOTONIC);
     (seconds as u32).wrapping_mul(1000).wrapping_add(nanoseconds as u32 / 1_000_000)

@@ -57,7 +57,6 @@ impl Text {
     }
 
     /// What lies behind `head`, if it begins with that.
-    #[inline(never)]
     pub fn behind(mut self, head: Text) -> Option<Text> {
         for byte in head {
             if self.pop() != byte {

@@ -31,7 +31,6 @@ impl Vector {
 
     /// The value of a variable: what lies behind `name`, of which the `=` is a part, in the first string
     /// that begins with it.
-    #[inline(never)]
     pub fn value(mut self, name: Text) -> Option<Text> {
         self.find_map(|string| string.behind(name))
     }
