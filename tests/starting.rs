@@ -343,11 +343,16 @@ fn a_listening_socket_that_asks_for_credentials_will_do_and_costs_nobody_a_descr
     let place = Place::open();
     let listener = UnixListener::bind(place.socket()).unwrap();
     set_socket_passcred(&listener, true).unwrap();
+    let shared = listener.try_clone().unwrap();
     let mut command = through(Ours, "s6-fdholderd", "", "");
     command.arg("-1i").arg(place.rules()).stdin(OwnedFd::from(listener));
     let server = Server::start(place, &mut command);
     let (client, file) = (server.connect(), memfd());
     assert_eq!(status(&client, &store_request(b"it", wire::never()), &[file.as_fd()]), 0);
+    // Whoever has the socket as well can ask for them once more.
+    set_socket_passcred(&shared, true).unwrap();
+    let other = server.connect();
+    assert_eq!(wire::list(&other).unwrap(), [b"it"]);
     let (reply, fds) = answer(&client, &retrieve_request(b"it", 0), &[]).unwrap();
     assert_eq!((&reply[..], wire::inode(&fds[0])), (&b"\0"[..], wire::inode(&file)));
     assert_eq!(server.stop(), [""; 0]);

@@ -156,7 +156,9 @@ impl Client {
         let place = space.bytes.get_mut(self.have..end).unwrap_or_default();
         let control = space.control.get_mut(..control).unwrap_or_default();
         let received = Message::incoming(place, control).exchange(number);
-        if is_first {
+        // The last word of the header says what it is about. Who shares the listening socket can have
+        // the kernel add what is no descriptors.
+        if is_first && space.control[CONTROL_HEADER - 1] == libc::SCM_RIGHTS {
             self.descriptors = sys::control_length(&space.control).saturating_sub(CONTROL_HEADER);
         }
         match received {
