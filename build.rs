@@ -184,24 +184,21 @@ fn table(applets: &[(&str, &CommandInfoWithArgs)], root: &Path, mut usage: usize
             let doc = format!("/// `--{word}`");
             writeln!(letters, "        {doc}\n        pub const {constant}: u8 = b{letter:?};")
                 .unwrap();
-            write!(
-                list,
-                "Opt {{ letter: b{letter:?}, has_value: {has_value}, word: Text::new(c{word:?}) }}, "
-            )
-            .unwrap();
+            let letter = letter as u8 | if has_value { 128 } else { 0 };
+            write!(list, "\\x{letter:x}{word}\\0").unwrap();
         }
         writeln!(letters, "    }}").unwrap();
         let name = info.name;
         writeln!(
             rows,
-            "    Applet {{ name: Text::new(c{name:?}), options: &[{list}], usage: Phrase({usage}), \
-             run: {module}::run }},"
+            "    Applet {{ name: Text::new(c{name:?}), options: Texts::new(b\"{list}\\0\"), \
+             usage: Phrase({usage}), run: {module}::run }},"
         )
         .unwrap();
         usage += 2;
     }
     format!(
-        "{modules}\nuse crate::getopt::{{Applet, Opt}};\nuse crate::sys::text::Text;\n\
+        "{modules}\nuse crate::getopt::Applet;\nuse crate::sys::text::{{Text, Texts}};\n\
          use crate::text::Phrase;\n\n/// The letters of the applets' options.\npub mod options {{\n{letters}}}\n\n\
          /// All applets.\npub static APPLETS: &[Applet] = &[\n{rows}];\n"
     )

@@ -7,7 +7,7 @@
 //! other, so the last of several wins.
 
 use crate::exit::{self, Exit};
-use crate::sys::text::Text;
+use crate::sys::text::{Text, Texts};
 use crate::sys::vector::Vector;
 use crate::text::Phrase;
 
@@ -16,16 +16,15 @@ use crate::text::Phrase;
 pub struct Applet {
     /// What it is called, with the `s6-` in front.
     pub name: Text,
-    /// Its options.
-    pub options: &'static [Opt],
+    /// Its options, each as [`Opt::read`] takes it.
+    pub options: Texts,
     /// How it is to be used, in one line; what `--help` prints below that is the text behind it.
     pub usage: Phrase,
     /// What it does, up to the end of the process.
     pub run: fn(&mut Arguments) -> !,
 }
 
-/// An option, without the gap that alignment would leave in it.
-#[repr(Rust, packed)]
+/// An option.
 pub struct Opt {
     /// The letter behind `-`.
     pub letter: u8,
@@ -33,6 +32,15 @@ pub struct Opt {
     pub has_value: bool,
     /// The word behind `--`.
     pub word: Text,
+}
+
+impl Opt {
+    /// Reads an option of the table: the letter, whose highest bit says whether a value belongs to
+    /// it, and the word.
+    pub fn read(mut text: Text) -> Opt {
+        let letter = text.pop();
+        Opt { letter: letter & 127, has_value: letter > 127, word: text }
+    }
 }
 
 /// What has not been looked at yet of a command line.
@@ -84,28 +92,26 @@ impl Arguments {
                 }
             }
         }
-        for option in self.applet.options {
+        for option in self.applet.options.map(Opt::read) {
             let mut behind = given;
             if is_word {
                 let Some(end) = given.behind(option.word) else { continue };
                 behind = end;
-                let attached = behind.pop();
-                if attached == b'=' && option.has_value {
-                    self.value = behind;
-                    return Some(option.letter);
-                }
-                if attached != 0 {
-                    continue;
+                match behind.pop() {
+                    b'=' if option.has_value => {
+                        self.value = behind;
+                        return Some(option.letter);
+                    }
+                    0 => {}
+                    _ => continue,
                 }
             } else if behind.pop() != option.letter {
                 continue;
             }
-            if !option.has_value {
-                self.letters = behind;
-            } else if behind.is_empty() {
-                self.value = self.operand();
+            if option.has_value {
+                self.value = if behind.is_empty() { self.operand() } else { behind };
             } else {
-                self.value = behind;
+                self.letters = behind;
             }
             return Some(option.letter);
         }

@@ -6,7 +6,7 @@ use argh::{ArgsInfo, FromArgs};
 #[argh(
     subcommand,
     name = "s6-fdholder-transferdump",
-    example = "s6-fdholder-transferdump -t 5000:5000 /run/fdholder/s /run/new/s",
+    example = "s6-fdholder-transferdump -t 5000:5000 /run/fdholder/s /run/fdholder/new",
     error_code(0, "done"),
     error_code(1, "the source denied it, broke the protocol or took too long"),
     error_code(2, "the destination did"),

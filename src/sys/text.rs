@@ -104,12 +104,13 @@ impl PartialEq for Text {
 }
 
 /// Texts that lie one behind the other, up to an empty one.
+#[derive(Clone, Copy)]
 pub struct Texts(Text);
 
 impl Texts {
-    /// The texts in `bytes`. They must end with an empty one: two NULs.
+    /// The texts in `bytes`. They must end with an empty one: two NULs, or just one for no texts.
     pub const fn new(bytes: &'static [u8]) -> Texts {
-        assert!(matches!(bytes, [.., 0, 0]));
+        assert!(matches!(bytes, [.., 0, 0] | [0]));
         // SAFETY: a reference is not null, and there is a NUL.
         Texts(Text(unsafe { NonNull::new_unchecked(bytes.as_ptr().cast_mut()) }))
     }

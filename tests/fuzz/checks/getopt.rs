@@ -4,7 +4,7 @@
 use super::text;
 use fdholder::applets::APPLETS;
 use fdholder::daemon::listener::{GROUPS, Privileges};
-use fdholder::getopt::{Applet, Arguments};
+use fdholder::getopt::{Applet, Arguments, Opt};
 use fdholder::sys::text::Text;
 use fdholder::sys::vector::{Builder, Vector};
 use libc::{c_char, c_int};
@@ -66,7 +66,7 @@ impl Words {
         let _state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut letters = b"+:".to_vec();
         let mut names = Vec::new();
-        for option in applet.options {
+        for option in applet.options.map(Opt::read) {
             letters.push(option.letter);
             letters.extend(option.has_value.then_some(b':'));
             let (word, value) = (option.word, option.has_value.into());
