@@ -38,7 +38,7 @@ fn is_within(budget: u64, program: &Path) {
 
 #[test]
 fn the_program_with_all_tools_is_small() {
-    is_within(32_768, program());
+    is_within(31_744, program());
 }
 
 #[test]
