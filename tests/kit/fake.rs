@@ -85,7 +85,7 @@ impl Fake {
         let path = dir.child("s");
         let listener = UnixListener::bind(&path).unwrap();
         listen(&listener, 0).unwrap();
-        let clients = fill(&path);
+        let clients = fill(&path, usize::MAX);
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let thread = thread::spawn(move || {
             if wait(&mut [PollFd::new(&stopped, PollFlags::IN)], time) {
@@ -106,20 +106,21 @@ impl Fake {
     }
 }
 
-/// Connects until the backlog is full, and returns those who wait in it.
-pub fn fill(path: &Path) -> Vec<OwnedFd> {
+/// Connects until the backlog is full or so many wait in it, and returns those who do.
+pub fn fill(path: &Path, most: usize) -> Vec<OwnedFd> {
     let mut clients = Vec::new();
-    loop {
+    while clients.len() < most {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let client = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
         match connect(&client, &SocketAddrUnix::new(path).unwrap()) {
             Ok(()) => clients.push(client),
             Err(error) => {
                 assert_eq!(error, Errno::AGAIN);
-                return clients;
+                break;
             }
         }
     }
+    clients
 }
 
 /// Follows the script with the first who connects, unless nobody is waited for any more.
