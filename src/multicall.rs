@@ -1,142 +1,149 @@
 //! From the name that the program was called by to the applet of that name.
 
 use crate::applets::APPLETS;
-use crate::exit::{self, Exit, Output};
-use crate::getopt::{Applet, Arguments};
-use crate::sys::text::Text;
-use crate::sys::vector::Vector;
-use crate::sys::{self, Errno, PathBuffer};
-use crate::text::{Phrase, text};
+use crate::cli::exit::Exit;
+use crate::cli::getopt::Stop;
+use crate::io::path::PathBuffer;
+use crate::process::Process;
+use crate::sys::Errno;
+use crate::sys::file;
 use core::ffi::CStr;
 
-/// What the program is called when it is nobody in particular.
-const SELF: Text = Text::new(c"fdholder");
+/// A tool: what it is called and what it does. Its row in the table is made by `build.rs`.
+pub struct Applet {
+    /// Its name, with the `s6-` in front.
+    pub name: &'static CStr,
+    /// How it is to be used, in one line.
+    pub usage: &'static str,
+    /// What `--help` prints below that.
+    pub help: &'static str,
+    /// What it does. A wrong command line stops it before it has done anything.
+    pub run: fn(&mut Process) -> Result<Exit, Stop>,
+}
 
-const USAGE: Phrase =
-    text!("usage: fdholder [ --list | --help | --version | --install dir | name args... ]");
-const HELP: Phrase = text!(
-    "
+/// What the program is called when it is no tool in particular.
+const SELF: &str = "fdholder";
+
+const USAGE: &str = "usage: fdholder [ --list | --help | --version | --install dir | name args... ]";
+const HELP: &str = "
 
 Runs the tool called name, or the one it is called as:
 
-"
-);
-const MORE: Phrase = text!(
-    "
+";
+const MORE: &str = "
 'name --help' explains each. --install makes links in dir.
-"
-);
+";
 
-const VERSION: Text = match CStr::from_bytes_with_nul(
-    concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n\0").as_bytes(),
-) {
-    Ok(version) => Text::new(version),
-    Err(_) => panic!("the version has a NUL"),
-};
+const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
-pub fn run(mut arguments: Vector, environment: Vector) -> ! {
-    let called = arguments.next().unwrap_or(Text::EMPTY);
-    // The name is what lies behind the last slash.
-    let (mut name, mut rest) = (called, called);
-    while let Some(byte) = rest.next() {
-        if byte == b'/' {
-            name = rest;
-        }
-    }
-    exit::speak_as(SELF);
-    let by_argument = name == SELF;
+pub fn run(process: &mut Process) -> Exit {
+    let called = process.arguments.next().unwrap_or_default();
+    let mut name = called.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let by_argument = name == SELF.as_bytes();
     if by_argument {
-        name = arguments.next().unwrap_or_else(|| wrong_usage());
-        let out = exit::answer();
-        if name == Text::new(c"--help") {
-            out.text(USAGE).text(HELP);
-            names(out).text(MORE).close(Exit::SUCCESS);
-        }
-        if name == Text::new(c"--list") {
-            names(out).close(Exit::SUCCESS);
-        }
-        if name == Text::new(c"--version") {
-            out.name(VERSION).close(Exit::SUCCESS);
-        }
-        if name == Text::new(c"--install") {
-            let path = arguments.next().unwrap_or_else(|| wrong_usage());
-            install(path, called);
+        let Some(argument) = process.arguments.next() else { return wrong_usage(process) };
+        name = argument.to_bytes();
+        match name {
+            b"--help" => {
+                process.out.text(USAGE).text(HELP);
+                return names(process, MORE);
+            }
+            b"--list" => return names(process, ""),
+            b"--version" => return answer(process, VERSION),
+            b"--install" => return install(process, called),
+            _ => {}
         }
     }
-    for applet in APPLETS {
-        if answers_to(applet, name, by_argument) {
-            exit::speak_as(applet.name);
-            (applet.run)(&mut Arguments::new(applet, arguments, environment));
+    let Some(applet) = APPLETS.iter().find(|applet| applet.answers_to(name, by_argument)) else {
+        return process.errors.fatal().text("no tool is called ").quoted(name).end(Exit::USAGE);
+    };
+    process.errors.speak_as(applet.name);
+    match (applet.run)(process) {
+        Ok(exit) => exit,
+        Err(Stop::Usage) => process.errors.message().text(applet.usage).end(Exit::USAGE),
+        Err(Stop::Help) => {
+            process.out.text(applet.usage);
+            answer(process, applet.help)
         }
     }
-    exit::fatal().text(text!("no tool is called ")).quoted(name).end(Exit::USAGE)
+}
+
+impl Applet {
+    /// Whether it is meant: by its name, with or without the `s6-` in front; as an argument the
+    /// `fdholder-` may be missing as well.
+    fn answers_to(&self, name: &[u8], by_argument: bool) -> bool {
+        let whole = self.name.to_bytes();
+        let tail = whole.strip_prefix(b"s6-").unwrap_or(whole);
+        let short = tail.strip_prefix(b"fdholder-").unwrap_or(tail);
+        name == whole || name == tail || by_argument && name == short
+    }
 }
 
 /// Says how the program is to be called.
-fn wrong_usage() -> ! {
-    exit::message().text(USAGE).end(Exit::USAGE)
+fn wrong_usage(process: &mut Process) -> Exit {
+    process.errors.message().text(USAGE).end(Exit::USAGE)
 }
 
-/// Adds the names of all applets, one a line.
-fn names(out: Output) -> Output {
+/// Prints the names of all applets, one a line, and a text behind them.
+fn names(process: &mut Process, text: &str) -> Exit {
     for applet in APPLETS {
-        out.name(applet.name).byte(b'\n');
+        process.out.bytes(applet.name.to_bytes()).byte(b'\n');
     }
-    out
+    answer(process, text)
 }
 
-/// Whether an applet is meant: by its name, with or without the `s6-` in front; as an argument the
-/// `fdholder-` may be missing as well.
-fn answers_to(applet: &Applet, name: Text, by_argument: bool) -> bool {
-    let mut tail = applet.name;
-    let mut may_be_missing = 1 + usize::from(by_argument);
-    while tail != name {
-        // To look for a dash is to take off all up to it.
-        if may_be_missing == 0 || !tail.any(|byte| byte == b'-') {
-            return false;
+/// Ends an answer with a text.
+fn answer(process: &mut Process, text: &str) -> Exit {
+    match process.out.text(text).flush() {
+        Ok(()) => Exit::SUCCESS,
+        Err(errno) => process.errors.no_output(errno),
+    }
+}
+
+/// Makes links to this very file in a directory, for each applet.
+fn install(process: &mut Process, called: &'static CStr) -> Exit {
+    let Some(path) = process.arguments.next() else { return wrong_usage(process) };
+    match make_links(path, called) {
+        Ok(()) => Exit::SUCCESS,
+        Err((what, errno)) => {
+            let line = process.errors.fatal().text("unable to make links in ");
+            line.quoted(path.to_bytes()).text(": ").bytes(what.to_bytes());
+            line.reason(errno).end(Exit::SYSTEM)
         }
-        may_be_missing -= 1;
     }
-    true
 }
 
-/// Makes a link to this very file in a directory, for each applet. A link that is already right
-/// stays; if anything else is in the way, nothing is made at all.
-fn install(path: Text, called: Text) -> ! {
-    const SELF_LINK: Text = Text::new(c"/proc/self/exe");
-    let fail = move |what: Text, errno: Errno| -> ! {
-        let line = exit::fatal();
-        line.text(text!("unable to make links in ")).quoted(path).text(text!(": "));
-        line.name(what).reason(errno.number()).end(Exit::SYSTEM)
-    };
+/// A link that is already right stays; if anything else is in the way, nothing is made at all. The
+/// error says what failed.
+fn make_links(directory: &CStr, called: &'static CStr) -> Result<(), (&'static CStr, Errno)> {
+    const SELF_LINK: &CStr = c"/proc/self/exe";
     let mut target = PathBuffer::EMPTY;
-    let read = match target.read_link(SELF_LINK) {
+    match target.read_link(SELF_LINK) {
         // Without /proc an absolute name of the program is as good.
-        Err(Errno::NOENT) if called.first() == b'/' => {
-            target.text(called);
-            Ok(())
+        Err(Errno::NOENT) if called.to_bytes().starts_with(b"/") => {
+            target.push(called.to_bytes());
         }
-        result => result,
-    };
-    read.and(target.check()).unwrap_or_else(|errno| fail(SELF_LINK, errno));
-    sys::change_directory(path).unwrap_or_else(|errno| fail(Text::new(c"the directory"), errno));
-    for applet in APPLETS {
-        let mut found = PathBuffer::EMPTY;
-        match found.read_link(applet.name) {
-            Ok(()) if found == target => {}
-            // What is no link at all is `EINVAL`.
-            Ok(()) | Err(Errno::INVAL) => fail(applet.name, Errno::EXIST),
-            Err(Errno::NOENT) => {}
-            Err(errno) => fail(applet.name, errno),
+        read => read.map_err(|errno| (SELF_LINK, errno))?,
+    }
+    file::change_directory(directory).map_err(|errno| (c"the directory", errno))?;
+    for make in [false, true] {
+        for applet in APPLETS {
+            link(&target, applet.name, make).map_err(|errno| (applet.name, errno))?;
         }
     }
-    for applet in APPLETS {
-        match target.link(applet.name) {
-            // One that was there is right, as has just been seen.
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => fail(applet.name, errno),
-        }
+    Ok(())
+}
+
+/// Makes a link called `name`, unless it is there, or only looks whether that is possible.
+fn link(target: &PathBuffer, name: &CStr, make: bool) -> Result<(), Errno> {
+    let mut found = PathBuffer::EMPTY;
+    match found.read_link(name) {
+        Ok(()) if found.bytes() == target.bytes() => Ok(()),
+        // What is no link at all is `EINVAL`.
+        Ok(()) | Err(Errno::INVAL) => Err(Errno::EXIST),
+        Err(Errno::NOENT) if make => file::link(target.path()?, name),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
     }
-    exit::success()
 }

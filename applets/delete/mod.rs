@@ -1,18 +1,31 @@
 //! `s6-fdholder-delete`: a daemon forgets a descriptor.
 
-use crate::client::{Peer, Side};
-use crate::getopt::Arguments;
-use crate::pool;
-use crate::text::text;
+use crate::applets::options::delete::Opt;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::{Stop, number};
+use crate::client::Connection;
+use crate::client::failure::Wording;
+use crate::io::error::Error;
+use crate::process::Process;
 
-static DELETE: Side =
-    Side { progress: text!("; it may have been done"), ..Side::only(text!("delete fd for id ")) };
+const WORDING: Wording = Wording::only("delete fd for id ");
 
-pub fn run(arguments: &mut Arguments) -> ! {
-    let timeout = arguments.timeout();
-    let (path, identifier) = (arguments.operand(), arguments.operand());
-    let mut daemon = Peer::new(&DELETE, path, timeout, identifier);
-    let request = pool::composer();
-    request.begin(b'D');
-    daemon.settle(request, identifier)
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
+    let mut timeout = 0;
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        match option {
+            Opt::Timeout(value) => timeout = number(value)?,
+        }
+    }
+    let (path, identifier) = (process.arguments.operand()?, process.arguments.operand()?);
+    let mut daemon = Connection::new(path, timeout, &process.open_files);
+    let identifier = identifier.to_bytes();
+    // No daemon holds anything under a name that is not valid: that counts as denied, as it does in C.
+    let request = process.pool.frame.delete(identifier).map_err(Error::Denied);
+    Ok(match request.and_then(|request| daemon.settle(request, &[])) {
+        Ok(()) => Exit::SUCCESS,
+        Err(error) => {
+            daemon.fail(&mut process.errors, &WORDING, identifier, error, "; it may have been done")
+        }
+    })
 }

@@ -1,80 +1,91 @@
 //! `s6-fdholder-getdump`: a program with everything that a daemon holds.
 
-use crate::client::{Dump, Peer, Side};
+use crate::applets::options::getdump::Opt;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::{Stop, number};
+use crate::cli::output::hexadecimal;
+use crate::client::Connection;
+use crate::client::dump::Dump;
+use crate::client::failure::Wording;
 use crate::exec;
-use crate::exit::hexadecimal;
-use crate::fd;
-use crate::getopt::Arguments;
-use crate::message::{Entry, HEADER};
-use crate::pool;
-use crate::socket::Error;
-use crate::sys::text::Text;
-use crate::sys::vector::Builder;
-use crate::sys::{self, CONTROL_HEADER, Errno};
-use crate::tai;
-use crate::text::text;
-use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
+use crate::io::error::Error;
+use crate::io::pool::Window;
+use crate::process::Process;
+use crate::protocol::entry::Entry;
+use crate::protocol::tai;
+use crate::protocol::variables::{self, Kind, Variable};
+use crate::sys::Errno;
+use crate::sys::fd::Fd;
+use crate::sys::strings::{Builder, Strings};
+use crate::sys::time::{self, Time};
 
-static GET: Side = Side::only(text!("get dump"));
+const WORDING: Wording = Wording::only("get dump");
 
-pub fn run(arguments: &mut Arguments) -> ! {
-    let timeout = arguments.timeout();
-    let mut daemon = Peer::new(&GET, arguments.operand(), timeout, Text::EMPTY);
-    let program = arguments.program();
-    fd::raise_limit();
-    let window = pool::window();
-    let mut dump = Dump::new(&mut daemon);
-    let environment = Builder::new().unwrap_or_else(|| dump.fail(Error::local(Errno::NOMEM)));
-    let total = dump.get(window, None);
-    environment.begin(variables::name(COUNT)).byte(b'=').number(total);
-    for string in arguments.environment {
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
+    let mut timeout = 0;
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        match option {
+            Opt::Timeout(value) => timeout = number(value)?,
+        }
+    }
+    let path = process.arguments.operand()?;
+    let program = process.arguments.program()?;
+    process.open_files.raise();
+    let mut daemon = Connection::new(path, timeout, &process.open_files);
+    let dump = Dump::new(&mut daemon);
+    Ok(match environment(dump, &mut process.pool.window, process.environment) {
+        Ok(environment) => exec::execute(process, program, environment, ""),
+        Err(error) => daemon.fail(&mut process.errors, &WORDING, b"", error, ""),
+    })
+}
+
+/// The environment of the program: the one that is there, and what describes the dump. All
+/// descriptors are left to the program.
+fn environment(
+    mut dump: Dump,
+    window: &mut Window,
+    inherited: Strings,
+) -> Result<Strings, Error> {
+    let now = time::now().map_err(Error::NoClock)?;
+    let total = dump.get(window, None)?;
+    // Each entry takes up to three variables.
+    let strings = total.saturating_mul(3).saturating_add(1 + inherited.count());
+    let mut environment = Builder::new(strings).ok_or(Errno::NOMEM)?;
+    environment.begin().bytes(Kind::Count.name().as_bytes()).bytes(b"=").number(total as u32).end();
+    for string in inherited {
         // What this dump is described in must not be there twice.
-        let is_in_the_way = |it: Variable| it.kind == COUNT || it.index < total;
+        let is_in_the_way = |it: Variable| it.kind == Kind::Count || it.index < total;
         if !variables::parse(string).is_some_and(is_in_the_way) {
             environment.add(string);
         }
     }
     let mut index = 0;
     loop {
-        // Each frame has been checked: there are as many entries as descriptors.
-        while let Some((frame, control, _)) = window.take() {
-            let Some(mut payload) = frame.get(HEADER + 1..) else { break };
-            let Some(descriptors) = control.get(CONTROL_HEADER..) else { break };
-            for fd in descriptors {
-                let Some((entry, rest)) = Entry::parse(payload) else { break };
-                payload = rest;
-                describe(environment, index, *fd, entry);
-                index += 1;
-            }
+        for (fd, entry) in window.drain() {
+            describe(&mut environment, index, fd, entry, now);
+            index += 1;
         }
-        // They belong to the program now.
-        window.forget();
         if dump.is_complete() {
-            break;
+            return Ok(environment.finish()?);
         }
-        dump.fill(window);
+        dump.fill(window)?;
     }
-    let vector = environment.finish().unwrap_or_else(|errno| dump.fail(Error::local(errno)));
-    exec::execute(program, vector)
 }
 
 /// Begins a variable whose name ends with a number.
-fn variable(environment: &Builder, kind: usize, index: usize) -> &Builder {
-    environment.begin(variables::name(kind)).number(index).byte(b'=')
+fn variable(environment: &mut Builder, kind: Kind, index: u32) -> &mut Builder {
+    environment.begin().bytes(kind.name().as_bytes()).number(index).bytes(b"=")
 }
 
 /// Adds the variables of an entry, and leaves its descriptor to the program.
-fn describe(environment: &Builder, index: usize, fd: i32, entry: Entry) {
-    sys::keep_on_exec(fd);
-    variable(environment, FD, index).number(fd as usize);
-    variable(environment, ID, index);
-    for byte in entry.identifier {
-        environment.byte(*byte);
-    }
-    if !tai::is_never(entry.expiry, sys::now()) {
-        variable(environment, LIMIT, index).byte(b'@');
-        for byte in entry.expiry {
-            environment.byte(hexadecimal(byte >> 4)).byte(hexadecimal(byte & 15));
-        }
+fn describe(environment: &mut Builder, index: u32, fd: Fd, entry: Entry, now: Time) {
+    variable(environment, Kind::Fd, index).number(fd.leave_to_program()).end();
+    variable(environment, Kind::Identifier, index).bytes(entry.identifier).end();
+    if !tai::is_never(entry.expiry, now) {
+        let limit = variable(environment, Kind::Expiry, index).bytes(b"@");
+        entry.expiry.iter().for_each(|byte| {
+            limit.bytes(&hexadecimal(*byte));
+        });
+        limit.end();
     }
 }

@@ -1,18 +1,42 @@
 //! `s6-fdholder-list`: the identifiers of what a daemon holds.
 
-use crate::client::{Peer, Side};
-use crate::exit::{self, Exit};
-use crate::getopt::Arguments;
-use crate::sys::text::Text;
-use crate::text::text;
+use crate::applets::options::list::Opt;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::{Stop, number};
+use crate::client::Connection;
+use crate::client::failure::Wording;
+use crate::process::Process;
 
-static LIST: Side = Side::only(text!("get fd list"));
+const WORDING: Wording = Wording::only("get fd list");
 
-pub fn run(arguments: &mut Arguments) -> ! {
-    let timeout = arguments.timeout();
-    let mut daemon = Peer::new(&LIST, arguments.operand(), timeout, Text::EMPTY);
-    exit::require_output();
-    let out = exit::answer();
-    daemon.list(|byte| if byte == 0 { out.byte(b'\n') } else { out.quoted_byte(byte) });
-    out.close(Exit::SUCCESS)
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
+    let mut timeout = 0;
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        match option {
+            Opt::Timeout(value) => timeout = number(value)?,
+        }
+    }
+    let path = process.arguments.operand()?;
+    let mut daemon = Connection::new(path, timeout, &process.open_files);
+    if let Err(errno) = process.out.require() {
+        return Ok(process.errors.no_output(errno));
+    }
+    let out = &mut process.out;
+    let listed = daemon.list(|piece| {
+        for part in piece.split_inclusive(|byte| *byte == 0) {
+            match part {
+                [identifier @ .., 0] => out.quoted(identifier).byte(b'\n'),
+                part => out.quoted(part),
+            };
+        }
+        Ok(out.status()?)
+    });
+    // What could not be written is the reason, whatever the daemon says.
+    if let Err(errno) = process.out.flush() {
+        return Ok(process.errors.no_output(errno));
+    }
+    Ok(match listed {
+        Ok(()) => Exit::SUCCESS,
+        Err(error) => daemon.fail(&mut process.errors, &WORDING, b"", error, ""),
+    })
 }

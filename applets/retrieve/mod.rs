@@ -1,34 +1,41 @@
 //! `s6-fdholder-retrieve`: a program with a descriptor that a daemon holds as standard input.
 
-use crate::applets::options::retrieve as option;
-use crate::client::{Peer, Side};
+use crate::applets::options::retrieve::Opt;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::{Stop, number};
+use crate::client::Connection;
+use crate::client::failure::Wording;
 use crate::exec;
-use crate::getopt::Arguments;
-use crate::pool;
-use crate::socket::Error;
-use crate::sys;
-use crate::text::text;
+use crate::io::error::Error;
+use crate::process::Process;
+use crate::sys::fd::{Fd, STDIN};
 
-static RETRIEVE: Side = Side {
-    progress: text!("; the daemon may no longer hold it"),
-    ..Side::only(text!("retrieve fd for id "))
-};
+const WORDING: Wording = Wording::only("retrieve fd for id ");
+const GONE: &str = "; the daemon may no longer hold it";
 
-pub fn run(arguments: &mut Arguments) -> ! {
-    let (mut delete, mut timeout) = (false, 0);
-    while let Some(letter) = arguments.option() {
-        match letter {
-            option::DELETE => delete = true,
-            _ => timeout = arguments.number(),
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
+    let (mut deletes, mut timeout) = (false, 0);
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        match option {
+            Opt::Delete => deletes = true,
+            Opt::Timeout(value) => timeout = number(value)?,
         }
     }
-    let (path, identifier) = (arguments.operand(), arguments.operand());
-    let program = arguments.program();
-    let mut daemon = Peer::new(&RETRIEVE, path, timeout, identifier);
-    let request = pool::composer();
-    request.begin(b'R');
-    request.byte(delete.into());
-    let fd = daemon.retrieve(request, identifier, delete);
-    sys::become_stdin(fd.number()).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
-    exec::execute(program, arguments.environment)
+    let (path, identifier) = (process.arguments.operand()?, process.arguments.operand()?);
+    let program = process.arguments.program()?;
+    let mut daemon = Connection::new(path, timeout, &process.open_files);
+    let identifier = identifier.to_bytes();
+    // No daemon holds anything under a name that is not valid: that counts as denied, as it does in C.
+    let request = process.pool.frame.retrieve(identifier, deletes).map_err(Error::Denied);
+    let retrieved = request.and_then(|request| daemon.retrieve(request, deletes));
+    if let Err(error) = retrieved.and_then(become_input) {
+        return Ok(daemon.fail(&mut process.errors, &WORDING, identifier, error, GONE));
+    }
+    let remark = if deletes { GONE } else { "" };
+    Ok(exec::execute(process, program, process.environment, remark))
+}
+
+/// Makes a descriptor standard input, in place of what that was.
+fn become_input(fd: Fd) -> Result<(), Error> {
+    Ok(fd.borrow().put_at(STDIN)?)
 }

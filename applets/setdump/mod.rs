@@ -1,111 +1,180 @@
 //! `s6-fdholder-setdump`: what the environment describes, into a daemon.
 
-use crate::client::{Delivery, Peer, Side};
-use crate::exit::{self, Exit};
-use crate::getopt::Arguments;
-use crate::message::ENTRIES_MAX;
-use crate::pool::{self, Composer};
-use crate::socket::Error;
-use crate::sys::text::Text;
-use crate::sys::vector::Vector;
-use crate::sys::{self, Errno, Time};
-use crate::tai::{self, Label};
-use crate::text::text;
-use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
+use crate::applets::options::setdump::Opt;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::{self, Stop};
+use crate::cli::number;
+use crate::cli::output::Writer;
+use crate::client::Connection;
+use crate::client::dump::Delivery;
+use crate::client::failure::Wording;
+use crate::io::error::Error;
+use crate::process::Process;
+use crate::protocol::frame::{ENTRIES_MAX, Frame};
+use crate::protocol::tai::{self, Label};
+use crate::protocol::variables::{self, Kind, Variable};
+use crate::sys::Errno;
+use crate::sys::fd::BorrowedFd;
+use crate::sys::memory::Mapping;
+use crate::sys::strings::{Pointer, Strings};
+use crate::sys::time::{self, Time};
+use core::ffi::CStr;
 
-static SET: Side =
-    Side { progress: text!(" descriptors acknowledged"), ..Side::only(text!("set dump")) };
+const WORDING: Wording = Wording::only("set dump");
 
-/// The values of the variables with the same number by kind, as far as they are set. That of the count,
-/// which has none, is in the first row.
-type Row = [Option<Text>; 4];
+/// The values of the variables with the same number: descriptor, identifier, expiry.
+type Row = [Pointer; 3];
 
-/// More rows than an environment can fill, which the kernel bounds by 6 MB.
-type Rows = [Row; 1 << 18];
+/// What there is to store.
+struct Rows {
+    rows: Mapping<Row>,
+    now: Time,
+}
 
-pub fn run(arguments: &mut Arguments) -> ! {
-    let timeout = arguments.timeout();
-    let mut daemon = Peer::new(&SET, arguments.operand(), timeout, Text::EMPTY);
-    let rows = sys::map_texts().unwrap_or_else(|| daemon.fail(Error::local(Errno::NOMEM)));
-    gather(arguments.environment, rows);
-    let count = rows[0][COUNT];
-    let Some(total) = count.and_then(Text::number) else { wrong(count, COUNT, 0) };
-    let (total, now, composer) = (total as usize, sys::now(), pool::composer());
-    // The daemon hears nothing before all is known to be right.
-    for index in 0..total {
-        composer.begin(b'.');
-        let fd = compose(composer, rows, index, now);
-        sys::is_open(fd).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
+/// Why there is nothing to store: a variable has a value that is not valid, or none.
+struct Wrong {
+    kind: Kind,
+    index: usize,
+    is_set: bool,
+}
+
+/// What failed.
+enum Failure {
+    Environment(Wrong),
+    Daemon(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure::Daemon(error.into())
     }
+}
+
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
+    let mut timeout = 0;
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        match option {
+            Opt::Timeout(value) => timeout = getopt::number(value)?,
+        }
+    }
+    let path = process.arguments.operand()?;
+    let mut daemon = Connection::new(path, timeout, &process.open_files);
     let mut delivery = Delivery::new(&mut daemon);
-    delivery.begin(total);
+    let done = set(&mut delivery, &mut process.pool.frame, process.environment);
+    let (total, acknowledged) = (delivery.total, delivery.acknowledged);
+    let error = match done {
+        Ok(()) => return Ok(Exit::SUCCESS),
+        Err(Failure::Environment(wrong)) => return Ok(wrong.say(&mut process.errors)),
+        Err(Failure::Daemon(error)) => error,
+    };
+    let line = daemon.complain(&mut process.errors, &WORDING, b"", error);
+    if total > 0 {
+        line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
+        line.text(" descriptors acknowledged");
+    }
+    Ok(line.end(error.exit(WORDING.blame)))
+}
+
+/// Stores all. The daemon hears nothing before all is known to be right.
+fn set(delivery: &mut Delivery, frame: &mut Frame, environment: Strings) -> Result<(), Failure> {
+    let rows = Rows::gather(environment)?;
+    let total = rows.rows.len();
+    for index in 0..total {
+        rows.compose(frame.request(b'.'), index)?.is_open()?;
+    }
+    delivery.begin(frame, total)?;
     let mut index = 0;
     while index < total {
-        composer.begin(b'.');
-        while index < total && composer.descriptors() < ENTRIES_MAX {
-            compose(composer, rows, index, now);
+        frame.request(b'.');
+        let mut fds = [BorrowedFd::named(0); ENTRIES_MAX];
+        let mut count = 0;
+        for fd in fds.iter_mut().take(total - index) {
+            *fd = rows.compose(frame, index)?;
             index += 1;
+            count += 1;
         }
-        delivery.send_composed(composer);
+        delivery.send_frame(frame.finish(count), fds.get(..count).unwrap_or_default())?;
     }
-    exit::success()
+    Ok(())
 }
 
-/// Says that a variable has a value that is not valid, or none, and ends the process.
-fn wrong(value: Option<Text>, kind: usize, index: usize) -> ! {
-    let line = exit::fatal();
-    if value.is_some() {
-        line.text(text!("invalid $"));
-    }
-    line.name(variables::name(kind));
-    if kind != COUNT {
-        line.number(index as u32);
-    }
-    if value.is_none() {
-        line.text(text!(" not set"));
-    }
-    line.end(Exit::USAGE)
-}
-
-/// Puts the values of all variables that describe a dump into their rows.
-fn gather(environment: Vector, rows: &mut Rows) {
-    for string in environment {
-        let Some(Variable { kind, index, value }) = variables::parse(string) else { continue };
-        if let Some(place) = rows.get_mut(index).and_then(|row| row.get_mut(kind)) {
-            // Of equal ones the first counts, as for getenv.
-            place.get_or_insert(value);
+impl Rows {
+    /// The values of all variables that describe a dump, in their rows.
+    fn gather(environment: Strings) -> Result<Rows, Failure> {
+        let count = environment.filter_map(variables::parse).find(|it| it.kind == Kind::Count);
+        let wrong = Wrong { kind: Kind::Count, index: 0, is_set: count.is_some() };
+        let total = count.and_then(|count| number::whole(count.value.to_bytes()));
+        let total = total.ok_or(Failure::Environment(wrong))? as usize;
+        // More rows than there are variables are not needed to find the first one that lacks some.
+        let mut rows: Mapping<Row> = match total.min(environment.count()) {
+            0 => Mapping::EMPTY,
+            rows => Mapping::new(rows).ok_or(Errno::NOMEM)?,
+        };
+        for Variable { kind, index, value } in environment.filter_map(variables::parse) {
+            let column = match kind {
+                Kind::Fd => 0,
+                Kind::Identifier => 1,
+                Kind::Expiry => 2,
+                Kind::Count => continue,
+            };
+            if let Some(place) = rows.get_mut(index).and_then(|row| row.get_mut(column)) {
+                // Of equal ones the first counts, as for getenv.
+                if place.get().is_none() {
+                    *place = Pointer::new(value);
+                }
+            }
         }
+        Ok(Rows { rows, now: time::now().map_err(Error::NoClock)? })
+    }
+
+    /// Adds what a row says to a frame, or says what is wrong with it. The result is the descriptor.
+    fn compose(&self, frame: &mut Frame, index: usize) -> Result<BorrowedFd<'static>, Failure> {
+        let [fd, identifier, limit] = self.rows.get(index).map_or([None; 3], |row| row.map(Pointer::get));
+        let wrong = |kind, value: Option<&CStr>| {
+            Failure::Environment(Wrong { kind, index, is_set: value.is_some() })
+        };
+        let number = fd.and_then(|value| number::whole(value.to_bytes()));
+        let number = number.ok_or_else(|| wrong(Kind::Fd, fd))?;
+        let expiry = match limit {
+            Some(value) => label(value.to_bytes()).ok_or_else(|| wrong(Kind::Expiry, limit))?,
+            // Each has another one: the C daemons do not bear equal dates.
+            None => {
+                let seconds = self.now.seconds.wrapping_add(index as i64);
+                tai::never(Time { seconds, ..self.now })
+            }
+        };
+        let bytes = identifier.ok_or_else(|| wrong(Kind::Identifier, identifier))?.to_bytes();
+        frame.entry(&expiry, bytes).map_err(|_| wrong(Kind::Identifier, identifier))?;
+        Ok(BorrowedFd::named(number))
     }
 }
 
-/// Adds what a row says to a frame, or says what is wrong with it and ends the process. The result is
-/// the descriptor.
-fn compose(composer: &mut Composer, rows: &Rows, index: usize, now: Time) -> u32 {
-    let Some([fd, identifier, limit, _]) = rows.get(index).copied() else { wrong(None, FD, index) };
-    let Some(number) = fd.and_then(Text::number) else { wrong(fd, FD, index) };
-    let expiry = match limit {
-        Some(value) => label(value).unwrap_or_else(|| wrong(limit, LIMIT, index)),
-        // Each has another one: the C daemons do not bear equal dates.
-        None => tai::never(Time { seconds: now.seconds.wrapping_add(index as i64), ..now }),
-    };
-    composer.expiry(&expiry);
-    if identifier.and_then(|value| composer.identifier(value).ok()).is_none() {
-        wrong(identifier, ID, index);
+impl Wrong {
+    /// Says which variable it is, and what is wrong with it.
+    fn say(self, errors: &mut Writer) -> Exit {
+        let line = errors.fatal();
+        if self.is_set {
+            line.text("invalid $");
+        }
+        line.text(self.kind.name());
+        if self.kind != Kind::Count {
+            line.number(self.index as u32);
+        }
+        if !self.is_set {
+            line.text(" not set");
+        }
+        line.end(Exit::USAGE)
     }
-    composer.descriptor(number);
-    number
 }
 
 /// `@` and 24 hexadecimal digits that are a valid date.
-fn label(mut text: Text) -> Option<Label> {
-    let mut label = [0; 12];
-    if text.pop() != b'@' {
-        return None;
-    }
-    for byte in &mut label {
-        for _ in 0..2 {
-            *byte = *byte << 4 | char::from(text.pop()).to_digit(16)? as u8;
+fn label(text: &[u8]) -> Option<Label> {
+    let (digits, rest) = text.strip_prefix(b"@")?.split_first_chunk::<24>()?;
+    let mut label = Label::default();
+    for (byte, pair) in label.iter_mut().zip(digits.chunks_exact(2)) {
+        for digit in pair {
+            *byte = *byte << 4 | char::from(*digit).to_digit(16)? as u8;
         }
     }
-    if text.is_empty() && tai::is_valid(&label) { Some(label) } else { None }
+    (rest.is_empty() && tai::is_valid(&label)).then_some(label)
 }

@@ -1,36 +1,53 @@
 //! `s6-fdholder-store`: an open descriptor, into a daemon.
 
-use crate::applets::options::store as option;
-use crate::client::{Peer, Side};
-use crate::getopt::Arguments;
-use crate::pool;
-use crate::socket::Error;
-use crate::sys;
-use crate::sys::text::Text;
-use crate::tai;
-use crate::text::text;
+use crate::applets::options::store::Opt;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::{Stop, number};
+use crate::client::Connection;
+use crate::client::failure::Wording;
+use crate::io::error::Error;
+use crate::process::Process;
+use crate::protocol::frame::Frame;
+use crate::protocol::tai;
+use crate::sys::fd::BorrowedFd;
+use crate::sys::time;
+use core::ffi::CStr;
 
-static STORE: Side =
-    Side { progress: text!("; it may have been done"), ..Side::only(text!("store fd")) };
+const WORDING: Wording = Wording::only("store fd");
 
-pub fn run(arguments: &mut Arguments) -> ! {
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let (mut fd, mut timeout, mut expire) = (0, 0, 0);
-    while let Some(letter) = arguments.option() {
-        let place = match letter {
-            option::FD => &mut fd,
-            option::EXPIRE => &mut expire,
-            _ => &mut timeout,
-        };
-        *place = arguments.number();
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        match option {
+            Opt::Fd(value) => fd = number(value)?,
+            Opt::Timeout(value) => timeout = number(value)?,
+            Opt::Expire(value) => expire = number(value)?,
+        }
     }
-    let (path, identifier) = (arguments.operand(), arguments.operand());
-    let mut daemon = Peer::new(&STORE, path, timeout, Text::EMPTY);
-    // A number that is not open now might be that of the connection.
-    sys::is_open(fd).unwrap_or_else(|errno| daemon.fail(Error::local(errno)));
+    let (path, identifier) = (process.arguments.operand()?, process.arguments.operand()?);
+    let mut daemon = Connection::new(path, timeout, &process.open_files);
+    let fd = BorrowedFd::named(fd);
+    Ok(match store(&mut daemon, &mut process.pool.frame, fd, identifier, expire) {
+        Ok(()) => Exit::SUCCESS,
+        Err(error) => {
+            daemon.fail(&mut process.errors, &WORDING, b"", error, "; it may have been done")
+        }
+    })
+}
 
-    let request = pool::composer();
-    request.begin(b'S');
-    request.expiry(&tai::after(expire, sys::now()));
-    request.descriptor(fd);
-    daemon.settle(request, identifier)
+fn store(
+    daemon: &mut Connection,
+    frame: &mut Frame,
+    fd: BorrowedFd,
+    identifier: &CStr,
+    expire: u32,
+) -> Result<(), Error> {
+    // A number that is not open now might be that of the connection.
+    fd.is_open()?;
+    // A date that says "never" depends on the present as well.
+    let expiry = tai::after(expire, time::now().map_err(Error::NoClock)?);
+    let request = frame.request(b'S').entry(&expiry, identifier.to_bytes());
+    // No daemon holds anything under such a name: that counts as denied, as it does in C.
+    let request = request.map_err(Error::Denied)?.finish(1);
+    daemon.settle(request, &[fd])
 }

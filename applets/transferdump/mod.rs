@@ -1,68 +1,89 @@
 //! `s6-fdholder-transferdump`: everything that one daemon holds, into another.
 
-use crate::applets::options::transferdump as option;
-use crate::client::{Delivery, Dump, Peer, Side};
-use crate::exit::{self, Exit};
-use crate::getopt::Arguments;
-use crate::pool;
-use crate::sys::text::Text;
-use crate::text::{Phrase, text};
+use crate::applets::options::transferdump::Opt;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::Stop;
+use crate::cli::number;
+use crate::client::Connection;
+use crate::client::dump::{Delivery, Dump};
+use crate::client::failure::Wording;
+use crate::io::error::Error;
+use crate::io::pool::Pool;
+use crate::process::Process;
 
-const PROGRESS: Phrase = text!(" descriptors acknowledged, the source still holds all");
-
-static SOURCE: Side = Side {
-    connect: text!("connect to a source fd-holder daemon at "),
-    transfer: text!("get dump from the source fd-holder daemon at "),
-    progress: PROGRESS,
-    right: Some(text!("S6_FDHOLDER_GETDUMP")),
-    exit: Exit::DENIED,
+const SOURCE: Wording = Wording {
+    connect: "connect to a source fd-holder daemon at ",
+    doing: "get dump from the source fd-holder daemon at ",
+    right: Some("S6_FDHOLDER_GETDUMP"),
+    blame: Exit::DENIED,
 };
 
-static DESTINATION: Side = Side {
-    connect: text!("connect to a destination fd-holder daemon at "),
-    transfer: text!("set dump in the destination fd-holder daemon at "),
-    progress: PROGRESS,
-    right: Some(text!("S6_FDHOLDER_SETDUMP")),
-    exit: Exit::DESTINATION,
+const DESTINATION: Wording = Wording {
+    connect: "connect to a destination fd-holder daemon at ",
+    doing: "set dump in the destination fd-holder daemon at ",
+    right: Some("S6_FDHOLDER_SETDUMP"),
+    blame: Exit::DESTINATION,
 };
 
-/// Copies everything. Whichever side fails, that ends the process with a message.
-///
-/// The destination can be connected to while the source answers. It is not asked anything before
-/// all that there is room for has been received and checked.
-pub fn run(arguments: &mut Arguments) -> ! {
+/// Which side failed.
+enum Failure {
+    Source(Error),
+    Destination(Error),
+}
+
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let (mut from, mut to) = (0, 0);
-    while let Some(letter) = arguments.option() {
-        if letter == option::TIMEOUT {
-            (from, to) =
-                timeouts(arguments.value).unwrap_or_else(|| arguments.applet.wrong_usage());
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        match option {
+            Opt::Timeout(value) => (from, to) = timeouts(value.to_bytes()).ok_or(Stop::Usage)?,
         }
     }
-    let window = pool::window();
-    let (source, destination) = (arguments.operand(), arguments.operand());
-    let mut source = Peer::new(&SOURCE, source, from, source);
-    let mut destination = Peer::new(&DESTINATION, destination, to, destination);
+    let (source_path, path) = (process.arguments.operand()?, process.arguments.operand()?);
+    let mut source = Connection::new(source_path, from, &process.open_files);
+    let mut destination = Connection::new(path, to, &process.open_files);
     let (mut dump, mut delivery) = (Dump::new(&mut source), Delivery::new(&mut destination));
-    let total = dump.get(window, Some(&mut delivery));
-    delivery.begin(total);
-    loop {
-        delivery.send(window);
-        if dump.is_complete() {
-            break;
-        }
-        dump.fill(window);
+
+    let Err(failure) = transfer(&mut dump, &mut delivery, process.pool) else {
+        return Ok(Exit::SUCCESS);
+    };
+    let (total, acknowledged) = (delivery.total, delivery.acknowledged);
+    let (daemon, wording, path, error) = match failure {
+        Failure::Source(error) => (&source, &SOURCE, source_path, error),
+        Failure::Destination(error) => (&destination, &DESTINATION, path, error),
+    };
+    let line = daemon.complain(&mut process.errors, wording, path.to_bytes(), error);
+    if total > 0 {
+        line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
+        line.text(" descriptors acknowledged, the source still holds all");
     }
-    exit::success()
+    Ok(line.end(error.exit(wording.blame)))
+}
+
+/// Copies everything. The destination may be connected to while the source answers. It is not asked
+/// anything before all that there is room for has been received and checked.
+fn transfer(dump: &mut Dump, delivery: &mut Delivery, pool: &mut Pool) -> Result<(), Failure> {
+    let Pool { window, frame } = pool;
+    let total = dump.get(window, Some(delivery)).map_err(Failure::Source)?;
+    delivery.begin(frame, total).map_err(Failure::Destination)?;
+    loop {
+        delivery.send(window).map_err(Failure::Destination)?;
+        if dump.is_complete() {
+            return Ok(());
+        }
+        dump.fill(window).map_err(Failure::Source)?;
+    }
 }
 
 /// The milliseconds for both sides, out of `timeoutfrom:timeoutto`. Either number may be missing,
 /// and the second one together with the colon.
-fn timeouts(value: Text) -> Option<(u32, u32)> {
-    let (from, mut rest) = value.decimal();
-    let mut to = 0;
-    if rest.first() == b':' {
-        rest.pop();
-        (to, rest) = rest.decimal();
+fn timeouts(value: &[u8]) -> Option<(u32, u32)> {
+    let (from, rest) = number::leading(value);
+    match rest {
+        [] if !value.is_empty() => Some((from, 0)),
+        [b':', rest @ ..] => match number::leading(rest) {
+            (to, []) => Some((from, to)),
+            _ => None,
+        },
+        _ => None,
     }
-    if value.is_empty() || !rest.is_empty() { None } else { Some((from, to)) }
 }

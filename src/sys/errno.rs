@@ -1,22 +1,18 @@
 //! Error numbers of the kernel, and what the C library calls them.
 
-use core::num::NonZeroUsize;
-
-/// An error number: the kernel's, and on the wire a daemon's. As wide as a register: a result of
-/// either a number or an error then travels in two of them.
+/// An error number: the kernel's, and on the wire a daemon's. It is never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Errno(NonZeroUsize);
+pub struct Errno(u16);
 
-/// Gives the numbers that the code asks for a name, and those that a user may see a text.
+/// Gives a name to each number that the code asks for, and a text to each that a user may see.
 macro_rules! errnos {
     ($($name:ident = $number:ident, $text:literal;)*) => {
         impl Errno {
-            $(#[doc = $text] pub const $name: Errno = Errno::new(libc::$number as usize);)*
-        }
+            $(#[doc = $text] pub const $name: Errno = Errno(libc::$number as u16);)*
 
-        /// Number and text of each, of the number the lowest byte: on mips `EDQUOT` is 1133, and
-        /// its lowest byte no other error's.
-        pub const LIST: &[(u8, &str)] = &[$((libc::$number as u8, $text),)*];
+            /// The text of each.
+            const TEXTS: &[(Errno, &str)] = &[$((Errno::$name, $text),)*];
+        }
     };
 }
 
@@ -60,19 +56,22 @@ errnos! {
 
 impl Errno {
     /// A signal came first. The call is made again, so nobody gets to see a text.
-    pub const INTR: Errno = Errno::new(libc::EINTR as usize);
+    pub const INTR: Errno = Errno(libc::EINTR as u16);
+    /// No such device or address: what opening a Unix socket as a file gives.
+    pub const NXIO: Errno = Errno(libc::ENXIO as u16);
 
-    /// The error of that number. There is none numbered 0, and a bad number is no reason to
-    /// stop: it counts as `EINVAL`.
-    pub const fn new(number: usize) -> Errno {
-        match NonZeroUsize::new(number) {
-            Some(number) => Errno(number),
-            None => Errno(NonZeroUsize::MIN.saturating_add(libc::EINVAL as usize - 1)),
-        }
+    /// The error of that number; `EINVAL` for 0, which is none.
+    pub const fn new(number: u16) -> Errno {
+        if number == 0 { Errno::INVAL } else { Errno(number) }
     }
 
     /// The number.
-    pub const fn number(self) -> usize {
-        self.0.get()
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// What the C library says of it; nothing for an error that these tools cannot meet.
+    pub fn text(self) -> Option<&'static str> {
+        Errno::TEXTS.iter().find(|(errno, _)| *errno == self).map(|(_, text)| *text)
     }
 }

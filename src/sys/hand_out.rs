@@ -23,7 +23,7 @@ impl<T> HandOut<T> {
     #[allow(clippy::mut_from_ref, reason = "there is never a second reference")]
     pub fn take(&'static self) -> &'static mut T {
         if self.taken.set(true).is_err() {
-            super::exit(111);
+            super::bug();
         }
         // SAFETY: only one caller ever gets past the lines above.
         unsafe { &mut *self.value.get() }

@@ -9,7 +9,7 @@ use fdholder::sys::{self, arch};
 /// it ends the process as any other failure here does.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
-    sys::exit(111)
+    sys::bug()
 }
 
 /// Copies; the ranges do not overlap.

@@ -1,0 +1,177 @@
+//! What a tool says: answers on standard output, messages on standard error.
+
+use super::exit::Exit;
+use crate::sys::Errno;
+use crate::sys::fd::BorrowedFd;
+use crate::sys::file;
+use crate::sys::time::{self, Event, Poll};
+use core::ffi::CStr;
+
+/// Bytes of the buffer.
+const SIZE: usize = 1024;
+
+/// Milliseconds that a message waits for room if standard error does not block. It is better late than
+/// lost, but it may not hold anybody up.
+const PATIENCE: u32 = 1000;
+
+/// Text on its way to a descriptor, in few writes: one for a message of ordinary length.
+pub struct Writer {
+    to: BorrowedFd<'static>,
+    /// The tool that speaks.
+    who: &'static CStr,
+    length: usize,
+    buffer: [u8; SIZE],
+    /// Milliseconds that a write waits for room, where the open file does not block; nothing if it may
+    /// take as long as the reader does.
+    patience: Option<u32>,
+    /// Why something could not be written, since the text was begun.
+    error: Option<Errno>,
+}
+
+impl Writer {
+    /// Answers, for that descriptor.
+    pub const fn answers(to: BorrowedFd<'static>) -> Writer {
+        Writer { to, who: c"fdholder", length: 0, buffer: [0; SIZE], patience: None, error: None }
+    }
+
+    /// Messages, for that descriptor.
+    pub const fn messages(to: BorrowedFd<'static>) -> Writer {
+        Writer { patience: Some(PATIENCE), ..Writer::answers(to) }
+    }
+
+    /// Says who speaks from now on.
+    pub fn speak_as(&mut self, who: &'static CStr) {
+        self.who = who;
+    }
+
+    /// Begins a line with who speaks.
+    pub fn message(&mut self) -> &mut Writer {
+        let who = self.who;
+        self.bytes(who.to_bytes()).text(": ")
+    }
+
+    /// Begins a line that says why the tool fails.
+    pub fn fatal(&mut self) -> &mut Writer {
+        self.message().text("fatal: ")
+    }
+
+    /// Adds bytes as they are.
+    pub fn bytes(&mut self, mut bytes: &[u8]) -> &mut Writer {
+        while !bytes.is_empty() {
+            if self.length == SIZE {
+                let _ = self.flush();
+            }
+            let place = self.buffer.get_mut(self.length..).unwrap_or_default();
+            let count = place.len().min(bytes.len());
+            let Some((now, later)) = bytes.split_at_checked(count) else { break };
+            if let Some(place) = place.get_mut(..count) {
+                place.copy_from_slice(now);
+            }
+            self.length += count;
+            bytes = later;
+        }
+        self
+    }
+
+    /// Adds a text of this program.
+    pub fn text(&mut self, text: &str) -> &mut Writer {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Adds a byte as it is.
+    pub fn byte(&mut self, byte: u8) -> &mut Writer {
+        self.bytes(&[byte])
+    }
+
+    /// Adds a number in decimal.
+    pub fn number(&mut self, number: u32) -> &mut Writer {
+        if number >= 10 {
+            self.number(number / 10);
+        }
+        self.byte(b'0' + (number % 10) as u8)
+    }
+
+    /// Adds bytes from outside: what is not printable ASCII, and the backslash, is quoted as
+    /// `s6-fdholder-list` does it.
+    pub fn quoted(&mut self, bytes: &[u8]) -> &mut Writer {
+        for byte in bytes {
+            match byte {
+                7..=13 => self.byte(b'\\').byte(b"abtnvfr"[usize::from(byte - 7)]),
+                b'\\' => self.text("\\\\"),
+                b' '..=b'~' => self.byte(*byte),
+                _ => self.text("\\0x").hexadecimal(*byte),
+            };
+        }
+        self
+    }
+
+    /// Adds two hexadecimal digits.
+    fn hexadecimal(&mut self, byte: u8) -> &mut Writer {
+        let [high, low] = hexadecimal(byte);
+        self.byte(high).byte(low)
+    }
+
+    /// Adds `: ` and what the C library says of an error.
+    pub fn reason(&mut self, errno: Errno) -> &mut Writer {
+        self.text(": ");
+        match errno.text() {
+            Some(text) => self.text(text),
+            None => self.text("error ").number(errno.number().into()),
+        }
+    }
+
+    /// Writes what has been added. An error is that of the first write that failed since the text was
+    /// begun; nothing is written after it.
+    pub fn flush(&mut self) -> Result<(), Errno> {
+        let mut bytes = self.buffer.get(..self.length).unwrap_or_default();
+        while self.error.is_none() && !bytes.is_empty() {
+            match file::write(self.to, bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                // Somebody who shares the open file has made it non-blocking.
+                Err(Errno::AGAIN) => {
+                    let room = time::poll(&mut [Poll::on(self.to, Event::Writable)], self.patience);
+                    self.error = match room {
+                        Ok(0) => Some(Errno::AGAIN),
+                        room => room.err(),
+                    };
+                }
+                Err(errno) => self.error = Some(errno),
+            }
+        }
+        self.length = 0;
+        self.status()
+    }
+
+    /// The error of the first write that failed since the text was begun, if one did.
+    pub fn status(&self) -> Result<(), Errno> {
+        self.error.map_or(Ok(()), Err)
+    }
+
+    /// Ends a message: a line of its own. That it cannot be written there is nobody to tell.
+    pub fn say(&mut self) {
+        let _ = self.byte(b'\n').flush();
+        self.error = None;
+    }
+
+    /// Ends a message that a tool ends with.
+    pub fn end(&mut self, exit: Exit) -> Exit {
+        self.say();
+        exit
+    }
+
+    /// Checks that the descriptor is open: `EBADF` if not. What is opened next would have its number,
+    /// and what is meant for a reader would get lost there.
+    pub fn require(&self) -> Result<(), Errno> {
+        self.to.is_open()
+    }
+
+    /// Says that standard output could not be written to. To be called on standard error.
+    pub fn no_output(&mut self, errno: Errno) -> Exit {
+        self.fatal().text("unable to write to standard output").reason(errno).end(Exit::SYSTEM)
+    }
+}
+
+/// The two hexadecimal digits of a byte.
+pub fn hexadecimal(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|digit| if digit < 10 { b'0' + digit } else { b'a' - 10 + digit })
+}

@@ -1,0 +1,68 @@
+//! Paths in the making.
+
+use crate::sys::Errno;
+use crate::sys::{file, strings};
+use core::ffi::CStr;
+
+/// A path that is put together out of parts.
+pub struct PathBuffer {
+    bytes: [u8; PathBuffer::SIZE],
+    length: usize,
+    is_cut: bool,
+}
+
+impl PathBuffer {
+    /// Half of what the kernel takes for a path: some of these lie on a stack that may be small.
+    const SIZE: usize = 2048;
+
+    /// Nothing yet.
+    pub const EMPTY: PathBuffer =
+        PathBuffer { bytes: [0; PathBuffer::SIZE], length: 0, is_cut: false };
+
+    /// Adds bytes. Too many make the path unusable: see [`PathBuffer::path`].
+    pub fn push(&mut self, bytes: &[u8]) -> &mut PathBuffer {
+        let place = self.bytes.get_mut(self.length..PathBuffer::SIZE - 1);
+        match place.and_then(|place| place.get_mut(..bytes.len())) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.length += bytes.len();
+            }
+            None => self.is_cut = true,
+        }
+        self
+    }
+
+    /// Adds a number in decimal.
+    pub fn number(&mut self, number: u32) -> &mut PathBuffer {
+        if number >= 10 {
+            self.number(number / 10);
+        }
+        self.push(&[b'0' + (number % 10) as u8])
+    }
+
+    /// Takes off what was added after it was that long.
+    pub fn truncate(&mut self, length: usize) {
+        if let Some(behind) = self.bytes.get_mut(length..self.length) {
+            behind.fill(0);
+            (self.length, self.is_cut) = (length, false);
+        }
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// The path: `ENAMETOOLONG` if not all that was added did fit.
+    pub fn path(&self) -> Result<&CStr, Errno> {
+        let path = self.bytes.get(..=self.length).and_then(strings::c_string);
+        path.filter(|_| !self.is_cut).ok_or(Errno::NAMETOOLONG)
+    }
+
+    /// Makes it what the symbolic link at `link` points to; nothing may have been added before.
+    pub fn read_link(&mut self, link: &CStr) -> Result<(), Errno> {
+        self.length = file::read_link(link, &mut self.bytes)?;
+        // The kernel cuts a longer one without a word.
+        if self.length < PathBuffer::SIZE { Ok(()) } else { Err(Errno::NAMETOOLONG) }
+    }
+}

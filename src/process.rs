@@ -1,0 +1,42 @@
+//! What a tool gets: everything that belongs to the process it runs in.
+
+use crate::cli::getopt::Arguments;
+use crate::cli::output::Writer;
+use crate::io::open_files::OpenFiles;
+use crate::io::pool::Pool;
+use crate::sys::fd::{BorrowedFd, STDERR, STDIN, STDOUT};
+use crate::sys::strings::Strings;
+
+/// A process, or a thread that stands for one: nothing that a tool uses lies outside of it. The
+/// program's `main` makes one; a test may make several.
+pub struct Process {
+    /// The command line, as far as it has not been looked at.
+    pub arguments: Arguments,
+    /// The environment.
+    pub environment: Strings,
+    /// Standard input.
+    pub input: BorrowedFd<'static>,
+    /// Standard output.
+    pub out: Writer,
+    /// Standard error.
+    pub errors: Writer,
+    /// The limit on open files.
+    pub open_files: OpenFiles,
+    /// The buffers.
+    pub pool: &'static mut Pool,
+}
+
+impl Process {
+    /// A process with the usual descriptors.
+    pub fn new(arguments: Strings, environment: Strings, pool: &'static mut Pool) -> Process {
+        Process {
+            arguments: Arguments::new(arguments),
+            environment,
+            input: STDIN,
+            out: Writer::answers(STDOUT),
+            errors: Writer::messages(STDERR),
+            open_files: OpenFiles::new(),
+            pool,
+        }
+    }
+}

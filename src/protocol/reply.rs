@@ -1,0 +1,71 @@
+//! Replies: how far one has to be read, and what it says.
+
+use super::frame::{HEADER, Header, PAYLOAD_MAX};
+
+/// Bytes of a reply that says no more than yes or no.
+pub const STATUS: usize = HEADER + 1;
+
+/// The most bytes that follow a favourable status and are read along with it.
+pub const EXTRA_MAX: usize = 8;
+
+/// The beginning of a reply, zeros where nothing has come yet.
+pub type Head = [u8; STATUS + EXTRA_MAX];
+
+/// What a favourable reply, one of status 0, has to be. An unfavourable one is its status alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expected {
+    /// Bytes behind the status, at most [`EXTRA_MAX`].
+    pub extra: usize,
+    /// Whether more may follow in the same frame.
+    pub more: bool,
+    /// Descriptors that come with it.
+    pub descriptors: usize,
+}
+
+impl Expected {
+    /// No more than the status.
+    pub const STATUS: Expected = Expected { extra: 0, more: false, descriptors: 0 };
+    /// One descriptor.
+    pub const DESCRIPTOR: Expected = Expected { descriptors: 1, ..Expected::STATUS };
+    /// How many frames of a set dump are expected.
+    pub const FRAMES: Expected = Expected { extra: 4, ..Expected::STATUS };
+    /// How many frames and entries a dump has.
+    pub const DUMP: Expected = Expected { extra: 8, ..Expected::STATUS };
+    /// How many identifiers there are, and the identifiers.
+    pub const LIST: Expected = Expected { extra: 4, more: true, descriptors: 0 };
+}
+
+/// How many bytes of the reply are to be read, of which `have` have come. Nothing if it is not valid.
+pub fn length(head: &Head, have: usize, expected: Expected) -> Option<usize> {
+    let whole = STATUS + expected.extra;
+    if have < HEADER {
+        return Some(whole);
+    }
+    let Header { length, descriptors } = Header::parse(head)?;
+    if length > PAYLOAD_MAX {
+        return None;
+    }
+    // A status that has not come yet can be anything.
+    let is_favourable = head[HEADER] == 0 && (have > HEADER || length > 1);
+    let whole = if is_favourable { whole } else { STATUS };
+    let is_long_enough = if expected.more && is_favourable {
+        HEADER + length >= whole
+    } else {
+        HEADER + length == whole
+    };
+    // Descriptors come with a favourable status only, and that may still be to come.
+    let has_descriptors = if expected.descriptors == 0 || !is_favourable && have > HEADER {
+        descriptors == 0
+    } else if is_favourable {
+        descriptors == expected.descriptors
+    } else {
+        descriptors <= expected.descriptors
+    };
+    if is_long_enough && has_descriptors && have <= whole { Some(whole) } else { None }
+}
+
+/// The number behind the status that has `before` bytes between them.
+pub fn number(head: &Head, before: usize) -> u32 {
+    let bytes = head.get(STATUS + before..).and_then(|rest| rest.first_chunk());
+    bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}

@@ -1,0 +1,86 @@
+//! Requests: payloads into values and back.
+
+use super::entry::{Entries, Entry, take_identifier};
+use super::frame::Frame;
+use crate::sys::Errno;
+
+/// What a client asks a daemon for. The comment names the descriptors that come with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Request<'a> {
+    /// Hold a descriptor under an identifier that is not in use: 1 descriptor.
+    Store(Entry<'a>),
+    /// Hold nothing under the identifier any more.
+    Delete(&'a [u8]),
+    /// Give the descriptor of the identifier.
+    Retrieve(&'a [u8]),
+    /// The same, and hold it no more.
+    RetrieveAndDelete(&'a [u8]),
+    /// Name all identifiers.
+    List,
+    /// Give everything.
+    GetDump,
+    /// Expect that many entries.
+    OpenSetDump(u32),
+    /// Hold these, in place of what has their identifiers: 1 descriptor for each.
+    Entries(Entries<'a>),
+}
+
+impl<'a> Request<'a> {
+    /// Reads a payload: nothing if the protocol does not allow it.
+    pub fn parse(payload: &'a [u8]) -> Option<Request<'a>> {
+        let (letter, rest) = payload.split_first()?;
+        Some(match (letter, rest) {
+            (b'S', entry) => match Entry::parse(entry)? {
+                (entry, []) => Request::Store(entry),
+                _ => return None,
+            },
+            (b'D', rest) => Request::Delete(identifier(rest)?),
+            (b'R', [0, rest @ ..]) => Request::Retrieve(identifier(rest)?),
+            (b'R', [1, rest @ ..]) => Request::RetrieveAndDelete(identifier(rest)?),
+            (b'L', []) => Request::List,
+            (b'?', []) => Request::GetDump,
+            (b'!', number) => Request::OpenSetDump(u32::from_be_bytes(number.try_into().ok()?)),
+            (b'.', [_, ..]) => Request::Entries(Entries::parse(rest)?),
+            _ => return None,
+        })
+    }
+
+    /// How many descriptors come with it.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Request::Store(_) => 1,
+            Request::Entries(entries) => entries.count(),
+            _ => 0,
+        }
+    }
+}
+
+/// An identifier and nothing behind it.
+fn identifier(bytes: &[u8]) -> Option<&[u8]> {
+    match take_identifier(bytes)? {
+        (identifier, []) => Some(identifier),
+        _ => None,
+    }
+}
+
+impl Frame {
+    /// Begins a request of that letter.
+    pub fn request(&mut self, letter: u8) -> &mut Frame {
+        self.begin().byte(letter)
+    }
+
+    /// Makes a request to delete what is held under an identifier.
+    pub fn delete(&mut self, identifier: &[u8]) -> Result<&[u8], Errno> {
+        Ok(self.request(b'D').identifier(identifier)?.finish(0))
+    }
+
+    /// Makes a request for the descriptor of an identifier, and to hold it no more if it `deletes`.
+    pub fn retrieve(&mut self, identifier: &[u8], deletes: bool) -> Result<&[u8], Errno> {
+        Ok(self.request(b'R').byte(deletes.into()).identifier(identifier)?.finish(0))
+    }
+
+    /// Makes a request to expect that many entries.
+    pub fn open_set_dump(&mut self, entries: u32) -> &[u8] {
+        self.request(b'!').number(entries).finish(0)
+    }
+}

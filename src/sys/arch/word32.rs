@@ -1,0 +1,67 @@
+//! Calls that differ by the width of a register, on 32-bit processors: times of 32 bits where the
+//! kernel is old, and the calls that, but for mips, once had user and group numbers of 16 bits.
+
+use crate::sys::errno::Errno;
+use crate::sys::time::Time;
+use crate::sys::{call3, call5};
+use core::ptr;
+#[cfg(all(feature = "fdholderd", target_arch = "mips"))]
+pub use libc::{SYS_getegid, SYS_geteuid, SYS_setgid, SYS_setgroups, SYS_setuid};
+#[cfg(all(feature = "fdholderd", not(target_arch = "mips")))]
+pub use libc::{
+    SYS_getegid32 as SYS_getegid, SYS_geteuid32 as SYS_geteuid, SYS_setgid32 as SYS_setgid,
+    SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
+};
+
+/// `clock_gettime64` and `ppoll_time64`, which the libc crate lacks. Since Linux 5.1 a new call has
+/// the same number on all processors (`scripts/syscall.tbl`), counted from where those of the
+/// processor begin: `pidfd_open` is 434.
+const CLOCK_GETTIME: libc::c_long = libc::SYS_pidfd_open - 434 + 403;
+const PPOLL: libc::c_long = libc::SYS_pidfd_open - 434 + 414;
+
+/// A time as older kernels have it: seconds and nanoseconds.
+type Old = [i32; 2];
+
+/// Reads a clock. A kernel older than 5.1 tells the time up to 2038. It does not know the newer call;
+/// a sandbox may not know it either and answer with any error.
+///
+/// # Safety
+/// There must be room for a [`Time`] at `place`.
+pub unsafe fn clock_gettime(clock: usize, place: usize) -> Result<usize, Errno> {
+    // SAFETY: a time is the kernel's `struct __kernel_timespec`; the caller vouches for the place.
+    let mut result = unsafe { call3(CLOCK_GETTIME, clock, place, 0) };
+    if result.is_err() {
+        let mut old: Old = [0; 2];
+        let time = place as *mut Time;
+        // SAFETY: the kernel writes two numbers; the caller vouches for the place.
+        unsafe {
+            result = call3(libc::SYS_clock_gettime, clock, ptr::from_mut(&mut old) as usize, 0);
+            time.write(widen(old));
+        }
+    }
+    result
+}
+
+/// Waits. Where the newer call fails for another reason than a sandbox, the older one does as well.
+///
+/// # Safety
+/// There must be `length` [`Poll`](crate::sys::time::Poll) at `place`, and a [`Time`] at `left`
+/// unless that is 0.
+pub unsafe fn ppoll(place: usize, length: usize, left: usize) -> Result<usize, Errno> {
+    // SAFETY: a time is the kernel's `struct __kernel_timespec`; the caller vouches for the places.
+    let mut result = unsafe { call5(PPOLL, place, length, left, 0, 0) };
+    if result.is_err() {
+        // SAFETY: the caller vouches for the place.
+        let time = unsafe { (left as *const Time).as_ref() };
+        // No wait is longer than 2^32 milliseconds.
+        let mut old = time.map(|time| [time.seconds as i32, time.nanoseconds as i32]);
+        let left = old.as_mut().map_or(0, |old: &mut Old| ptr::from_mut(old) as usize);
+        // SAFETY: the same, and the kernel reads and writes the two numbers.
+        result = unsafe { call5(libc::SYS_ppoll, place, length, left, 0, 0) };
+    }
+    result
+}
+
+fn widen([seconds, nanoseconds]: Old) -> Time {
+    Time { seconds: seconds.into(), nanoseconds: nanoseconds.into() }
+}

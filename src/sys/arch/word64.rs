@@ -1,0 +1,25 @@
+//! Calls that differ by the width of a register, on 64-bit processors.
+
+use crate::sys::errno::Errno;
+use crate::sys::{call3, call5};
+#[cfg(feature = "fdholderd")]
+pub use libc::{SYS_getegid, SYS_geteuid, SYS_setgid, SYS_setgroups, SYS_setuid};
+
+/// Reads a clock.
+///
+/// # Safety
+/// There must be room for a [`Time`](crate::sys::time::Time) at `place`.
+pub unsafe fn clock_gettime(clock: usize, place: usize) -> Result<usize, Errno> {
+    // SAFETY: a time is the kernel's `struct timespec`; the caller vouches for the place.
+    unsafe { call3(libc::SYS_clock_gettime, clock, place, 0) }
+}
+
+/// Waits.
+///
+/// # Safety
+/// There must be `length` [`Poll`](crate::sys::time::Poll) at `place`, and a
+/// [`Time`](crate::sys::time::Time) at `left` unless that is 0.
+pub unsafe fn ppoll(place: usize, length: usize, left: usize) -> Result<usize, Errno> {
+    // SAFETY: a time is the kernel's `struct timespec`; the caller vouches for the places.
+    unsafe { call5(libc::SYS_ppoll, place, length, left, 0, 0) }
+}

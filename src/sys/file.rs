@@ -1,0 +1,94 @@
+//! Files by their paths, and reading and writing.
+
+use super::errno::Errno;
+use super::fd::{BorrowedFd, Fd};
+use super::{call3, call5};
+use core::ffi::CStr;
+
+/// In calls that take a directory: the working directory.
+const AT_FDCWD: usize = libc::AT_FDCWD as usize;
+
+/// Writes bytes and says how many; never none.
+pub fn write(to: BorrowedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    let (place, length) = (bytes.as_ptr() as usize, bytes.len());
+    // SAFETY: the kernel reads `bytes` within its length.
+    match unsafe { call3(libc::SYS_write, to.number(), place, length)? } {
+        0 if length > 0 => Err(Errno::IO),
+        written => Ok(written),
+    }
+}
+
+/// Reads bytes and says how many; 0 at the end.
+pub fn read(from: BorrowedFd, bytes: &mut [u8]) -> Result<usize, Errno> {
+    let (place, length) = (bytes.as_mut_ptr() as usize, bytes.len());
+    // SAFETY: the kernel writes into `bytes` within its length.
+    unsafe { call3(libc::SYS_read, from.number(), place, length) }
+}
+
+/// Opens a file for reading, without waiting for anybody, closed on exec.
+pub fn open(path: &CStr) -> Result<Fd, Errno> {
+    open_with(path, 0)
+}
+
+/// The same, with more flags.
+fn open_with(path: &CStr, more: i32) -> Result<Fd, Errno> {
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY | more;
+    let place = path.as_ptr() as usize;
+    // SAFETY: the kernel reads a C string.
+    let number = unsafe { call5(libc::SYS_openat, AT_FDCWD, place, flags as usize, 0, 0)? };
+    // SAFETY: the kernel has just made it.
+    match unsafe { Fd::own(number) } {
+        Some(fd) => Ok(fd),
+        // One of the first three was closed. It stays open in that place.
+        None => BorrowedFd::named(number as u32).duplicate(),
+    }
+}
+
+/// The length of a file, in bytes.
+pub fn length(file: BorrowedFd) -> Result<usize, Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call3(libc::SYS_lseek, file.number(), 0, libc::SEEK_END as usize) }
+}
+
+/// Whether there is a Unix socket at a path, and nothing else; a link to a socket is something else.
+pub fn is_socket(path: &CStr) -> bool {
+    matches!(open_with(path, libc::O_NOFOLLOW), Err(Errno::NXIO))
+}
+
+/// Whether there is a file at a path; an error if that cannot be known.
+pub fn exists(path: &CStr) -> Result<bool, Errno> {
+    // SAFETY: the kernel reads a C string.
+    let found =
+        unsafe { call3(libc::SYS_faccessat, AT_FDCWD, path.as_ptr() as usize, libc::F_OK as usize) };
+    match found {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Removes a file.
+pub fn remove(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the kernel reads a C string.
+    unsafe { call3(libc::SYS_unlinkat, AT_FDCWD, path.as_ptr() as usize, 0) }.map(drop)
+}
+
+/// Reads where the symbolic link at `path` points to, and says how many bytes.
+pub fn read_link(path: &CStr, bytes: &mut [u8]) -> Result<usize, Errno> {
+    let (path, place, length) = (path.as_ptr() as usize, bytes.as_mut_ptr() as usize, bytes.len());
+    // SAFETY: the kernel reads a C string and writes into `bytes` within its length.
+    unsafe { call5(libc::SYS_readlinkat, AT_FDCWD, path, place, length, 0) }
+}
+
+/// Makes a symbolic link at `path` to `target`.
+pub fn link(target: &CStr, path: &CStr) -> Result<(), Errno> {
+    let (target, path) = (target.as_ptr() as usize, path.as_ptr() as usize);
+    // SAFETY: the kernel reads two C strings.
+    unsafe { call3(libc::SYS_symlinkat, target, AT_FDCWD, path) }.map(drop)
+}
+
+/// Makes a directory the working directory.
+pub fn change_directory(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: the kernel reads a C string.
+    unsafe { call3(libc::SYS_chdir, path.as_ptr() as usize, 0, 0) }.map(drop)
+}

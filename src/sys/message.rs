@@ -1,0 +1,169 @@
+//! `sendmsg` and `recvmsg`: bytes of a stream, and descriptors that travel with the first of them.
+
+use super::errno::Errno;
+use super::fd::{BorrowedFd, Fd};
+use super::{bug, call3};
+use core::ptr;
+
+/// The kernel's `SCM_MAX_FD`: descriptors that one message can carry.
+pub const DESCRIPTORS_MAX: usize = 253;
+
+/// The kernel's `struct user_msghdr`, with one buffer. (The C libraries' `msghdr` has other gaps on
+/// some processors.)
+#[repr(C)]
+struct Message {
+    name: usize,
+    name_length: usize,
+    buffers: *const Buffer,
+    buffer_count: usize,
+    control: *const Control,
+    control_length: usize,
+    flags: u32,
+}
+
+/// The kernel's `struct iovec`.
+#[repr(C)]
+struct Buffer {
+    bytes: *const u8,
+    length: usize,
+}
+
+/// A control message with descriptors: the kernel's `struct cmsghdr`, and numbers behind it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Control {
+    /// Bytes, header included; 0 if there is no message.
+    length: usize,
+    level: i32,
+    kind: i32,
+    numbers: [i32; DESCRIPTORS_MAX],
+}
+
+/// Bytes of a control message in front of its numbers.
+const CONTROL_HEADER: usize = size_of::<usize>() + 2 * size_of::<i32>();
+
+impl Control {
+    /// No message yet.
+    const EMPTY: Control = Control { length: 0, level: 0, kind: 0, numbers: [0; DESCRIPTORS_MAX] };
+}
+
+/// Makes the call on one buffer and one control message. The second value is the flags that the
+/// kernel leaves in the message.
+///
+/// # Safety
+/// The places must hold what their lengths say, for reading or, to receive, for writing.
+unsafe fn exchange(
+    call: libc::c_long,
+    socket: BorrowedFd,
+    buffer: Buffer,
+    control: *const Control,
+    control_length: usize,
+    flags: i32,
+) -> Result<(usize, u32), Errno> {
+    let mut message = Message {
+        name: 0,
+        name_length: 0,
+        buffers: &buffer,
+        buffer_count: 1,
+        control,
+        control_length,
+        flags: 0,
+    };
+    let place = ptr::from_mut(&mut message) as usize;
+    // SAFETY: the caller vouches for the places that the message names.
+    let length = unsafe { call3(call, socket.number(), place, flags as usize)? };
+    Ok((length, message.flags))
+}
+
+/// Sends bytes, perhaps only some of them, and the descriptors, all with the first byte. The result
+/// is how many bytes. At most [`DESCRIPTORS_MAX`] descriptors fit. A peer that is gone is `EPIPE`,
+/// not a signal.
+pub fn send(socket: BorrowedFd, bytes: &[u8], descriptors: &[BorrowedFd]) -> Result<usize, Errno> {
+    let mut control = Control::EMPTY;
+    let mut control_length = 0;
+    if !descriptors.is_empty() {
+        let Some(numbers) = control.numbers.get_mut(..descriptors.len()) else { bug() };
+        for (number, descriptor) in numbers.iter_mut().zip(descriptors) {
+            *number = descriptor.number() as i32;
+        }
+        control_length = CONTROL_HEADER + size_of_val(descriptors);
+        control.length = control_length;
+        (control.level, control.kind) = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+    }
+    let buffer = Buffer { bytes: bytes.as_ptr(), length: bytes.len() };
+    let flags = libc::MSG_NOSIGNAL;
+    // SAFETY: both places are borrowed, and the kernel reads them within their lengths.
+    unsafe { exchange(libc::SYS_sendmsg, socket, buffer, &control, control_length, flags) }
+        .map(|(length, _)| length)
+}
+
+/// Where descriptors are received: an iterator over those of the last message, each an owner. Those
+/// that nobody has taken are closed when it is dropped. They are closed on exec.
+pub struct Received {
+    /// Whether descriptors were lost: there was no room for them in the process, or a security
+    /// module took them out.
+    pub is_truncated: bool,
+    next: usize,
+    count: usize,
+    control: Control,
+}
+
+impl Received {
+    /// Nothing yet.
+    pub const NOTHING: Received =
+        Received { is_truncated: false, next: 0, count: 0, control: Control::EMPTY };
+
+    /// Receives some bytes and what descriptors come with the first of them. The result is how many
+    /// bytes; 0 is the end of the stream. What the message before brought is gone.
+    pub fn receive(&mut self, socket: BorrowedFd, bytes: &mut [u8]) -> Result<usize, Errno> {
+        self.clear();
+        let buffer = Buffer { bytes: bytes.as_mut_ptr(), length: bytes.len() };
+        let control = &raw mut self.control;
+        let (flags, room) = (libc::MSG_CMSG_CLOEXEC, size_of::<Control>());
+        // SAFETY: the kernel writes into the two places, both borrowed for writing, within their
+        // lengths.
+        let (length, flags) =
+            unsafe { exchange(libc::SYS_recvmsg, socket, buffer, control, room, flags)? };
+        self.is_truncated = flags & libc::MSG_CTRUNC as u32 != 0;
+        // No other kind of message was asked for with a socket option.
+        if (self.control.level, self.control.kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            let bytes = self.control.length.saturating_sub(CONTROL_HEADER);
+            self.count = bytes / size_of::<i32>();
+        }
+        Ok(length)
+    }
+
+    /// How many descriptors have not been taken yet.
+    pub fn descriptors(&self) -> usize {
+        self.count - self.next
+    }
+
+    /// Closes those that have not been taken.
+    pub fn clear(&mut self) {
+        while self.next().is_some() {}
+        (self.next, self.count, self.control.length) = (0, 0, 0);
+    }
+}
+
+impl Iterator for Received {
+    type Item = Fd;
+
+    fn next(&mut self) -> Option<Fd> {
+        while self.next < self.count {
+            let number = *self.control.numbers.get(self.next)?;
+            self.next += 1;
+            // SAFETY: the kernel has made it for this message, and no number is looked at twice.
+            let fd = unsafe { Fd::own(number as usize) };
+            if fd.is_some() {
+                return fd;
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
