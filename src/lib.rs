@@ -5,7 +5,7 @@
 
 pub mod cli;
 pub mod client;
-#[cfg(feature = "daemon_later")]
+#[cfg(feature = "fdholderd")]
 pub mod daemon;
 pub mod exec;
 pub mod io;

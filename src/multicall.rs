@@ -34,6 +34,8 @@ const MORE: &str = "
 'name --help' explains each. --install makes links in dir.
 ";
 
+const OWN_OPTIONS: [&str; 4] = ["--help", "--list", "--version", "--install"];
+
 const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
@@ -44,14 +46,14 @@ pub fn run(process: &mut Process) -> Exit {
     if by_argument {
         let Some(argument) = process.arguments.next() else { return wrong_usage(process) };
         name = argument.to_bytes();
-        match name {
-            b"--help" => {
+        match OWN_OPTIONS.iter().position(|option| option.as_bytes() == name) {
+            Some(0) => {
                 process.out.text(USAGE).text(HELP);
                 return names(process, MORE);
             }
-            b"--list" => return names(process, ""),
-            b"--version" => return answer(process, VERSION),
-            b"--install" => return install(process, called),
+            Some(1) => return names(process, ""),
+            Some(2) => return answer(process, VERSION),
+            Some(3) => return install(process, called),
             _ => {}
         }
     }

@@ -22,6 +22,8 @@ pub struct Process {
     pub errors: Writer,
     /// The limit on open files.
     pub open_files: OpenFiles,
+    /// Random bytes that the kernel gives each process; kernels before 2.6.29 have none.
+    pub random: Option<[u64; 2]>,
     /// The buffers.
     pub pool: &'static mut Pool,
 }
@@ -36,6 +38,7 @@ impl Process {
             out: Writer::answers(STDOUT),
             errors: Writer::messages(STDERR),
             open_files: OpenFiles::new(),
+            random: None,
             pool,
         }
     }

@@ -1,63 +1,100 @@
 //! `s6-fdholder-daemon`: a listening socket, fewer privileges, and then the daemon.
 
 use crate::applets::fdholderd;
-use crate::applets::options::daemon as option;
-use crate::daemon::listener::{self, GROUPS, Privileges};
-use crate::daemon::{self, Settings};
-use crate::exit::{self, Exit};
-use crate::getopt::Arguments;
-use crate::sys::text::Text;
-use crate::text::text;
+use crate::applets::options::daemon::Opt;
+use crate::applets::options::fdholderd::Opt as Common;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::{Stop, number};
+use crate::cli::output::Writer;
+use crate::daemon::Settings;
+use crate::daemon::listener::{self, Failure, Privileges};
+use crate::process::Process;
+use crate::sys::strings::Strings;
+use core::ffi::CStr;
 
 /// How many connections may wait unless -b says it. The kernel cuts it to its own limit.
 const BACKLOG: u32 = 4096;
 
-pub fn run(arguments: &mut Arguments) -> ! {
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut settings = Settings::DEFAULT;
     let mut privileges = Privileges::UNCHANGED;
     let (mut backlog, mut replaces) = (BACKLOG, true);
-    while let Some(letter) = arguments.option() {
-        match letter {
-            option::REPLACE => replaces = true,
-            option::NO_REPLACE => replaces = false,
-            option::BACKLOG => backlog = arguments.number(),
-            option::USER | option::GROUP | option::GROUPS => {
-                if !privileges.set(place(letter), arguments.value) {
-                    arguments.applet.wrong_usage();
-                }
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        let common = match option {
+            Opt::Replace => {
+                replaces = true;
+                continue;
             }
-            option::ENVIRONMENT => from_environment(&mut privileges, arguments),
-            _ => fdholderd::set(&mut settings, letter, arguments),
-        }
+            Opt::NoReplace => {
+                replaces = false;
+                continue;
+            }
+            Opt::Backlog(value) => {
+                backlog = number(value)?;
+                continue;
+            }
+            Opt::User(value) => {
+                privileges.set_user(value.to_bytes()).ok_or(Stop::Usage)?;
+                continue;
+            }
+            Opt::Group(value) => {
+                privileges.set_group(value.to_bytes()).ok_or(Stop::Usage)?;
+                continue;
+            }
+            Opt::Groups(value) => {
+                privileges.set_groups(value.to_bytes()).ok_or(Stop::Usage)?;
+                continue;
+            }
+            Opt::Environment => {
+                if from_environment(&mut privileges, process.environment).is_none() {
+                    let line = process.errors.fatal().text("UID, GID or GIDLIST is not valid");
+                    return Ok(line.end(Exit::USAGE));
+                }
+                continue;
+            }
+            Opt::Ready => Common::Ready,
+            Opt::Verbosity(value) => Common::Verbosity(value),
+            Opt::Clients(value) => Common::Clients(value),
+            Opt::Descriptors(value) => Common::Descriptors(value),
+            Opt::Timeout(value) => Common::Timeout(value),
+            Opt::LameDuck(value) => Common::LameDuck(value),
+            Opt::Rules(value) => Common::Rules(value),
+            Opt::RulesFile(value) => Common::RulesFile(value),
+        };
+        fdholderd::set(&mut settings, common)?;
     }
-    let path = arguments.operand();
+    let path = process.arguments.operand()?;
     if settings.rules.is_none() {
-        arguments.applet.wrong_usage();
+        return Err(Stop::Usage);
     }
-    if let Err(errno) = listener::listen(path, backlog, replaces) {
-        daemon::fail(text!("unable to bind to "), path, errno);
+    let listening = listener::listen(process.input, path, backlog, replaces, &process.open_files);
+    if let Err(failure) = listening {
+        return Ok(say(failure, path, &mut process.errors));
     }
     if let Err(errno) = privileges.assume() {
-        daemon::fail(text!("unable to drop privileges"), Text::EMPTY, errno);
+        let line = process.errors.fatal().text("unable to drop privileges");
+        return Ok(line.reason(errno).end(Exit::SYSTEM));
     }
-    fdholderd::serve(&settings, arguments)
+    fdholderd::serve(process, &settings)
 }
 
-/// Which of the privileges an option is about.
-fn place(letter: u8) -> usize {
-    match letter {
-        option::USER => 0,
-        option::GROUP => 1,
-        _ => GROUPS,
-    }
-}
-
-/// Takes user, group and groups from the environment. Of groups there may be none.
-fn from_environment(privileges: &mut Privileges, arguments: &Arguments) {
-    for (place, name) in [c"UID=", c"GID=", c"GIDLIST="].into_iter().enumerate() {
-        let value = arguments.environment.value(Text::new(name)).unwrap_or(Text::EMPTY);
-        if !privileges.set(place, value) {
-            exit::fatal().text(text!("UID, GID or GIDLIST is not valid")).end(Exit::USAGE);
+/// Says why there is no listening socket.
+fn say(Failure { errno, served_by }: Failure, path: &CStr, errors: &mut Writer) -> Exit {
+    let line = errors.fatal().text("unable to bind to ").quoted(path.to_bytes()).reason(errno);
+    if let Some(process) = served_by {
+        line.text(" by a daemon that still serves what it holds");
+        if process > 0 {
+            line.text(", process ").number(process);
         }
     }
+    line.end(Exit::SYSTEM)
+}
+
+/// Takes user, group and groups from the environment; nothing if one is not valid. Of groups there may
+/// be none.
+fn from_environment(privileges: &mut Privileges, environment: Strings) -> Option<()> {
+    let value = |name| environment.value(name).unwrap_or_default();
+    privileges.set_user(value(b"UID"))?;
+    privileges.set_group(value(b"GID"))?;
+    privileges.set_groups(value(b"GIDLIST"))
 }

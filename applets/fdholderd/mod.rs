@@ -1,42 +1,43 @@
 //! `s6-fdholderd`: the daemon, on a socket that listens already.
 
-use crate::applets::options::fdholderd as option;
-use crate::daemon::gate::Source;
-use crate::daemon::{self, Settings};
-use crate::exit;
-use crate::getopt::Arguments;
-use crate::sys::text::Text;
+use crate::applets::options::fdholderd::Opt;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::{Stop, number};
+use crate::daemon::access::Source;
+use crate::daemon::{Settings, start};
+use crate::process::Process;
 
-pub fn run(arguments: &mut Arguments) -> ! {
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut settings = Settings::DEFAULT;
-    while let Some(letter) = arguments.option() {
-        set(&mut settings, letter, arguments);
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        set(&mut settings, option)?;
     }
-    serve(&settings, arguments)
+    serve(process, &settings)
 }
 
-/// Takes an option of the daemon's, which both tools have by the same letters.
-pub fn set(settings: &mut Settings, letter: u8, arguments: &Arguments) {
-    let place = match letter {
-        option::READY => {
-            exit::require_output();
-            return settings.says_ready = true;
+/// Takes an option of the daemon's.
+pub fn set(settings: &mut Settings, option: Opt) -> Result<(), Stop> {
+    match option {
+        Opt::Ready => settings.says_ready = true,
+        Opt::Rules(path) => settings.rules = Some(Source::Directory(path)),
+        Opt::RulesFile(path) => settings.rules = Some(Source::File(path)),
+        Opt::Verbosity(value) => settings.verbosity = number(value)?,
+        Opt::Clients(value) => settings.clients = number(value)?,
+        Opt::Descriptors(value) => settings.held = number(value)?,
+        Opt::Timeout(value) => settings.timeout = number(value)?,
+        Opt::LameDuck(value) => settings.lame_duck = number(value)?,
+    }
+    Ok(())
+}
+
+/// Is the daemon from now on, under this name whichever tool was called. Without rules it is wrong usage.
+pub fn serve(process: &mut Process, settings: &Settings) -> Result<Exit, Stop> {
+    let rules = settings.rules.ok_or(Stop::Usage)?;
+    if settings.says_ready {
+        if let Err(errno) = process.out.require() {
+            return Ok(process.errors.no_output(errno));
         }
-        option::RULES => return settings.rules = Some(Source::Directory(arguments.value)),
-        option::RULES_FILE => return settings.rules = Some(Source::File(arguments.value)),
-        option::VERBOSITY => &mut settings.verbosity,
-        option::CLIENTS => &mut settings.clients,
-        option::DESCRIPTORS => &mut settings.held,
-        option::TIMEOUT => &mut settings.timeout,
-        _ => &mut settings.lame_duck,
-    };
-    *place = arguments.number();
-}
-
-/// Is the daemon from now on, under this name whichever tool was called. Without rules it is wrong
-/// usage.
-pub fn serve(settings: &Settings, arguments: &Arguments) -> ! {
-    let Some(rules) = settings.rules else { arguments.applet.wrong_usage() };
-    exit::speak_as(Text::new(c"s6-fdholderd"));
-    daemon::serve(settings, rules)
+    }
+    process.errors.speak_as(c"s6-fdholderd");
+    Ok(start::serve(process, settings, rules))
 }

@@ -37,5 +37,5 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
 
 /// Makes a descriptor standard input, in place of what that was.
 fn become_input(fd: Fd) -> Result<(), Error> {
-    Ok(fd.borrow().put_at(STDIN)?)
+    Ok(fd.borrow().put_at(STDIN, false)?)
 }

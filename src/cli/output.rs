@@ -159,6 +159,19 @@ impl Writer {
         exit
     }
 
+    /// The descriptor.
+    pub fn descriptor(&self) -> BorrowedFd<'static> {
+        self.to
+    }
+
+    /// Whether a line can be written without waiting for the reader. A pipe says so if it has room for a
+    /// page, and no line is as long as that.
+    pub fn has_room(&self) -> bool {
+        let mut one = [Poll::on(self.to, Event::Writable)];
+        // If it cannot be waited for it is of no use to wait.
+        time::poll(&mut one, Some(0)) != Ok(0)
+    }
+
     /// Checks that the descriptor is open: `EBADF` if not. What is opened next would have its number,
     /// and what is meant for a reader would get lost there.
     pub fn require(&self) -> Result<(), Errno> {

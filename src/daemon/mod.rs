@@ -1,59 +1,55 @@
 //! The server side: a daemon that holds descriptors for others.
 //!
-//! One loop waits for everything at once. What is held is in [`table`]; each connection is a
-//! [`client`], what it may do comes from [`gate`], what its requests mean stands in [`request`]. The
-//! rules are in [`rules`], [`cdb`] and [`regex`], which know nothing of sockets and files. What is said
-//! of all this goes through [`log`]; the socket, for those who bring none, comes from [`listener`]. All
-//! memory but that for a file of rules is taken once, at the start, by how many descriptors and
-//! clients there may be; so there is nothing to run out of later.
+//! One loop waits for everything at once. What is held is in [`table`]; each client has a [`connection`],
+//! what it may do comes from [`access`], what its requests mean stands in [`request`], and how they are
+//! answered in [`answer`]. What is said of all this goes through [`log`]; what is let go goes through
+//! [`closing`], since nobody is to wait for that; the socket, for a caller that brings none, comes from
+//! [`listener`]. All memory but that for a file of rules is taken once, at the start, by how many
+//! descriptors and clients there may be; so there is nothing to run out of later.
 
-pub mod cdb;
-pub mod client;
-pub mod gate;
+pub mod access;
+pub mod answer;
+pub mod closing;
+pub mod connection;
+pub mod hash;
+pub mod identity;
 pub mod listener;
 pub mod log;
-pub mod regex;
+pub mod places;
 pub mod request;
-pub mod rules;
+pub mod room;
+pub mod seats;
+pub mod start;
 pub mod table;
 
-use crate::exit::{self, Exit};
-use crate::fd::{self, Fd};
-use crate::pool;
-use crate::sys::hand_out::HandOut;
-use crate::sys::memory::{Memory, Space, at};
-use crate::sys::server::{self, Signal, Signals};
-use crate::sys::text::Text;
-use crate::sys::{self, Errno, Poll};
-use crate::tai;
-use crate::text::{Phrase, text};
-use client::Client;
-use core::mem;
-use core::sync::atomic::AtomicU8;
-use gate::{Gate, Source};
-use log::NOBODY;
+use crate::protocol::tai;
+use crate::sys::Errno;
+use crate::sys::fd::{BorrowedFd, Fd};
+use crate::sys::signal::{Signal, Signals};
+use crate::sys::socket;
+use crate::sys::time::{self, Poll};
+use access::{Identity, Source};
+use log::Cause;
+use places::Waiting;
 use request::{Service, Session};
-use rules::Identity;
-use table::{NO_ALARM, NOW, Table};
+use seats::Seats;
+use table::{NO_ALARM, NOW};
 
 /// The most clients at a time.
 pub const CLIENTS_MAX: usize = 256;
 
-/// The listening socket: standard input.
-const LISTENER: i32 = 0;
-
-/// The first client's place among what is waited for.
-const FIRST: usize = 2;
-
-/// Descriptors that the daemon itself needs besides those that were open at the start: a spare one,
-/// one for signals and one for reading rules.
-const OWN_DESCRIPTORS: u32 = 3;
-
-/// How many clients are accepted before it is the others' turn.
-const ACCEPTED: usize = 4;
+/// The most connections: one more may wait for a place when all are taken.
+const CONNECTIONS_MAX: usize = CLIENTS_MAX + 1;
 
 /// Milliseconds after which something is tried again of which nothing tells when it can be done.
 const MOMENT: u32 = 10;
+
+/// Milliseconds after which a client that has sent and taken nothing is silent: its place can be given
+/// to another, and a daemon that is to end does not wait for it.
+const SILENCE: u32 = 1000;
+
+/// Milliseconds of a second.
+const SECOND: u32 = 1000;
 
 /// Whole seconds that a wait for a date takes at most: the clock may be set meanwhile.
 const WAIT_MAX: u64 = 60;
@@ -90,320 +86,270 @@ impl Settings {
     };
 }
 
-/// What there is for each client, as many as there can be.
-struct Seats {
-    clients: [Client; CLIENTS_MAX],
-    /// What is waited for: new clients, signals, and each client.
-    polls: [Poll; FIRST + CLIENTS_MAX],
-}
-
-static SEATS: HandOut<Seats> = HandOut::new(Seats {
-    clients: [const { Client::NOBODY }; CLIENTS_MAX],
-    polls: [Poll { fd: 0, events: 0, happened: 0 }; FIRST + CLIENTS_MAX],
-});
-
-/// A running daemon. What is large stands last: the rest is reached with shorter instructions.
-#[repr(C)]
-struct Daemon<'a> {
-    settings: &'a Settings,
-    clients: &'static mut [Client],
-    polls: &'static mut [Poll],
-    signals: Signals,
-    /// Closed to get a descriptor where there is no other.
-    spare: Option<Fd>,
-    /// Whether a client has been turned away since the last one was accepted, for want of a
-    /// descriptor: so it has been said.
+/// Whether clients can be accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Accepting {
+    /// A client has been turned away since the last one was accepted, for want of a descriptor: so it
+    /// has been said.
     is_crowded: bool,
-    /// Whether not even that could be done. The client is still there, so that to wait for one would
-    /// be no wait.
+    /// Not even that could be done, or there was nobody though there should have been: to wait for a
+    /// client would be no wait.
     is_stuck: bool,
-    /// Whether it is to end: a lame duck.
-    is_ending: bool,
-    /// Since when it is, in milliseconds of uptime.
-    ending_since: u32,
-    service: Service,
+    /// The listening socket has been shut down, by somebody else who has it: so it has been said.
+    is_shut: bool,
 }
 
-/// Says what cannot be done, with what, and ends the process.
-pub fn fail(what: Phrase, object: Text, errno: Errno) -> ! {
-    exit::fatal().text(what).quoted(object).reason(errno.number()).end(Exit::SYSTEM)
+/// A running daemon.
+pub struct Daemon<'p> {
+    settings: &'p Settings,
+    /// The listening socket.
+    listener: BorrowedFd<'static>,
+    signals: Signals,
+    /// Places for connections: one more than may be clients at a time. A client that comes when all but
+    /// one are taken waits there for a place.
+    seats: Seats,
+    /// Which connection waits for a place, if one does.
+    waiting: Option<Waiting>,
+    accepting: Accepting,
+    /// Since when it is a lame duck, in milliseconds of uptime, if it is to end.
+    ending_since: Option<u32>,
+    service: Service<'p>,
 }
 
-/// Serves on the listening socket that is standard input, until it is told to end. `source` is
-/// where the rules are, as the settings have it.
-pub fn serve(settings: &Settings, source: Source) -> ! {
-    if let Err(errno) = server::check_listening(LISTENER) {
-        fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
-    }
-    log::set_verbosity(settings.verbosity);
-    server::set_nonblocking(LISTENER);
-    server::refuse_credentials(LISTENER);
-    fd::raise_limit();
-    let spare = spare();
-    let (held, clients) = fit(settings, &spare);
-    // One for each client, and one that they share.
-    let count = 1 + clients;
-    // The lengths of three pieces are rounded up.
-    let size = count * (gate::BYTES_EACH + size_of::<Space>()) + 64;
-    // On 32-bit processors the limit on open files can allow for more than there are addresses.
-    let size = held.saturating_mul(table::BYTES_EACH).saturating_add(size);
-    let Some(mut memory) = Memory::map(size) else {
-        fail(text!("unable to get memory for -n and -c"), Text::EMPTY, Errno::NOMEM)
-    };
-    let memory = &mut memory;
-    let Seats { clients: seats, polls } = SEATS.take();
-    // They come first, so that each begins with a page.
-    let mut spaces = memory.zeros(count).iter_mut();
-    let space = spaces.next();
-    for seat in seats.iter_mut().take(clients) {
-        seat.space = spaces.next();
-    }
-    let signals = Signals::new().unwrap_or_else(|errno| {
-        fail(text!("unable to wait for signals"), Text::EMPTY, errno);
-    });
-    let mut daemon = Daemon {
-        settings,
-        clients: seats.get_mut(..clients).unwrap_or_default(),
-        polls: polls.get_mut(..FIRST + clients).unwrap_or_default(),
-        signals,
-        spare,
-        is_crowded: false,
-        is_stuck: false,
-        is_ending: false,
-        ending_since: 0,
-        service: Service {
-            table: Table::new(memory, held, sys::now().nanoseconds as u64),
-            now: 0,
-            space,
-            out: pool::composer(),
-            gate: Gate::new(memory, clients, source),
-        },
-    };
-    if let Err((path, errno)) = daemon.service.gate.reload() {
-        fail(text!("unable to read rules from "), path, errno);
-    }
-    if settings.says_ready {
-        // Whoever does not want to know any more is no reason to stop. The listener takes the place of
-        // standard output: were that free, something that comes later would get the number.
-        let _ = sys::write_all(1, &[AtomicU8::new(b'\n')]);
-        let _ = server::put_at(LISTENER, 1);
-    }
-    loop {
-        daemon.turn();
-    }
-}
-
-/// A descriptor to be closed where another is needed and cannot be had. What is closed of the first
-/// three, which would be the number of something else before long, is opened on the way.
-fn spare() -> Option<Fd> {
-    loop {
-        let fd = Fd::own(sys::duplicate(LISTENER).ok()?);
-        if fd.is_some() {
-            return fd;
-        }
-    }
-}
-
-/// How many descriptors and clients there is room for: what is asked for, or less. A warning says so
-/// if it is fewer descriptors.
-fn fit(settings: &Settings, spare: &Option<Fd>) -> (usize, usize) {
-    // The kernel lets it be no more than 2^31.
-    let limit = sys::open_file_limit().soft as u32;
-    // What was open at the start has the numbers below the first free one.
-    let taken = spare.as_ref().map_or(limit, |spare| spare.number() as u32 + OWN_DESCRIPTORS);
-    let room = limit.saturating_sub(taken);
-    if room < 2 {
-        fail(text!("the open-file limit is too low"), Text::EMPTY, Errno::MFILE);
-    }
-    let clients = settings.clients.min(CLIENTS_MAX as u32).min(room / 2).max(1);
-    let held = settings.held.min(room - clients).max(1);
-    if held < settings.held {
-        if let Some(line) = log::warning() {
-            line.text(text!("the open-file limit is ")).number(limit);
-            line.text(text!(": it leaves room for ")).number(held);
-            line.text(text!(" descriptors")).say();
-        }
-    }
-    (held as usize, clients as usize)
+/// What was waited for, besides clients.
+struct Happened {
+    listener: Poll,
+    signals: Poll,
 }
 
 impl Daemon<'_> {
-    /// Waits until there is something to do, and does it.
-    #[inline(never)]
-    fn turn(&mut self) {
-        let milliseconds = self.prepare();
-        server::wait(self.polls, milliseconds);
-        self.service.now = server::uptime();
-        self.serve_all(false);
-        let [listener, signals, ..] = *self.polls else { return };
-        if listener.happened != 0 || self.is_stuck {
-            self.is_stuck = false;
-            // No more than a few: those who have come already are not to wait for those who come.
-            for _ in 0..ACCEPTED {
-                if self.is_ending || !self.accept() {
-                    break;
-                }
-            }
+    /// Serves until it is told to end and all clients are done.
+    pub fn run(&mut self) {
+        while let Some(happened) = self.wait() {
+            self.turn(happened);
         }
-        if signals.happened != 0 {
+    }
+
+    /// Does what there is to do after a wait.
+    fn turn(&mut self, Happened { listener, signals }: Happened) {
+        // It could be read at the start. What is timed by it stands still if it cannot be any more.
+        self.service.now = time::uptime().unwrap_or(self.service.now);
+        self.seats.serve_all(&mut self.service, false);
+        self.let_in();
+        let Accepting { is_stuck, is_shut, .. } = self.accepting;
+        // No more than one, as `socket::accept` wants it. Nor are those who have come already to wait
+        // for those who come.
+        if self.ending_since.is_none() && (listener.has_happened() || is_stuck || is_shut) {
+            self.accept(listener);
+        }
+        if signals.has_happened() {
             while let Some(signal) = self.signals.next() {
-                if signal == Signal::HangUp {
-                    self.reload();
-                } else if !self.is_ending {
-                    log::note(NOBODY, text!("lame duck"), 0);
-                    (self.is_ending, self.ending_since) = (true, self.service.now);
-                    // What has come by now is still answered.
-                    self.serve_all(true);
+                match signal {
+                    Signal::HangUp => self.reload(),
+                    Signal::Terminate if self.ending_since.is_none() => self.begin_to_end(),
+                    Signal::Terminate => {}
                 }
             }
         }
     }
 
-    /// Serves `all` clients, or those for which something can be done.
-    fn serve_all(&mut self, all: bool) {
-        for number in 0..self.clients.len() {
-            let poll = at(self.polls, FIRST + number);
-            // Those without a descriptor do not wait for anything outside.
-            if all || poll.happened != 0 || poll.fd < 0 {
-                attend(self.clients, &mut self.service, number);
-            }
-        }
-    }
-
-    /// Says what is to be waited for, and for how many milliseconds. A lame duck that has nobody left, or
-    /// no time, ends here.
-    fn prepare(&mut self) -> u32 {
+    /// Waits until there is something to do. Nothing if a lame duck has nobody left, or no time.
+    fn wait(&mut self) -> Option<Happened> {
         let mut wait = expire(&mut self.service);
+        wait = wait.min(self.service.table.closing.tend());
         // As it was after the last wait: what has been done since took no time to speak of.
         let now = self.service.now;
-        let timeout = self.settings.timeout;
-        let [listener, signals, polls @ ..] = &mut *self.polls else { return wait };
-        let mut count = 0;
-        for (client, poll) in self.clients.iter_mut().zip(polls) {
-            // What happened is written over, unless the wait fails, as it does when there are more
-            // than the limit on open files has been lowered to: then everything is tried.
-            (poll.fd, poll.happened) = (-1, Poll::IN);
-            if client.fd.is_some() {
-                count += 1;
-                wait = wait.min(client.prepare(poll, now, timeout, self.is_ending));
-            }
+        let is_ending = self.ending_since.is_some();
+        wait = wait.min(self.seats.prepare(now, self.settings.timeout, is_ending));
+        if let Some(waiting) = self.waiting {
+            wait = wait.min(waiting.left(now));
         }
-        *signals = Poll { fd: self.signals.number(), events: Poll::IN, happened: Poll::IN };
-        *listener = Poll { fd: -1, events: Poll::IN, happened: Poll::IN };
-        if self.is_ending {
-            let mut left = u32::MAX;
-            if self.settings.lame_duck > 0 {
-                left = self.settings.lame_duck.saturating_sub(now.wrapping_sub(self.ending_since));
-            }
-            if count == 0 || left == 0 {
-                exit::success();
+        let mut listener = Poll::NOTHING;
+        if let Some(since) = self.ending_since {
+            let left = match self.settings.lame_duck {
+                0 => u32::MAX,
+                limit => limit.saturating_sub(now.wrapping_sub(since)),
+            };
+            if self.seats.count() == 0 || left == 0 {
+                return None;
             }
             wait = wait.min(left);
-        } else if self.is_stuck {
-            wait = wait.min(MOMENT);
-        } else if count < self.clients.len() {
-            listener.fd = LISTENER;
+        } else if self.accepting.is_stuck || self.accepting.is_shut {
+            wait = wait.min(if self.accepting.is_shut { SECOND } else { MOMENT });
+        } else if self.seats.has_room() {
+            listener = Poll::on_listener(self.listener);
         }
-        wait
+        let signals = Poll::on(self.signals.borrow(), time::Event::Readable);
+        let mut others = [listener, signals];
+        self.seats.wait(&mut others, wait);
+        let [listener, signals] = others;
+        Some(Happened { listener, signals })
     }
 
-    /// Accepts a client and serves it at once, since it may have asked already. False if it is of no use
-    /// to try again now: nobody is waiting, or there is no place, or no descriptor.
-    fn accept(&mut self) -> bool {
-        let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
+    /// Begins to end: a lame duck.
+    fn begin_to_end(&mut self) {
+        self.service.log.note(None, "lame duck", Cause::Nothing);
+        // Those who have connected by now are let in as far as there are places, and what they have
+        // asked by now is answered.
+        for _ in 0..CONNECTIONS_MAX {
+            if !self.accept(Poll::NOTHING) {
+                break;
+            }
+        }
+        let now = self.service.now;
+        self.ending_since = Some(now);
+        for connection in self.seats.iter_mut() {
+            connection.last_active = now;
+        }
+        self.seats.serve_all(&mut self.service, true);
+    }
+
+    /// Accepts a client, if there is a place for it. `happened` is why: what was waited for and came.
+    /// False if it is of no use to try again now.
+    fn accept(&mut self, happened: Poll) -> bool {
+        self.accepting.is_stuck = false;
+        if !self.seats.has_room() {
             return false;
-        };
-        let Service { gate, now, .. } = &mut self.service;
-        let fd = match server::accept(LISTENER) {
-            Ok(number) => Fd::own(number),
-            Err(Errno::AGAIN) => return false,
+        }
+        match socket::accept(self.listener) {
+            Ok(fd) => {
+                (self.accepting.is_crowded, self.accepting.is_shut) = (false, false);
+                if let Some(fd) = fd {
+                    self.admit(fd);
+                }
+                true
+            }
+            // Somebody else who has the socket has been faster, or has shut it down.
+            Err(Errno::AGAIN) => {
+                self.accepting.is_stuck = happened.has_happened();
+                if happened.has_ended() && !self.accepting.is_shut {
+                    self.accepting.is_shut = true;
+                    // That is what clients get.
+                    let cause = Cause::Ours(Errno::CONNREFUSED);
+                    self.service.log.note(None, "the listening socket is shut down", cause);
+                }
+                false
+            }
             Err(errno) => {
-                if !self.is_crowded {
-                    log::note(NOBODY, text!("unable to accept a client"), errno.number());
+                if !self.accepting.is_crowded {
+                    self.service.log.note(None, "unable to accept a client", Cause::Ours(errno));
                 }
                 // It is turned away: nothing that is held is closed for it.
-                self.is_crowded = true;
-                self.spare = None;
-                self.is_stuck = server::accept(LISTENER).map(Fd::own).is_err();
-                self.spare = spare();
-                return false;
+                self.accepting.is_crowded = true;
+                self.service.gate.spare = None;
+                match socket::accept(self.listener) {
+                    Ok(fd) => fd.into_iter().for_each(|fd| self.service.table.closing.close(fd)),
+                    Err(_) => self.accepting.is_stuck = true,
+                }
+                self.service.gate.spare = self.listener.duplicate().ok();
+                false
             }
-        };
-        self.is_crowded = false;
-        let Some(fd) = fd else { return true };
-        let Ok((uid, gid)) = server::peer(fd.number()) else { return true };
-        let who = Identity { uid, gid };
-        let Some(access) = gate.admit(number, who) else { return true };
-        let client = at(self.clients, number);
-        client.session = Session { who, missing: 0, access };
-        (client.fd, client.last_active) = (Some(fd), *now);
-        log::note(who, text!("connect"), 0);
-        attend(self.clients, &mut self.service, number);
-        true
+        }
+    }
+
+    /// Lets a client in, if the rules do, and serves it at once, since it may have asked already; if all
+    /// places are taken it waits.
+    fn admit(&mut self, fd: Fd) {
+        let Service { gate, log, table, now, .. } = &mut self.service;
+        let Some(number) = self.seats.free() else { return table.closing.close(fd) };
+        let peer = socket::peer(fd.borrow()).map(|peer| Identity { uid: peer.uid, gid: peer.gid });
+        let admitted = peer.ok().and_then(|who| Some((who, gate.admit(number, who, log)?)));
+        if gate.spare.is_none() {
+            gate.spare = self.listener.duplicate().ok();
+        }
+        // It may have sent something already.
+        let Some((who, access)) = admitted else { return table.closing.close(fd) };
+        socket::refuse_credentials(fd.borrow());
+        socket::receive_in_line(fd.borrow());
+        log.note(Some(who), "connect", Cause::Nothing);
+        let now = *now;
+        let is_full = !self.seats.has_more_than_one();
+        let connection = self.seats.at(number);
+        connection.session = Session { who, missing: 0, access };
+        (connection.fd, connection.last_active, connection.is_waiting) = (Some(fd), now, is_full);
+        if is_full {
+            self.waiting = Some(Waiting { number, looked: now, pause: 0 });
+            self.let_in();
+        } else {
+            self.seats.attend(&mut self.service, number);
+        }
+    }
+
+    /// Gives the connection that waits a place, if there is one: a free one, or that of a client that has
+    /// to make way.
+    fn let_in(&mut self) {
+        let Some(waiting) = self.waiting else { return };
+        let now = self.service.now;
+        if !self.seats.has_room() {
+            if waiting.left(now) > 0 {
+                return;
+            }
+            match places::who_makes_way(&self.seats, waiting.number, now) {
+                Ok(other) => {
+                    self.seats.at(other).doom = Some(Errno::TIMEDOUT);
+                    self.seats.attend(&mut self.service, other);
+                }
+                Err(pause) => {
+                    self.waiting = Some(Waiting { looked: now, pause, ..waiting });
+                    return;
+                }
+            }
+        }
+        self.waiting = None;
+        let connection = self.seats.at(waiting.number);
+        (connection.is_waiting, connection.last_active) = (false, now);
+        self.seats.attend(&mut self.service, waiting.number);
     }
 
     /// Reads the rules again.
     fn reload(&mut self) {
-        let Err((path, errno)) = self.service.gate.reload() else {
-            return log::note(NOBODY, text!("rules read"), 0);
+        let Service { gate, log, .. } = &mut self.service;
+        let Err((path, errno)) = gate.reload() else {
+            return log.note(None, "rules read", Cause::Nothing);
         };
-        if let Some(line) = log::warning() {
-            line.text(text!("the old rules stay: unable to read rules from "));
-            line.quoted(path).reason(errno.number()).say();
+        if let Some(line) = log.warning() {
+            line.text("the old rules stay: unable to read rules from ");
+            line.quoted(path.to_bytes()).reason(errno).say();
         }
     }
-}
 
-/// Does for the client of that number, if there is one, what can be done without waiting, and hangs
-/// up on one that is gone, or has to go.
-pub fn attend(clients: &mut [Client], service: &mut Service, number: usize) {
-    let client = at(clients, number);
-    if client.fd.is_none() {
-        return;
-    }
-    // All use the same space, until the beginning of a request has to be kept: its client keeps that
-    // space then, and leaves its own to the others.
-    let has_kept = client.keeps_request();
-    if !has_kept {
-        mem::swap(&mut client.space, &mut service.space);
-    }
-    let mut done = client.receive(service);
-    if done.is_ok() {
-        let descriptors = client.descriptors();
-        make_room(clients, service, descriptors);
-        // Nothing that has come is to see what has expired before.
-        expire(service);
-        done = at(clients, number).answer(service);
-    }
-    let client = at(clients, number);
-    if let Err(errno) = done {
-        client.leave(service, errno);
-    }
-    if client.keeps_request() {
-        return;
-    }
-    match &mut client.space {
-        Some(space) if has_kept => space.give_back(),
-        space => mem::swap(space, &mut service.space),
+    /// Lets go of everything that takes long to close, before the process ends.
+    pub fn end(&mut self) {
+        self.seats.leave_all(&mut self.service);
+        let table = &mut self.service.table;
+        table.end();
+        if table.closing.is_busy() {
+            // Nothing closes by itself before the closers end. Nobody is to take this for a daemon by
+            // then, nor a client for one that may still be accepted.
+            while let Ok(fd) = socket::accept(self.listener) {
+                fd.into_iter().for_each(|fd| table.closing.close(fd));
+            }
+            let substitute = self.signals.borrow();
+            let _ = substitute.put_at(self.listener, true);
+            let _ = substitute.put_at(crate::sys::fd::STDOUT, true);
+            self.service.gate.spare = None;
+        }
     }
 }
 
 /// Stops holding what has expired, and says in how many milliseconds that may be due again; `u32::MAX`
 /// if it never is.
 fn expire(service: &mut Service) -> u32 {
-    let table = &mut service.table;
+    let Service { table, log, .. } = service;
     // The usual case, that nothing held ever expires, needs no clock.
     if tai::is_far_off(&table.alarm) {
         return u32::MAX;
     }
-    let now = tai::label(sys::now());
+    // It could be read at the start. If it cannot be any more nothing expires, and it is tried again.
+    let Ok(now) = time::now() else { return SECOND };
+    let now = tai::label(now);
     if now >= table.alarm {
         table.alarm = NO_ALARM;
         let mut at = 0;
         while let Some(slot) = table.after(&mut at, NOW) {
             let expiry = *slot.expiry();
             if now >= expiry {
-                log::event(NOBODY, text!("expire"), slot.identifier(), 0);
+                log.event(None, "expire", slot.identifier(), Cause::Nothing);
                 table.forget(at - 1);
             } else {
                 table.set_alarm(&expiry);
@@ -411,27 +357,8 @@ fn expire(service: &mut Service) -> u32 {
         }
     }
     let (alarm, now) = (tai::order(&table.alarm), tai::order(&now));
-    let seconds = (alarm.0 - now.0).min(WAIT_MAX) as i32;
+    let seconds = alarm.0.saturating_sub(now.0).min(WAIT_MAX) as i32;
     let milliseconds = (alarm.1 as i32 - now.1 as i32) / 1_000_000;
     // A millisecond that has begun counts: it is not to be looked at before.
     (seconds * 1000 + milliseconds + 1) as u32
-}
-
-/// Makes room for so many `descriptors`. Answers that nobody takes must not be in the way of what is to
-/// be held: of the clients for whose answers slots are kept, those that have taken nothing for longest
-/// are hung up on, until there is a free slot for each descriptor, or as many as may be held.
-fn make_room(clients: &mut [Client], service: &mut Service, descriptors: usize) {
-    let Service { table, now, .. } = service;
-    while table.free_slots() < descriptors.min(table.most()) {
-        let (mut slowest, mut longest) = (None, 0);
-        for client in clients.iter_mut() {
-            let waited = now.wrapping_sub(client.last_active);
-            if client.needs_slots() && waited >= longest {
-                (slowest, longest) = (Some(client), waited);
-            }
-        }
-        let Some(client) = slowest else { return };
-        client.doom = Some(Errno::NOBUFS);
-        client.forget_answer(table);
-    }
 }

@@ -1,36 +1,22 @@
 //! What requests mean: a payload and its descriptors in, a changed table and an answer out. Never
 //! touches a socket.
 
-use super::gate::{Access, Gate};
-use super::log;
-use super::rules::{Identity, Right};
+use super::access::{Access, Gate, Identity, Right};
+use super::answer::{Answer, frames};
+use super::log::{Cause, Log};
 use super::table::Table;
-use crate::fd::Fd;
-use crate::message::{self, ENTRIES_MAX, EXPIRY};
-use crate::pool::Composer;
+use crate::protocol::entry::{ENTRY_MAX, EXPIRY, Entries, IDENTIFIER_MAX};
+use crate::protocol::frame::{ENTRIES_MAX, Frame, Header};
+use crate::protocol::request::Request;
 use crate::sys::Errno;
-use crate::sys::memory::Space;
-use crate::text::text;
+use crate::sys::fd::FdQueue;
+use crate::sys::message::Received;
 
-/// The descriptors that came with a request; what nobody takes is closed. Nobody writes to the numbers:
-/// they are borrowed for writing so that nobody else can take them.
-pub struct Descriptors<'a>(pub core::slice::IterMut<'a, i32>);
-
-impl Descriptors<'_> {
-    /// Takes the first one.
-    pub fn take(&mut self) -> Option<Fd> {
-        self.0.next().and_then(|number| Fd::own(*number as usize))
-    }
-}
-
-impl Drop for Descriptors<'_> {
-    fn drop(&mut self) {
-        while self.take().is_some() {}
-    }
-}
+/// The descriptors that came with requests of one client.
+pub type Descriptors = FdQueue<ENTRIES_MAX>;
 
 /// Who asks, and what has been agreed on so far.
-#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct Session {
     /// The user.
     pub who: Identity,
@@ -40,287 +26,225 @@ pub struct Session {
     pub access: Access,
 }
 
-impl Session {
-    /// Nobody's.
-    pub const NOBODY: Session =
-        Session { who: Identity { uid: 0, gid: 0 }, missing: 0, access: Access::NOTHING };
-}
-
-/// What kind of an answer it is, in an order that tells which have slots: from
-/// [`Kind::Descriptor`] on one, from [`Kind::List`] on all.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Kind {
-    /// None.
-    Nothing,
-    /// A status alone: 0 or an error.
-    Status,
-    /// So many frames of a set dump are expected.
-    Expect,
-    /// The descriptor in a slot.
-    Descriptor,
-    /// The same, and when it has been handed over, it is not held any more.
-    LastDescriptor,
-    /// The identifiers of all that is held.
-    List,
-    /// All that is held.
-    Dump,
-}
-
-/// What is answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Answer {
-    /// What it is.
-    pub kind: Kind,
-    /// A status, a number of frames, the number of a slot, or nothing that matters.
-    pub number: u32,
-}
-
-impl Answer {
-    /// It has been done, and that is all.
-    pub const DONE: Answer = Answer { kind: Kind::Status, number: 0 };
-}
-
-/// How many frames it takes for so many entries.
-pub fn frames(entries: usize) -> u32 {
-    entries.div_ceil(ENTRIES_MAX) as u32
-}
-
-/// What the daemon has to do its work with. What is large stands last: the rest is reached with
-/// shorter instructions.
-#[repr(C)]
-pub struct Service {
+/// What the daemon has to do its work with.
+pub struct Service<'p> {
     /// Milliseconds of uptime.
     pub now: u32,
-    /// Where requests are received. It changes places with those of clients, which may have none.
-    pub space: Option<&'static mut Space>,
-    /// Pieces of answers.
-    pub out: &'static mut Composer,
+    /// Where pieces of answers are made.
+    pub frame: &'p mut Frame,
+    /// Where descriptors are received.
+    pub received: Received,
     /// What is held.
     pub table: Table,
     /// Who may do what.
     pub gate: Gate,
+    /// What is said.
+    pub log: Log<'p>,
 }
 
-/// A request that is being looked at.
-#[repr(C)]
-pub struct Request<'a> {
-    /// What has not been looked at yet.
-    pub payload: &'a [u8],
-    /// What it is about, as soon as that is known; empty where it is about no one thing.
-    pub identifier: &'a [u8],
-    /// What it is done with, and to.
-    pub service: &'a mut Service,
-    /// Whose it is.
-    pub session: &'a mut Session,
-    /// What came with it.
-    pub descriptors: Descriptors<'a>,
-    /// What is answered if it is done.
-    pub answer: Answer,
+/// What becomes of a request.
+pub enum Outcome {
+    /// It is answered.
+    Answered(Answer),
+    /// Nothing has been done yet: the table needs that many free slots, or as many as may be held.
+    NeedsSlots(usize),
 }
 
-impl Request<'_> {
-    /// Does what it asks for, if that may be done. Where there are descriptors, the table must have
-    /// a free slot for each of them, or for as many as may be held.
-    #[inline(never)]
-    pub fn handle(mut self) -> Answer {
-        let letter = self.byte();
-        let (what, done) = match letter {
-            b'S' => (text!("store"), self.store()),
-            b'D' => (text!("delete"), self.delete()),
-            b'R' => (text!("retrieve"), self.retrieve()),
-            b'L' => (text!("list"), self.all(Right::List, Kind::List)),
-            b'?' => (text!("get dump"), self.all(Right::GetDump, Kind::Dump)),
-            b'!' => (text!("set dump"), self.open()),
-            b'.' => (text!("set dump"), self.entries()),
-            _ => (text!("request"), Err(Errno::PROTO)),
+/// What a request is called by its letter.
+fn name(letter: u8) -> &'static str {
+    match letter {
+        b'S' => "store",
+        b'D' => "delete",
+        b'R' => "retrieve",
+        b'L' => "list",
+        b'?' => "get dump",
+        b'!' | b'.' => "set dump",
+        _ => "request",
+    }
+}
+
+impl Session {
+    /// Nobody's.
+    pub const NOBODY: Session =
+        Session { who: Identity { uid: 0, gid: 0 }, missing: 0, access: Access::NOTHING };
+
+    /// Whether the client has a right that a request with descriptors needs.
+    pub fn may_send_descriptors(&self) -> bool {
+        self.access.has(Right::Store) || self.access.has(Right::SetDump)
+    }
+
+    /// Checks what is known of a request as soon as its first byte of payload, the letter, is there: a
+    /// request that cannot be right is refused before anything of it is kept. What its content decides
+    /// is checked later.
+    pub fn vet(&self, letter: u8, header: Header) -> Result<(), Errno> {
+        /// Bytes of the smallest entry.
+        const ENTRY_MIN: usize = EXPIRY + NAME_MIN;
+        /// Bytes of an identifier with its length and its NUL: the fewest and the most.
+        const NAME_MIN: usize = 3;
+        const NAME_MAX: usize = 2 + IDENTIFIER_MAX;
+        let Header { length, descriptors: count } = header;
+        let (least, most, due, right) = match letter {
+            b'S' => (ENTRY_MIN, ENTRY_MAX, 1, Right::Store),
+            b'D' => (NAME_MIN, NAME_MAX, 0, Right::Store),
+            b'R' => (1 + NAME_MIN, 1 + NAME_MAX, 0, Right::Retrieve),
+            b'L' => (0, 0, 0, Right::List),
+            b'?' => (0, 0, 0, Right::GetDump),
+            b'!' => (size_of::<u32>(), size_of::<u32>(), 0, Right::SetDump),
+            b'.' if count > 0 && count <= self.missing => {
+                (count * ENTRY_MIN, count * ENTRY_MAX, count, Right::SetDump)
+            }
+            _ => return Err(Errno::PROTO),
         };
-        let mut errno = 0;
-        if let Err(error) = done {
-            errno = error.number();
-            self.answer = Answer { kind: Kind::Status, number: errno as u32 };
-            self.session.missing = 0;
-        }
-        // Of the frames of a set dump it is enough to say so if one is refused.
-        if errno > 0 || letter != b'.' {
-            log::event(self.session.who, what, self.identifier, errno);
-        }
-        self.answer
-    }
-
-    /// Takes a byte off the payload, 0 if there is none.
-    fn byte(&mut self) -> u8 {
-        let Some((byte, rest)) = self.payload.split_first() else { return 0 };
-        self.payload = rest;
-        *byte
-    }
-
-    /// The payload must have come to its end, and with it so many descriptors.
-    fn end(&self, descriptors: usize) -> Result<(), Errno> {
-        let is_right = self.payload.is_empty() && self.descriptors.0.len() == descriptors;
-        if is_right { Ok(()) } else { Err(Errno::PROTO) }
-    }
-
-    /// A request that says no more than its letter: it needs a right, and an answer about all that
-    /// is held.
-    fn all(&mut self, right: Right, kind: Kind) -> Result<(), Errno> {
-        self.answer.kind = kind;
-        self.end(0)?;
-        self.check(right)
-    }
-
-    /// Opens a set dump.
-    fn open(&mut self) -> Result<(), Errno> {
-        let Ok(number) = self.payload.try_into() else { return Err(Errno::PROTO) };
-        self.payload = &[];
-        let missing = u32::from_be_bytes(number) as usize;
-        self.answer.number = frames(missing);
-        self.all(Right::SetDump, Kind::Expect)?;
-        if missing > self.service.table.most() {
-            return Err(Errno::NFILE);
-        }
-        self.session.missing = missing;
-        Ok(())
-    }
-
-    /// Takes the rest of a payload as length, identifier, NUL.
-    #[inline(never)]
-    #[allow(
-        clippy::manual_contains,
-        reason = "`contains` takes 150 bytes more: it is made for speed"
-    )]
-    fn identify(&mut self) -> Result<(), Errno> {
-        let [length, identifier @ .., 0] = self.payload else { return Err(Errno::PROTO) };
-        let has_nul = identifier.iter().any(|byte| *byte == 0);
-        if identifier.is_empty() || has_nul || identifier.len() != usize::from(*length) {
+        // The letter is a byte of the payload.
+        if count != due || !(1 + least..=1 + most).contains(&length) {
             return Err(Errno::PROTO);
         }
-        (self.identifier, self.payload) = (identifier, &[]);
-        self.end(0)
+        if self.access.has(right) { Ok(()) } else { Err(Errno::PERM) }
     }
 
-    /// Checks a right.
-    fn check(&self, right: Right) -> Result<(), Errno> {
-        let access = &self.session.access;
-        let is_allowed = self.service.gate.allows(access, right, self.identifier);
-        if is_allowed { Ok(()) } else { Err(Errno::PERM) }
+    /// A request of that letter is refused: says so, and closes the set dump that is open, if one is.
+    pub fn refuse(&mut self, letter: u8, identifier: &[u8], cause: Cause, log: &mut Log) {
+        self.missing = 0;
+        log.event(Some(self.who), name(letter), identifier, cause);
     }
+}
 
-    /// The number of the slot of what it is about: as wide as an error number, so that either
-    /// travels in two registers.
-    fn find(&mut self) -> Result<usize, Errno> {
-        let slot = self.service.table.find(self.identifier).ok_or(Errno::NOENT)?;
-        Ok(slot as usize)
-    }
-
-    fn store(&mut self) -> Result<(), Errno> {
-        self.check_entries(1)?;
-        self.identifier = next_identifier(&mut &*self.payload);
-        self.check(Right::Store)?;
-        if self.find().is_ok() {
-            return Err(Errno::BUSY);
+/// Does what a payload asks for, if that may be done. It must have come with `descriptors`, of which it
+/// takes the first `count`.
+pub fn handle(
+    payload: &[u8],
+    count: usize,
+    descriptors: &mut Descriptors,
+    session: &mut Session,
+    service: &mut Service,
+) -> Outcome {
+    let letter = payload.first().copied().unwrap_or(0);
+    let header = Header { length: payload.len(), descriptors: count };
+    let request = Request::parse(payload).filter(|request| request.descriptors() == count);
+    // A refusal names what it is about, if that can be read.
+    let identifier = request.as_ref().map_or(&[][..], |request| request.identifier());
+    let done = session
+        .vet(letter, header)
+        .and_then(|()| request.ok_or(Errno::PROTO))
+        .and_then(|request| check(&request, session, service).map(|()| request));
+    let request = match done {
+        Ok(request) => request,
+        Err(errno) => {
+            session.refuse(letter, identifier, Cause::Theirs(errno), &mut service.log);
+            service.table.closing.close_first(descriptors, count);
+            return Outcome::Answered(Answer::refusal(errno));
         }
-        if self.service.table.room() == 0 {
-            return Err(Errno::NFILE);
-        }
-        self.hold();
-        Ok(())
+    };
+    // All that could refuse it has been looked at.
+    let table = &mut service.table;
+    if table.free_slots() < count.min(table.most()) {
+        return Outcome::NeedsSlots(count);
     }
-
-    /// The payload must be so many entries, and with it must have come so many descriptors.
-    fn check_entries(&self, count: usize) -> Result<(), Errno> {
-        let is_right = message::count_entries(self.payload) == count && count > 0;
-        if is_right && self.descriptors.0.len() == count { Ok(()) } else { Err(Errno::PROTO) }
+    let answer = perform(request, descriptors, session, table);
+    // Of the frames of a set dump it is enough to say so if one is refused.
+    if letter != b'.' {
+        service.log.event(Some(session.who), name(letter), identifier, Cause::Nothing);
     }
+    Outcome::Answered(answer)
+}
 
-    /// Holds descriptors under the valid entries that the payload consists of, in place of what had
-    /// those identifiers.
-    fn hold(&mut self) {
-        let table = &mut self.service.table;
-        loop {
-            let entry = self.payload;
-            let identifier = next_identifier(&mut self.payload);
-            if identifier.is_empty() {
-                return;
+/// Checks whether a request may be done, and can be.
+fn check(request: &Request, session: &Session, service: &Service) -> Result<(), Errno> {
+    let table = &service.table;
+    let allow = |right, identifier| match service.gate.allows(&session.access, right, identifier) {
+        true => Ok(()),
+        false => Err(Errno::PERM),
+    };
+    match request {
+        Request::Store(entry) => {
+            allow(Right::Store, entry.identifier)?;
+            match table.find(entry.identifier) {
+                Some(_) => Err(Errno::BUSY),
+                None if table.room() == 0 => Err(Errno::NFILE),
+                None => Ok(()),
             }
+        }
+        Request::Delete(identifier) => {
+            allow(Right::Store, identifier)?;
+            table.find(identifier).map(|_| ()).ok_or(Errno::NOENT)
+        }
+        Request::Retrieve(identifier) => {
+            allow(Right::Retrieve, identifier)?;
+            table.find(identifier).map(|_| ()).ok_or(Errno::NOENT)
+        }
+        Request::RetrieveAndDelete(identifier) => {
+            allow(Right::Retrieve, identifier)?;
+            allow(Right::Store, identifier)?;
+            table.find(identifier).map(|_| ()).ok_or(Errno::NOENT)
+        }
+        // The right is all that these need.
+        Request::List | Request::GetDump => Ok(()),
+        Request::OpenSetDump(missing) if *missing as usize > table.most() => Err(Errno::NFILE),
+        Request::OpenSetDump(_) => Ok(()),
+        Request::Entries(entries) => {
+            let room = table.room();
+            let fits = entries.count() <= room || count_new(*entries, table) <= room;
+            if fits { Ok(()) } else { Err(Errno::NFILE) }
+        }
+    }
+}
+
+/// Does what a request asks for, which has been checked.
+fn perform(
+    request: Request,
+    descriptors: &mut Descriptors,
+    session: &mut Session,
+    table: &mut Table,
+) -> Answer {
+    match request {
+        Request::Store(entry) => {
+            if let Some(fd) = descriptors.pop() {
+                table.insert(entry, fd);
+            }
+            Answer::DONE
+        }
+        Request::Delete(identifier) => {
             if let Some(slot) = table.find(identifier) {
                 table.forget(slot);
             }
-            if let Some(fd) = self.descriptors.take() {
-                table.insert(entry, fd);
+            Answer::DONE
+        }
+        Request::Retrieve(identifier) | Request::RetrieveAndDelete(identifier) => {
+            let deletes = matches!(request, Request::RetrieveAndDelete(_));
+            match table.find(identifier) {
+                Some(slot) => Answer::descriptor(slot, deletes, table),
+                None => Answer::refusal(Errno::NOENT),
             }
         }
-    }
-
-    fn delete(&mut self) -> Result<(), Errno> {
-        self.identify()?;
-        self.check(Right::Store)?;
-        let slot = self.find()?;
-        self.service.table.forget(slot as u32);
-        Ok(())
-    }
-
-    fn retrieve(&mut self) -> Result<(), Errno> {
-        let flag = self.byte();
-        self.identify()?;
-        self.check(Right::Retrieve)?;
-        if flag > 0 {
-            self.check(Right::Store)?;
+        Request::List => Answer::list(table),
+        Request::GetDump => Answer::dump(table),
+        Request::OpenSetDump(missing) => {
+            session.missing = missing as usize;
+            Answer::Frames(frames(session.missing))
         }
-        let kind = match flag {
-            0 => Kind::Descriptor,
-            1 => Kind::LastDescriptor,
-            _ => return Err(Errno::PROTO),
-        };
-        self.answer = Answer { kind, number: self.find()? as u32 };
-        Ok(())
-    }
-
-    /// Holds what a frame of a set dump has in it, but nothing of a frame that is not right from one
-    /// end to the other.
-    fn entries(&mut self) -> Result<(), Errno> {
-        let count = self.descriptors.0.len();
-        self.check_entries(count)?;
-        if count > self.session.missing {
-            return Err(Errno::PROTO);
-        }
-        let room = self.service.table.room();
-        if count > room && self.count_new() > room {
-            return Err(Errno::NFILE);
-        }
-        self.hold();
-        self.session.missing -= count;
-        if self.session.missing > 0 {
-            self.answer.number = libc::EAGAIN as u32;
-        }
-        Ok(())
-    }
-
-    /// How many of the identifiers in a valid frame of a set dump are not held, equal ones counted
-    /// once: the first of them.
-    fn count_new(&mut self) -> usize {
-        let mut new = 0;
-        let mut rest = self.payload;
-        loop {
-            let identifier = next_identifier(&mut rest);
-            if identifier.is_empty() {
-                return new;
+        Request::Entries(entries) => {
+            session.missing -= entries.count();
+            for entry in entries {
+                // It takes the place of what had the identifier.
+                if let Some(slot) = table.find(entry.identifier) {
+                    table.forget(slot);
+                }
+                if let Some(fd) = descriptors.pop() {
+                    table.insert(entry, fd);
+                }
             }
-            if self.service.table.find(identifier).is_none() {
-                let mut first = self.payload;
-                while next_identifier(&mut first) != identifier {}
-                new += usize::from(first.len() == rest.len());
-            }
+            if session.missing > 0 { Answer::refusal(Errno::AGAIN) } else { Answer::DONE }
         }
     }
 }
 
-/// Takes the first of some valid entries off, and says its identifier; if there is none, an empty
-/// one.
-fn next_identifier<'a>(entries: &mut &'a [u8]) -> &'a [u8] {
-    let [length, behind @ ..] = entries.get(EXPIRY..).unwrap_or_default() else {
-        return &[];
+/// How many of the identifiers in a frame of a set dump are not held, equal ones counted once: the first
+/// of them.
+fn count_new(entries: Entries, table: &Table) -> usize {
+    let is_new = |(number, identifier): (usize, &[u8])| {
+        let mut before = entries.take(number);
+        table.find(identifier).is_none() && !before.any(|entry| entry.identifier == identifier)
     };
-    let (identifier, rest) = behind.split_at_checked((*length).into()).unwrap_or_default();
-    *entries = rest.get(1..).unwrap_or_default();
-    identifier
+    let identifiers = entries.map(|entry| entry.identifier).enumerate();
+    identifiers.filter(|one| is_new(*one)).count()
 }

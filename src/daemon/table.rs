@@ -1,30 +1,29 @@
 //! What the daemon holds: descriptors by identifier and by moment.
 //!
-//! A held descriptor has a slot. Identifiers are found by hashing them, with a number that nobody
-//! knows beforehand, into buckets of slots. What has expired is looked for when something can have:
-//! at the *alarm*, before which nothing expires. All of this is sized once, for as many as may be
-//! held.
+//! A held descriptor has a slot. Identifiers are found by hashing them, with a key that nobody else
+//! knows, into buckets of slots. What has expired is looked for when something can have: at the *alarm*,
+//! before which nothing expires. All of this is sized once, for as many as may be held.
 //!
-//! A reply that has to wait for a slow reader is about what was held when it was asked for: each
-//! slot knows from when until when that is so, by a clock that every such reply moves on. What is
-//! forgotten meanwhile keeps its descriptor and its identifier until no reply needs them; there are
-//! as many slots for such *ghosts* as for what is held.
+//! An answer that has to wait for a slow reader is about what was held when it was asked for: each slot
+//! knows from when until when that is so, by a clock that every such answer moves on. What is forgotten
+//! meanwhile keeps its descriptor and its identifier until no answer needs them; there are as many slots
+//! for such *ghosts* as for what is held.
 
-use crate::fd::Fd;
-use crate::message::{ENTRY_MAX, EXPIRY};
-use crate::sys::memory::{List, Memory, at};
-use crate::tai::Label;
+use super::closing::{self, Closing};
+use super::hash::{self, Key};
+use crate::protocol::entry::{ENTRY_MAX, EXPIRY, Entry};
+use crate::protocol::tai::Label;
+use crate::sys::bug;
+use crate::sys::fd::{BorrowedFd, Fd};
+use crate::sys::memory::{List, Mapping, at};
 
-/// Bytes of memory for each descriptor that may be held: a slot for it, one for a ghost, and a bucket.
-pub const BYTES_EACH: usize = 2 * size_of::<Slot>() + size_of::<u32>();
-
-/// A moment, by [`Table::clock`], that never comes.
+/// A moment, by [`Table::record`], that never comes.
 const NEVER: u64 = u64::MAX;
 
 /// Stands for the present in [`Table::after`]: later than all that is over, before `NEVER`.
 pub const NOW: u64 = NEVER - 1;
 
-/// What a reply needs of a slot.
+/// What an answer needs of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
     /// The identifier.
@@ -33,16 +32,15 @@ pub enum Need {
     Descriptor,
 }
 
-/// What is held, or was. What is large stands last: the rest is reached with shorter instructions.
-#[repr(C)]
+/// What is held, or was.
 pub struct Slot {
-    /// The number of the next in the same bucket, or of the next free one, and one more; 0 for
-    /// none.
-    next: u32,
+    /// The number of the next slot in the same bucket, or of the next free one.
+    next: Link,
     fd: Option<Fd>,
-    /// How many replies need it, by [`Need`]; a client has one at a time.
-    needed: [u16; 2],
-    /// When it was put in, by [`Table::clock`].
+    /// How many answers need it, by [`Need`]; a client has one at a time.
+    needed_identifier: u16,
+    needed_descriptor: u16,
+    /// When it was put in, by the clock of the table.
     since: u64,
     /// When it was forgotten; [`NEVER`] while it is held.
     until: u64,
@@ -50,14 +48,38 @@ pub struct Slot {
     entry: [u8; ENTRY_MAX],
 }
 
+/// The number of a slot, or none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Link(u32);
+
+impl Link {
+    /// None. All zeros, since buckets lie in memory that is.
+    const NONE: Link = Link(0);
+
+    fn to(slot: u32) -> Link {
+        Link(slot + 1)
+    }
+
+    fn get(self) -> Option<u32> {
+        self.0.checked_sub(1)
+    }
+}
+
 /// Where in an entry the identifier begins.
 const IDENTIFIER_AT: usize = EXPIRY + 1;
 
 impl Slot {
-    const EMPTY: Slot =
-        Slot { next: 0, fd: None, needed: [0; 2], since: 0, until: 0, entry: [0; ENTRY_MAX] };
+    const EMPTY: Slot = Slot {
+        next: Link::NONE,
+        fd: None,
+        needed_identifier: 0,
+        needed_descriptor: 0,
+        since: 0,
+        until: 0,
+        entry: [0; ENTRY_MAX],
+    };
 
-    /// A part of the entry, up to so many bytes behind the identifier.
+    /// A part of the entry, up to that many bytes behind the identifier.
     fn part(&self, from: usize, behind: usize) -> &[u8] {
         let end = IDENTIFIER_AT + usize::from(self.entry[EXPIRY]) + behind;
         self.entry.get(from..end).unwrap_or_default()
@@ -68,10 +90,14 @@ impl Slot {
         self.part(IDENTIFIER_AT, 0)
     }
 
-    /// The identifier with NUL behind it; if it is to be `whole`, the expiry and the length as well, in
-    /// front: an entry.
-    pub fn wire(&self, whole: bool) -> &[u8] {
-        self.part(if whole { 0 } else { IDENTIFIER_AT }, 1)
+    /// The identifier with NUL behind it, as in a list.
+    pub fn name(&self) -> &[u8] {
+        self.part(IDENTIFIER_AT, 1)
+    }
+
+    /// All of the entry, as in a dump.
+    pub fn entry(&self) -> &[u8] {
+        self.part(0, 1)
     }
 
     /// When it expires.
@@ -79,53 +105,69 @@ impl Slot {
         self.entry.first_chunk().unwrap_or(&[0; EXPIRY])
     }
 
-    /// The number of the descriptor; 0 if it is closed.
-    pub fn descriptor(&self) -> u32 {
-        self.fd.as_ref().map_or(0, Fd::number) as u32
+    /// The descriptor, unless it is closed.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(Fd::borrow)
     }
 
-    /// A reply needs it from now on.
+    /// How many answers need it.
+    fn needed(&mut self, need: Need) -> &mut u16 {
+        match need {
+            Need::Identifier => &mut self.needed_identifier,
+            Need::Descriptor => &mut self.needed_descriptor,
+        }
+    }
+
+    /// An answer needs it from now on.
     pub fn need(&mut self, need: Need) {
-        self.needed[need as usize] += 1;
+        *self.needed(need) += 1;
+    }
+
+    /// Whether it was held at a moment.
+    fn was_held(&self, moment: u64) -> bool {
+        self.since <= moment && moment < self.until
     }
 }
 
 /// The table.
-#[repr(C)]
 pub struct Table {
     slots: List<Slot>,
-    /// The number of the first slot of each bucket and one more, 0 for none.
-    buckets: &'static mut [u32],
+    /// The first slot of each bucket, a [`Link`] as a number.
+    buckets: Mapping<u32>,
     /// How many slots are held.
     held: usize,
     /// How many slots are in use: held, or ghosts.
     used: usize,
-    /// What identifiers are multiplied with to find their bucket.
-    factor: u64,
+    /// What identifiers are hashed with to find their bucket.
+    key: Key,
     /// The present: how many moments have been recorded before it.
     clock: u64,
-    /// The number of a free one of the slots that have been used, and one more; 0 for none.
-    free: u32,
+    /// A free one of the slots that have been used.
+    free: Link,
     /// Nothing that is held expires before this date.
     pub alarm: Label,
+    /// Closes what is let go.
+    pub closing: Closing,
 }
 
 /// Later than all dates.
 pub const NO_ALARM: Label = [u8::MAX; EXPIRY];
 
 impl Table {
-    /// An empty one for so many descriptors; `seed` should not be known to others.
-    pub fn new(memory: &mut Memory, most: usize, seed: u64) -> Table {
-        Table {
-            slots: memory.list(2 * most),
-            buckets: memory.zeros(most),
+    /// An empty one for that many descriptors, nothing if there is no memory for it; `key` should not be
+    /// known to others.
+    pub fn new(most: usize, key: Key, closing: Closing) -> Option<Table> {
+        Some(Table {
+            slots: List::new(most.checked_mul(2)?)?,
+            buckets: Mapping::new(most)?,
             held: 0,
             used: 0,
-            factor: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            key,
             clock: 0,
-            free: 0,
+            free: Link::NONE,
             alarm: NO_ALARM,
-        }
+            closing,
+        })
     }
 
     /// How many may be held.
@@ -138,9 +180,14 @@ impl Table {
         self.most() - self.held
     }
 
-    /// How many more slots there are, for what is to be held or for ghosts.
+    /// How many slots are in use, for what is held or for ghosts.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// How many more slots there are.
     pub fn free_slots(&self) -> usize {
-        2 * self.most() - self.used
+        self.slots.capacity() - self.used
     }
 
     /// Ends the present, and gives the moment that it is then for [`Table::after`]: what is held now is
@@ -155,44 +202,66 @@ impl Table {
         let slots = self.slots.get_mut(*at as usize..).unwrap_or_default();
         slots.iter_mut().find(|slot| {
             *at += 1;
-            slot.since <= moment && moment < slot.until
+            slot.was_held(moment)
         })
     }
 
+    /// The slots of what was held at a moment, from that number on.
+    pub fn held_at(&self, moment: u64, from: u32) -> impl Iterator<Item = &Slot> {
+        let slots = self.slots.get(from as usize..).unwrap_or_default();
+        slots.iter().filter(move |slot| slot.was_held(moment))
+    }
+
+    /// The slot of that number.
+    pub fn get(&self, number: u32) -> Option<&Slot> {
+        self.slots.get(number as usize)
+    }
+
+    /// The slot of that number.
+    pub fn at(&mut self, number: u32) -> &mut Slot {
+        self.slots.at(number as usize)
+    }
+
+    /// The number of the bucket that an identifier belongs to.
+    fn bucket(&self, identifier: &[u8]) -> usize {
+        let hash = hash::hash(&self.key, identifier) as u32;
+        // The part that the buckets are of 2^32.
+        ((u64::from(hash) * self.buckets.len() as u64) >> 32) as usize
+    }
+
     /// The number of the slot of what is held under an identifier.
-    pub fn find(&mut self, identifier: &[u8]) -> Option<u32> {
-        let mut next = *bucket(self.buckets, self.factor, identifier);
-        while next > 0 {
-            let slot = slot(&mut self.slots, next - 1);
+    pub fn find(&self, identifier: &[u8]) -> Option<u32> {
+        let mut next = Link(*self.buckets.get(self.bucket(identifier))?);
+        while let Some(number) = next.get() {
+            let slot = self.get(number)?;
             if slot.identifier() == identifier {
-                return Some(next - 1);
+                return Some(number);
             }
             next = slot.next;
         }
         None
     }
 
-    /// Holds a descriptor under a valid entry. Its identifier must not be in use, and there has to be a
-    /// free slot.
-    pub fn insert(&mut self, entry: &[u8], fd: Fd) {
-        let mut number = self.free.wrapping_sub(1);
-        if self.free == 0 {
-            number = self.slots.push(Slot::EMPTY) as u32;
-        }
-        let slot = slot(&mut self.slots, number);
-        self.free = slot.next;
-        slot.fd = Some(fd);
-        (slot.since, slot.until) = (self.clock, NEVER);
-        for (to, from) in slot.entry.iter_mut().zip(entry) {
-            *to = *from;
-        }
-        let bucket = bucket(self.buckets, self.factor, slot.identifier());
-        slot.next = core::mem::replace(bucket, number + 1);
+    /// Holds a descriptor under an entry. Its identifier must not be in use, and there has to be a free
+    /// slot.
+    pub fn insert(&mut self, entry: Entry, fd: Fd) {
+        let number = match self.free.get() {
+            Some(number) => {
+                self.free = self.at(number).next;
+                number
+            }
+            None => self.slots.push(Slot::EMPTY) as u32,
+        };
+        let since = self.clock;
+        let bucket = self.bucket(entry.identifier);
+        let next = Link(core::mem::replace(at(&mut self.buckets, bucket), Link::to(number).0));
+        let slot = self.at(number);
+        (slot.next, slot.fd, slot.since, slot.until) = (next, Some(fd), since, NEVER);
+        let Some(place) = slot.entry.get_mut(..entry.bytes.len()) else { bug() };
+        place.copy_from_slice(entry.bytes);
         self.used += 1;
         self.held += 1;
-        if let Some(expiry) = entry.first_chunk() {
-            self.set_alarm(expiry);
-        }
+        self.set_alarm(entry.expiry);
     }
 
     /// Makes a date the alarm, if it is earlier.
@@ -202,60 +271,67 @@ impl Table {
         }
     }
 
-    /// Stops holding what is in a slot, if it is held. It is closed as soon as no reply needs it.
+    /// Stops holding what is in a slot, if it is held. It is closed as soon as no answer needs it.
     pub fn forget(&mut self, number: u32) {
-        let forgotten = slot(&mut self.slots, number);
+        let clock = self.clock;
+        let forgotten = self.at(number);
         if forgotten.until != NEVER {
             return;
         }
-        forgotten.until = self.clock;
+        forgotten.until = clock;
         self.held -= 1;
-        // Out of its bucket: whatever leads to it leads to the next one.
-        let next = forgotten.next;
-        let mut link = bucket(self.buckets, self.factor, forgotten.identifier());
-        while *link != number + 1 {
-            let before = *link - 1;
-            link = &mut slot(&mut self.slots, before).next;
-        }
-        *link = next;
+        self.unlink(number);
         self.clean(number);
     }
 
-    /// A reply does not need a slot any more.
-    #[inline(never)]
-    pub fn release(&mut self, number: u32, need: Need) {
-        slot(&mut self.slots, number).needed[need as usize] -= 1;
-        self.clean(number);
-    }
-
-    /// Closes and frees what is not held any more, as far as no reply needs it.
-    fn clean(&mut self, number: u32) {
-        let slot = slot(&mut self.slots, number);
-        let [identifier, descriptor] = slot.needed;
-        if slot.until == NEVER || descriptor > 0 {
+    /// Takes a slot out of its bucket: whatever leads to it leads to the next one.
+    fn unlink(&mut self, number: u32) {
+        let Some(slot) = self.get(number) else { bug() };
+        let (next, bucket) = (slot.next, self.bucket(slot.identifier()));
+        let first = at(&mut self.buckets, bucket);
+        if Link(*first) == Link::to(number) {
+            *first = next.0;
             return;
         }
-        slot.fd = None;
-        if identifier == 0 {
+        let mut before = Link(*first);
+        while let Some(other) = before.get() {
+            let slot = self.slots.at(other as usize);
+            before = slot.next;
+            if before == Link::to(number) {
+                slot.next = next;
+                return;
+            }
+        }
+    }
+
+    /// An answer does not need a slot any more.
+    pub fn release(&mut self, number: u32, need: Need) {
+        *self.at(number).needed(need) -= 1;
+        self.clean(number);
+    }
+
+    /// Closes and frees what is not held any more, as far as no answer needs it.
+    fn clean(&mut self, number: u32) {
+        let slot = self.slots.at(number as usize);
+        if slot.until == NEVER || slot.needed_descriptor > 0 {
+            return;
+        }
+        if let Some(fd) = slot.fd.take() {
+            self.closing.close(fd);
+        }
+        if slot.needed_identifier == 0 {
             slot.next = self.free;
-            self.free = number + 1;
+            self.free = Link::to(number);
             self.used -= 1;
         }
     }
-}
 
-/// The slot of that number.
-fn slot(slots: &mut List<Slot>, number: u32) -> &mut Slot {
-    slots.at(number as usize)
-}
-
-/// The bucket that an identifier belongs to.
-fn bucket<'a>(buckets: &'a mut [u32], factor: u64, identifier: &[u8]) -> &'a mut u32 {
-    let mut hash = factor;
-    for byte in identifier {
-        hash = hash.wrapping_add(1 + u64::from(*byte)).wrapping_mul(factor);
+    /// Lets go of what takes long to close even when the process ends.
+    pub fn end(&mut self) {
+        for slot in self.slots.iter_mut() {
+            if let Some(fd) = slot.fd.take_if(|fd| closing::is_stubborn(fd)) {
+                self.closing.close(fd);
+            }
+        }
     }
-    // Of the upper half, which depends on all bytes, the part that the buckets are of 2^32.
-    let number = ((hash >> 32) * buckets.len() as u64) >> 32;
-    at(buckets, number as usize)
 }

@@ -3,6 +3,8 @@
 
 pub mod deadline;
 pub mod error;
+#[cfg(feature = "fdholderd")]
+pub mod file;
 pub mod open_files;
 pub mod path;
 pub mod pool;

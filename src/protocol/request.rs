@@ -45,6 +45,17 @@ impl<'a> Request<'a> {
         })
     }
 
+    /// The identifier that it is about; empty where it is about no one thing.
+    pub fn identifier(&self) -> &'a [u8] {
+        match self {
+            Request::Store(entry) => entry.identifier,
+            Request::Delete(identifier)
+            | Request::Retrieve(identifier)
+            | Request::RetrieveAndDelete(identifier) => identifier,
+            _ => &[],
+        }
+    }
+
     /// How many descriptors come with it.
     pub fn descriptors(&self) -> usize {
         match self {

@@ -72,8 +72,23 @@ impl<'a> BorrowedFd<'a> {
 
     /// Checks that there is an open descriptor of that number: `EBADF` if not.
     pub fn is_open(self) -> Result<(), Errno> {
+        self.command(libc::F_GETFD).map(drop)
+    }
+
+    /// A command of `fcntl` without an argument.
+    fn command(self, command: i32) -> Result<usize, Errno> {
         // SAFETY: touches no memory.
-        unsafe { call3(libc::SYS_fcntl, self.number(), libc::F_GETFD as usize, 0) }.map(drop)
+        unsafe { call3(libc::SYS_fcntl, self.number(), command as usize, 0) }
+    }
+
+    /// Whether it would be left to a program that is executed.
+    pub fn is_kept_on_exec(self) -> bool {
+        self.command(libc::F_GETFD) == Ok(0)
+    }
+
+    /// Whether it is of a file in memory: such a file can be sealed.
+    pub fn has_seals(self) -> bool {
+        self.command(libc::F_GET_SEALS).is_ok()
     }
 
     /// Another descriptor of the same open file, closed on exec. What is closed of the first three
@@ -90,11 +105,12 @@ impl<'a> BorrowedFd<'a> {
         }
     }
 
-    /// Makes the descriptor `at`, in place of what that was, one of the same open file. It stays
-    /// open over an exec. `EINVAL` if both are the same.
-    pub fn put_at(self, at: BorrowedFd) -> Result<(), Errno> {
+    /// Makes the descriptor `at`, in place of what that was, one of the same open file, perhaps closed
+    /// on exec. `EINVAL` if both are the same.
+    pub fn put_at(self, at: BorrowedFd, closes_on_exec: bool) -> Result<(), Errno> {
+        let flags = if closes_on_exec { libc::O_CLOEXEC } else { 0 } as usize;
         // SAFETY: touches no memory.
-        unsafe { call3(libc::SYS_dup3, self.number(), at.number(), 0) }.map(drop)
+        unsafe { call3(libc::SYS_dup3, self.number(), at.number(), flags) }.map(drop)
     }
 
     /// Sets the flags of the open file, for all that share it: non-blocking, or no flag at all.

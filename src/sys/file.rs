@@ -44,10 +44,14 @@ fn open_with(path: &CStr, more: i32) -> Result<Fd, Errno> {
     }
 }
 
-/// The length of a file, in bytes.
+/// The length of a file, in bytes. It is read from the beginning afterwards.
 pub fn length(file: BorrowedFd) -> Result<usize, Errno> {
-    // SAFETY: touches no memory.
-    unsafe { call3(libc::SYS_lseek, file.number(), 0, libc::SEEK_END as usize) }
+    // SAFETY: neither call touches memory.
+    unsafe {
+        let length = call3(libc::SYS_lseek, file.number(), 0, libc::SEEK_END as usize)?;
+        call3(libc::SYS_lseek, file.number(), 0, libc::SEEK_SET as usize)?;
+        Ok(length)
+    }
 }
 
 /// Whether there is a Unix socket at a path, and nothing else; a link to a socket is something else.

@@ -1,26 +1,31 @@
 //! Memory of a size that is known only when the program runs: anonymous mappings, which are all
 //! zeros and cost nothing until they are used.
 
+use super::fd::FdQueue;
 use super::{arch, bug, call3};
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::slice;
 
-/// What consists of numbers: all bytes zero are a valid value.
+/// What all bytes zero are a valid value of.
 ///
 /// # Safety
-/// All bytes zero must be a valid value, and there must be nothing to drop.
+/// All bytes zero must be a valid value, and the type must not have to be aligned to more than a page.
 pub unsafe trait Zeros {}
 // SAFETY: integers.
 unsafe impl Zeros for u8 {}
 // SAFETY: integers.
 unsafe impl Zeros for u32 {}
-// SAFETY: NULL is a pointer.
-unsafe impl<T> Zeros for *const T {}
-// SAFETY: `None` is all zeros for a reference to a sized type, and for nothing else is this used.
+// SAFETY: zeros are values, one behind the other.
 unsafe impl<Z: Zeros, const COUNT: usize> Zeros for [Z; COUNT] {}
+// SAFETY: an empty queue: `None` in each slot, since a descriptor is never number 0.
+unsafe impl<const COUNT: usize> Zeros for FdQueue<COUNT> {}
 
-/// A mapping of so many values, which is given back when it is dropped.
+/// No kernel has larger pages, in bytes.
+pub const PAGE_MAX: usize = 1 << 16;
+
+/// A mapping of values, which are all zeros at first. It is given back when it is dropped, and the
+/// values are not dropped.
 pub struct Mapping<Z: Zeros> {
     place: NonNull<Z>,
     length: usize,
@@ -34,6 +39,15 @@ impl<Z: Zeros> Mapping<Z> {
     pub fn new(length: usize) -> Option<Mapping<Z>> {
         let size = length.checked_mul(size_of::<Z>())?;
         Some(Mapping { place: map(size)?.cast(), length })
+    }
+}
+
+impl Mapping<u8> {
+    /// Gives memory of whole pages back; what is in it afterwards is open.
+    pub fn give_back(pages: &mut [u8]) {
+        let (place, advice) = (pages.as_ptr() as usize, libc::MADV_DONTNEED as usize);
+        // SAFETY: bytes can become zeros; where they do not begin with a page the kernel does nothing.
+        let _ = unsafe { call3(libc::SYS_madvise, place, pages.len(), advice) };
     }
 }
 
@@ -70,6 +84,81 @@ fn map(size: usize) -> Option<NonNull<u8>> {
     let place = unsafe { arch::mmap([0, size, protection, flags, usize::MAX, 0]) };
     // The kernel answers -1 to -4095 for an error.
     if place as usize > -4096isize as usize { None } else { NonNull::new(place as *mut u8) }
+}
+
+/// Values one behind the other, up to a number that is known at the start.
+pub struct List<T> {
+    place: NonNull<T>,
+    length: usize,
+    capacity: usize,
+}
+
+impl<T> List<T> {
+    /// Room for that many values; nothing if it cannot be had.
+    pub fn new(capacity: usize) -> Option<List<T>> {
+        let size = capacity.checked_mul(size_of::<T>())?;
+        Some(List { place: map(size)?.cast(), length: 0, capacity })
+    }
+
+    /// Adds a value and says where it is. That there is no room left is a mistake in the program.
+    pub fn push(&mut self, value: T) -> usize {
+        let index = self.length;
+        if index == self.capacity {
+            bug();
+        }
+        // SAFETY: below the capacity there is room for a value.
+        unsafe { self.place.add(index).write(value) };
+        self.length += 1;
+        index
+    }
+
+    /// How many values there can be.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The value at that place.
+    pub fn at(&mut self, index: usize) -> &mut T {
+        at(self, index)
+    }
+
+    /// Takes the value at that place out, and puts the last one there.
+    pub fn remove(&mut self, index: usize) -> T {
+        let last = self.length.wrapping_sub(1);
+        at(self, index);
+        at(self, last);
+        self.swap(index, last);
+        self.length = last;
+        // SAFETY: there is a value at that place, and nobody reaches it any more.
+        unsafe { self.place.add(last).read() }
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: that many values have been written, and this owns them.
+        unsafe { slice::from_raw_parts(self.place.as_ptr(), self.length) }
+    }
+}
+
+impl<T> DerefMut for List<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: that many values have been written, and this owns them.
+        unsafe { slice::from_raw_parts_mut(self.place.as_ptr(), self.length) }
+    }
+}
+
+impl<T> Drop for List<T> {
+    fn drop(&mut self) {
+        while self.length > 0 {
+            drop(self.remove(self.length - 1));
+        }
+        // SAFETY: nobody else has the mapping, and borrows of it have ended.
+        let place = self.place.as_ptr() as usize;
+        let _ = unsafe { call3(libc::SYS_munmap, place, self.capacity * size_of::<T>(), 0) };
+    }
 }
 
 /// The value at that place of a slice. That there is none is a mistake in the program: this is for

@@ -5,14 +5,20 @@
 //! [`fd::BorrowedFd`], which only looks: its number stays in this folder.
 
 pub mod arch;
+#[cfg(feature = "fdholderd")]
+pub mod child;
 pub mod errno;
 pub mod fd;
 pub mod file;
 pub mod hand_out;
+#[cfg(feature = "fdholderd")]
+pub mod kind;
 pub mod limit;
 pub mod memory;
 pub mod message;
 pub mod process;
+#[cfg(feature = "fdholderd")]
+pub mod signal;
 pub mod socket;
 pub mod stack;
 pub mod strings;

@@ -1,5 +1,6 @@
 //! The process: its end, the program that takes its place, and the user that it acts as.
 
+#[cfg(feature = "fdholderd")]
 use super::arch::word;
 use super::call3;
 use super::errno::Errno;
@@ -49,6 +50,15 @@ pub fn effective_group() -> u32 {
     get(word::SYS_getegid)
 }
 
+/// The groups besides the main one; `EINVAL` if there are more than fit into `groups`.
+#[cfg(feature = "fdholderd")]
+pub fn groups(groups: &mut [u32]) -> Result<&[u32], Errno> {
+    let (place, length) = (groups.as_mut_ptr() as usize, groups.len());
+    // SAFETY: the kernel writes no more numbers than there is room for.
+    let count = unsafe { call3(word::SYS_getgroups, length, place, 0)? };
+    Ok(groups.get(..count).unwrap_or_default())
+}
+
 /// Sets the groups besides the main one.
 #[cfg(feature = "fdholderd")]
 pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
@@ -68,4 +78,20 @@ pub fn set_group(gid: u32) -> Result<(), Errno> {
 pub fn set_user(uid: u32) -> Result<(), Errno> {
     // SAFETY: touches no memory.
     unsafe { call3(word::SYS_setuid, uid as usize, 0, 0) }.map(drop)
+}
+
+/// Gives the process a name in place of that of its program: what `ps` and `pidof` go by.
+#[cfg(feature = "fdholderd")]
+pub fn set_name(name: &CStr) {
+    let option = libc::PR_SET_NAME as usize;
+    // SAFETY: the kernel reads up to the NUL of a C string.
+    let _ = unsafe { call3(libc::SYS_prctl, option, name.as_ptr() as usize, 0) };
+}
+
+/// Keeps other processes of the same user from taking descriptors out of this one, and from reading its
+/// memory. There is no core dump either.
+#[cfg(feature = "fdholderd")]
+pub fn forbid_access() -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call3(libc::SYS_prctl, libc::PR_SET_DUMPABLE as usize, 0, 0) }.map(drop)
 }

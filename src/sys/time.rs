@@ -96,6 +96,32 @@ impl Poll {
         self.fd >= 0
     }
 
+    /// The same for a listener, on which it also counts that it has been shut down.
+    pub fn on_listener(fd: BorrowedFd) -> Poll {
+        let events = libc::POLLIN | libc::POLLRDHUP;
+        Poll { fd: fd.number() as i32, events, happened: 0 }
+    }
+
+    /// A number that may be no descriptor at all: see [`Poll::is_closed`].
+    pub fn on_number(number: u32) -> Poll {
+        Poll { fd: number as i32, events: 0, happened: libc::POLLNVAL }
+    }
+
+    /// Whether there is no such descriptor; so it is if nobody has looked.
+    pub fn is_closed(&self) -> bool {
+        self.happened & libc::POLLNVAL != 0
+    }
+
+    /// Whether anything has happened but that there is something to read.
+    pub fn has_ended(&self) -> bool {
+        self.happened & !libc::POLLIN != 0
+    }
+
+    /// As if everything had happened: what was waited for is to be tried.
+    pub fn pretend(&mut self) {
+        self.happened = libc::POLLIN;
+    }
+
     /// Whether the event has come, or the peer has hung up, or there is an error to be read.
     pub fn has_happened(&self) -> bool {
         self.happened != 0

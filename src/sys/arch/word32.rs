@@ -6,10 +6,11 @@ use crate::sys::time::Time;
 use crate::sys::{call3, call5};
 use core::ptr;
 #[cfg(all(feature = "fdholderd", target_arch = "mips"))]
-pub use libc::{SYS_getegid, SYS_geteuid, SYS_setgid, SYS_setgroups, SYS_setuid};
+pub use libc::{SYS_getegid, SYS_geteuid, SYS_getgroups, SYS_setgid, SYS_setgroups, SYS_setuid};
 #[cfg(all(feature = "fdholderd", not(target_arch = "mips")))]
 pub use libc::{
-    SYS_getegid32 as SYS_getegid, SYS_geteuid32 as SYS_geteuid, SYS_setgid32 as SYS_setgid,
+    SYS_getegid32 as SYS_getegid, SYS_geteuid32 as SYS_geteuid, SYS_getgroups32 as SYS_getgroups,
+    SYS_setgid32 as SYS_setgid,
     SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
 };
 
