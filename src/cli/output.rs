@@ -116,7 +116,7 @@ impl Writer {
         self.text(": ");
         match errno.text() {
             Some(text) => self.text(text),
-            None => self.text("error ").number(errno.number().into()),
+            None => self.text("error ").number(errno.number() as u32),
         }
     }
 

@@ -1,14 +1,17 @@
 //! Error numbers of the kernel, and what the C library calls them.
 
-/// An error number: the kernel's, and on the wire a daemon's. It is never 0.
+use core::num::NonZeroUsize;
+
+/// An error number: the kernel's, and on the wire a daemon's. It is as wide as a register: a result of
+/// either a number or an error then travels in two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Errno(u16);
+pub struct Errno(NonZeroUsize);
 
 /// Gives a name to each number that the code asks for, and a text to each that a user may see.
 macro_rules! errnos {
     ($($name:ident = $number:ident, $text:literal;)*) => {
         impl Errno {
-            $(#[doc = $text] pub const $name: Errno = Errno(libc::$number as u16);)*
+            $(#[doc = $text] pub const $name: Errno = Errno::new(libc::$number as usize);)*
 
             /// The text of each.
             const TEXTS: &[(Errno, &str)] = &[$((Errno::$name, $text),)*];
@@ -56,18 +59,21 @@ errnos! {
 
 impl Errno {
     /// A signal came first. The call is made again, so nobody gets to see a text.
-    pub const INTR: Errno = Errno(libc::EINTR as u16);
+    pub const INTR: Errno = Errno::new(libc::EINTR as usize);
     /// No such device or address: what opening a Unix socket as a file gives.
-    pub const NXIO: Errno = Errno(libc::ENXIO as u16);
+    pub const NXIO: Errno = Errno::new(libc::ENXIO as usize);
 
-    /// The error of that number; `EINVAL` for 0, which is none.
-    pub const fn new(number: u16) -> Errno {
-        if number == 0 { Errno::INVAL } else { Errno(number) }
+    /// The error of that number; for 0, which is none, one that does not exist.
+    pub const fn new(number: usize) -> Errno {
+        match NonZeroUsize::new(number) {
+            Some(number) => Errno(number),
+            None => Errno(NonZeroUsize::MAX),
+        }
     }
 
     /// The number.
-    pub const fn number(self) -> u16 {
-        self.0
+    pub const fn number(self) -> usize {
+        self.0.get()
     }
 
     /// What the C library says of it; nothing for an error that these tools cannot meet.

@@ -61,7 +61,7 @@ unsafe fn call5(
         if answer as usize <= -4096isize as usize {
             return Ok(answer as usize);
         }
-        let errno = Errno::new(answer.wrapping_neg() as u16);
+        let errno = Errno::new(answer.wrapping_neg() as usize);
         if errno != Errno::INTR {
             return Err(errno);
         }
