@@ -53,7 +53,9 @@ fn main() {
     let version = String::from_utf8(version.stdout).unwrap();
     println!("cargo:rustc-env=FDHOLDER_RUSTC={}", version.trim());
     println!("cargo:rerun-if-env-changed=FDHOLDER_DOCS");
-    for path in ["applets", "build.rs", "src/build", "src/multicall.rs", "src/sys/link.ld", "Cargo.toml"] {
+    for path in
+        ["applets", "build.rs", "src/build", "src/multicall.rs", "src/sys/link.ld", "Cargo.toml"]
+    {
         println!("cargo:rerun-if-changed={path}");
     }
 }

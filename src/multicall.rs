@@ -24,7 +24,8 @@ pub struct Applet {
 /// What the program is called when it is no tool in particular.
 const SELF: &str = "fdholder";
 
-const USAGE: &str = "usage: fdholder [ --list | --help | --version | --install dir | name args... ]";
+const USAGE: &str =
+    "usage: fdholder [ --list | --help | --version | --install dir | name args... ]";
 const HELP: &str = "
 
 Runs the tool called name, or the one it is called as:

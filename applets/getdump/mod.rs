@@ -41,11 +41,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
 
 /// The environment of the program: the one that is there, and what describes the dump. All
 /// descriptors are left to the program.
-fn environment(
-    mut dump: Dump,
-    window: &mut Window,
-    inherited: Strings,
-) -> Result<Strings, Error> {
+fn environment(mut dump: Dump, window: &mut Window, inherited: Strings) -> Result<Strings, Error> {
     let now = time::now().map_err(Error::NoClock)?;
     let total = dump.get(window, None)?;
     // Each entry takes up to three variables.

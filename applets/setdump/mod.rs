@@ -129,7 +129,8 @@ impl Rows {
 
     /// Adds what a row says to a frame, or says what is wrong with it. The result is the descriptor.
     fn compose(&self, frame: &mut Frame, index: usize) -> Result<BorrowedFd<'static>, Failure> {
-        let [fd, identifier, limit] = self.rows.get(index).map_or([None; 3], |row| row.map(Pointer::get));
+        let [fd, identifier, limit] =
+            self.rows.get(index).map_or([None; 3], |row| row.map(Pointer::get));
         let wrong = |kind, value: Option<&CStr>| {
             Failure::Environment(Wrong { kind, index, is_set: value.is_some() })
         };

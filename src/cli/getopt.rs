@@ -65,7 +65,8 @@ impl Arguments {
             self.rest.next();
         }
         let letter = letters.to_bytes().first();
-        let found = table.iter().position(|spec| letter == Some(&spec.letter)).ok_or(Stop::Usage)?;
+        let found =
+            table.iter().position(|spec| letter == Some(&spec.letter)).ok_or(Stop::Usage)?;
         let behind = tail(letters, 1);
         let value = match table.get(found) {
             Some(Spec { has_value: true, .. }) if behind.is_empty() => self.operand()?,

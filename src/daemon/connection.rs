@@ -145,7 +145,13 @@ impl Connection {
 
     /// What is to be waited for, and for how many milliseconds. A client that has been silent for too
     /// long is to be hung up on. `header` is that of the request whose beginning is kept.
-    pub fn prepare(&mut self, bytes: &[u8], now: u32, timeout: u32, is_ending: bool) -> (Poll, u32) {
+    pub fn prepare(
+        &mut self,
+        bytes: &[u8],
+        now: u32,
+        timeout: u32,
+        is_ending: bool,
+    ) -> (Poll, u32) {
         if self.is_waiting {
             return (Poll::NOTHING, u32::MAX);
         }

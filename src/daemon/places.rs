@@ -28,11 +28,7 @@ impl Waiting {
 /// counts as one more. Of those who have more than their share the client goes that has been silent for
 /// longest, if it is silent at all, which is for [`SILENCE`]. It need not be if the user that waits has
 /// no more than its share, and has waited for that long: so nobody keeps more by sending bytes.
-pub fn who_makes_way(
-    connections: &[Connection],
-    waiting: usize,
-    now: u32,
-) -> Result<usize, u32> {
+pub fn who_makes_way(connections: &[Connection], waiting: usize, now: u32) -> Result<usize, u32> {
     let user = |connection: &Connection| connection.session.who.uid;
     let is_first = |(number, connection): (usize, &Connection)| {
         !connections.iter().take(number).any(|other| user(other) == user(connection))

@@ -136,7 +136,8 @@ impl Seats {
         });
         if let Ok(Progress::NeedsSlots(count)) = done {
             self.make_room(service, count);
-            done = self.with(number, has_kept, |connection, inbox| connection.answer(inbox, service));
+            done =
+                self.with(number, has_kept, |connection, inbox| connection.answer(inbox, service));
         }
         if let Err(errno) = done {
             let fds = at(&mut self.descriptors, number);

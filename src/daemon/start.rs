@@ -147,7 +147,8 @@ fn prepare(
     let substitute = listener.duplicate().ok();
     let too_low = Failure::Unable("the open-file limit is too low", Errno::MFILE);
     let Some(substitute) = substitute else { return Err(too_low) };
-    let Some(Room { held, clients, descriptors }) = room::fit(settings, spare.is_some(), log) else {
+    let Some(Room { held, clients, descriptors }) = room::fit(settings, spare.is_some(), log)
+    else {
         return Err(too_low);
     };
     // Another connection may wait for a place.

@@ -62,8 +62,9 @@ pub fn is_socket(path: &CStr) -> bool {
 /// Whether there is a file at a path; an error if that cannot be known.
 pub fn exists(path: &CStr) -> Result<bool, Errno> {
     // SAFETY: the kernel reads a C string.
-    let found =
-        unsafe { call3(libc::SYS_faccessat, AT_FDCWD, path.as_ptr() as usize, libc::F_OK as usize) };
+    let found = unsafe {
+        call3(libc::SYS_faccessat, AT_FDCWD, path.as_ptr() as usize, libc::F_OK as usize)
+    };
     match found {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),

@@ -58,11 +58,7 @@ pub fn closes(fd: BorrowedFd) -> Closes {
         libc::S_IFSOCK => Closes::Interruptibly,
         libc::S_IFREG | libc::S_IFDIR if status.blocks < LARGE => {
             // What lies on no device lies in memory if it can be sealed, or else anywhere.
-            if device_class != 0 || fd.has_seals() {
-                Closes::Promptly
-            } else {
-                Closes::Late
-            }
+            if device_class != 0 || fd.has_seals() { Closes::Promptly } else { Closes::Late }
         }
         _ => Closes::Late,
     }

@@ -1,10 +1,10 @@
 //! Unix stream sockets.
 
-use super::errno::Errno;
-use super::fd::{BorrowedFd, Fd};
 use super::call3;
 #[cfg(feature = "fdholderd")]
 use super::call5;
+use super::errno::Errno;
+use super::fd::{BorrowedFd, Fd};
 use core::ffi::CStr;
 use core::ptr;
 

@@ -67,7 +67,8 @@ pub fn value(mut strings: &[u8], right: Right) -> Option<&[u8]> {
     loop {
         let end = strings.iter().position(|byte| *byte == 0)?;
         let (string, rest) = strings.split_at_checked(end)?;
-        let behind = string.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(right.variable()));
+        let behind =
+            string.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(right.variable()));
         if let Some([b'=', value @ ..]) = behind {
             return Some(value);
         }

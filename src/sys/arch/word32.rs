@@ -10,8 +10,7 @@ pub use libc::{SYS_getegid, SYS_geteuid, SYS_getgroups, SYS_setgid, SYS_setgroup
 #[cfg(all(feature = "fdholderd", not(target_arch = "mips")))]
 pub use libc::{
     SYS_getegid32 as SYS_getegid, SYS_geteuid32 as SYS_geteuid, SYS_getgroups32 as SYS_getgroups,
-    SYS_setgid32 as SYS_setgid,
-    SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
+    SYS_setgid32 as SYS_setgid, SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
 };
 
 /// `clock_gettime64` and `ppoll_time64`, which the libc crate lacks. Since Linux 5.1 a new call has
