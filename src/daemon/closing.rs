@@ -15,7 +15,7 @@
 
 use super::request::Descriptors;
 use crate::sys::child::{self, Child};
-use crate::sys::fd::Fd;
+use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::kind::{self, Closes};
 use crate::sys::memory::List;
 
@@ -52,14 +52,15 @@ pub fn is_stubborn(fd: &Fd) -> bool {
 
 /// What is being closed.
 pub struct Closing {
-    /// An open file that never waits, to be put in the place of others.
-    substitute: Fd,
+    /// A descriptor of an open file that never waits, to be put in the place of others. It stays open
+    /// for longer than this is there.
+    substitute: BorrowedFd<'static>,
     cases: List<Case>,
 }
 
 impl Closing {
     /// Nothing yet. Nothing if there is no memory.
-    pub fn new(substitute: Fd) -> Option<Closing> {
+    pub fn new(substitute: BorrowedFd<'static>) -> Option<Closing> {
         Some(Closing { substitute, cases: List::new(CASES)? })
     }
 
@@ -135,7 +136,7 @@ impl Closing {
             if !is_socket && stubborn == STUBBORN {
                 continue;
             }
-            match child::spawn_closer(fd.borrow(), self.substitute.borrow(), is_socket) {
+            match child::spawn_closer(fd.borrow(), self.substitute, is_socket) {
                 Ok(closer) => {
                     case.closer = Some(closer);
                     closers += 1;

@@ -239,8 +239,11 @@ impl Connection {
         }
         if is_first {
             (self.come, self.has_lost) = (count, false);
-            inbox.fds.clear();
-            received.for_each(|fd| inbox.fds.push(fd));
+            // The place of one that never brings any is not touched, so it takes no memory.
+            if count > 0 {
+                inbox.fds.clear();
+                received.for_each(|fd| inbox.fds.push(fd));
+            }
         }
         if length == 0 {
             // Nothing is there any more, nor can come: to close it is to wait for nothing.

@@ -104,7 +104,6 @@ pub struct Daemon<'p> {
     settings: &'p Settings,
     /// The listening socket.
     listener: BorrowedFd<'static>,
-    signals: Signals,
     /// Places for connections: one more than may be clients at a time. A client that comes when all but
     /// one are taken waits there for a place.
     seats: Seats,
@@ -114,6 +113,8 @@ pub struct Daemon<'p> {
     /// Since when it is a lame duck, in milliseconds of uptime, if it is to end.
     ending_since: Option<u32>,
     service: Service<'p>,
+    /// It is closed last: closers put it in the place of what they close.
+    signals: Signals,
 }
 
 /// What was waited for, besides clients.
@@ -179,7 +180,7 @@ impl Daemon<'_> {
         } else if self.seats.has_room() {
             listener = Poll::on_listener(self.listener);
         }
-        let signals = Poll::on(self.signals.borrow(), time::Event::Readable);
+        let signals = Poll::on(self.signals.descriptor(), time::Event::Readable);
         let mut others = [listener, signals];
         self.seats.wait(&mut others, wait);
         let [listener, signals] = others;
@@ -324,7 +325,7 @@ impl Daemon<'_> {
             while let Ok(fd) = socket::accept(self.listener) {
                 fd.into_iter().for_each(|fd| table.closing.close(fd));
             }
-            let substitute = self.signals.borrow();
+            let substitute = self.signals.descriptor();
             let _ = substitute.put_at(self.listener, true);
             let _ = substitute.put_at(crate::sys::fd::STDOUT, true);
             self.service.gate.spare = None;

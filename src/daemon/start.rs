@@ -144,24 +144,21 @@ fn prepare(
     let time = time::now().map_err(Failure::Clock)?;
     let now = time::uptime().map_err(Failure::Clock)?;
     let spare = listener.duplicate().ok();
-    let substitute = listener.duplicate().ok();
-    let too_low = Failure::Unable("the open-file limit is too low", Errno::MFILE);
-    let Some(substitute) = substitute else { return Err(too_low) };
     let Some(Room { held, clients, descriptors }) = room::fit(settings, spare.is_some(), log)
     else {
-        return Err(too_low);
+        return Err(Failure::Unable("the open-file limit is too low", Errno::MFILE));
     };
+    let signals = Signals::new();
+    let signals = signals.map_err(|errno| Failure::Unable("unable to wait for signals", errno))?;
     // Another connection may wait for a place.
     let clients = 1 + clients;
     let no_memory = || Failure::Unable("unable to get memory for -n and -c", Errno::NOMEM);
-    let closing = Closing::new(substitute).ok_or_else(no_memory)?;
+    let closing = Closing::new(signals.descriptor()).ok_or_else(no_memory)?;
     let key = random.unwrap_or_else(|| weak_key(time, settings));
     let table = Table::new(held, key, closing).ok_or_else(no_memory)?;
     let seats = Seats::new(clients, descriptors).ok_or_else(no_memory)?;
     let mut gate = Gate::new(clients, source).ok_or_else(no_memory)?;
     gate.spare = spare;
-    let signals = Signals::new();
-    let signals = signals.map_err(|errno| Failure::Unable("unable to wait for signals", errno))?;
     gate.reload().map_err(|(path, errno)| Failure::Rules(path, errno))?;
     Ok(Parts { signals, seats, table, gate, now })
 }

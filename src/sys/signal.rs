@@ -41,9 +41,9 @@ impl Signals {
         fd.map(Signals).ok_or(Errno::BADF)
     }
 
-    /// The descriptor.
-    pub fn borrow(&self) -> BorrowedFd<'_> {
-        self.0.borrow()
+    /// The descriptor, open for as long as this is there.
+    pub fn descriptor(&self) -> BorrowedFd<'static> {
+        BorrowedFd::named(self.0.borrow().number() as u32)
     }
 
     /// The next one that has come.
@@ -51,7 +51,7 @@ impl Signals {
         /// Bytes of the kernel's `struct signalfd_siginfo`, which begins with the number.
         const SIZE: usize = 128;
         let mut information = [0; SIZE];
-        while file::read(self.borrow(), &mut information) == Ok(SIZE) {
+        while file::read(self.descriptor(), &mut information) == Ok(SIZE) {
             let [a, b, c, d, ..] = information;
             match i32::from_ne_bytes([a, b, c, d]) {
                 libc::SIGTERM => return Some(Signal::Terminate),
