@@ -162,8 +162,10 @@ impl Daemon<'_> {
         let now = self.service.now;
         let is_ending = self.ending_since.is_some();
         wait = wait.min(self.seats.prepare(now, self.settings.timeout, is_ending));
+        let mut holds_up = if self.seats.has_room() { 0 } else { u32::MAX };
         if let Some(waiting) = self.waiting {
             wait = wait.min(waiting.left(now));
+            holds_up = waiting.holds_up(now);
         }
         let mut listener = Poll::NOTHING;
         if let Some(since) = self.ending_since {
@@ -177,8 +179,10 @@ impl Daemon<'_> {
             wait = wait.min(left);
         } else if self.accepting.is_stuck || self.accepting.is_shut {
             wait = wait.min(if self.accepting.is_shut { SECOND } else { MOMENT });
-        } else if self.seats.has_room() {
+        } else if holds_up == 0 {
             listener = Poll::on_listener(self.listener);
+        } else {
+            wait = wait.min(holds_up);
         }
         let signals = Poll::on(self.signals.descriptor(), time::Event::Readable);
         let mut others = [listener, signals];
@@ -209,7 +213,7 @@ impl Daemon<'_> {
     /// False if it is of no use to try again now.
     fn accept(&mut self, happened: Poll) -> bool {
         self.accepting.is_stuck = false;
-        if !self.seats.has_room() {
+        if self.place().is_none() {
             return false;
         }
         match socket::accept(self.listener) {
@@ -248,11 +252,27 @@ impl Daemon<'_> {
         }
     }
 
+    /// The number of a place for the next client: a free one, or that of a connection that has waited for
+    /// long enough and must not keep others from being seen.
+    fn place(&self) -> Option<usize> {
+        let before = self.waiting.filter(|waiting| waiting.holds_up(self.service.now) == 0);
+        self.seats.free().or(before.map(|waiting| waiting.number))
+    }
+
     /// Lets a client in, if the rules do, and serves it at once, since it may have asked already; if all
     /// places are taken it waits.
     fn admit(&mut self, fd: Fd) {
-        let Service { gate, log, table, now, .. } = &mut self.service;
-        let Some(number) = self.seats.free() else { return table.closing.close(fd) };
+        let now = self.service.now;
+        let Some(number) = self.place() else { return self.service.table.closing.close(fd) };
+        let mut since = now;
+        if let Some(before) = self.waiting.filter(|waiting| waiting.number == number) {
+            since = before.since;
+            self.waiting = None;
+            let connection = self.seats.at(number);
+            (connection.is_waiting, connection.doom) = (false, Some(Errno::TIMEDOUT));
+            self.seats.attend(&mut self.service, number);
+        }
+        let Service { gate, log, table, .. } = &mut self.service;
         let peer = socket::peer(fd.borrow()).map(|peer| Identity { uid: peer.uid, gid: peer.gid });
         let admitted = peer.ok().and_then(|who| Some((who, gate.admit(number, who, log)?)));
         if gate.spare.is_none() {
@@ -263,13 +283,13 @@ impl Daemon<'_> {
         socket::refuse_credentials(fd.borrow());
         socket::receive_in_line(fd.borrow());
         log.note(Some(who), "connect", Cause::Nothing);
-        let now = *now;
         let is_full = !self.seats.has_more_than_one();
         let connection = self.seats.at(number);
         connection.session = Session { who, missing: 0, access };
         (connection.fd, connection.last_active, connection.is_waiting) = (Some(fd), now, is_full);
         if is_full {
-            self.waiting = Some(Waiting { number, looked: now, pause: 0 });
+            let is_in_the_way = false;
+            self.waiting = Some(Waiting { number, since, looked: now, pause: 0, is_in_the_way });
             self.let_in();
         } else {
             self.seats.attend(&mut self.service, number);
@@ -291,7 +311,8 @@ impl Daemon<'_> {
                     self.seats.attend(&mut self.service, other);
                 }
                 Err(pause) => {
-                    self.waiting = Some(Waiting { looked: now, pause, ..waiting });
+                    let is_in_the_way = places::has_too_many(&self.seats, waiting.number);
+                    self.waiting = Some(Waiting { looked: now, pause, is_in_the_way, ..waiting });
                     return;
                 }
             }

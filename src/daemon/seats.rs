@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Inbox, Progress, REQUEST_MAX};
 use super::request::{Descriptors, Service};
-use super::{MOMENT, expire};
+use super::{MOMENT, expire, places};
 use crate::protocol::frame::ENTRIES_MAX;
 use crate::sys::Errno;
 use crate::sys::memory::{List, Mapping, PAGE_MAX, at};
@@ -187,11 +187,10 @@ impl Seats {
             if room >= reserve + parked {
                 return;
             }
-            let connections = self.connections.iter_mut().zip(self.descriptors.iter_mut());
-            let slowest = connections.filter(|(connection, _)| connection.has_to_make_way(now));
-            let slowest = slowest.max_by_key(|(connection, _)| connection.silence(now));
-            let Some((connection, fds)) = slowest else { return };
-            connection.make_way(fds, &mut service.table.closing);
+            let may = |connection: &Connection| connection.has_to_make_way(now);
+            let Some(number) = places::longest_silent(self, now, may) else { return };
+            let fds = at(&mut self.descriptors, number);
+            self.connections.at(number).make_way(fds, &mut service.table.closing);
         }
     }
 
@@ -202,10 +201,9 @@ impl Seats {
     fn make_room(&mut self, service: &mut Service, descriptors: usize) {
         let now = service.now;
         while service.table.free_slots() < descriptors.min(service.table.most()) {
-            let waiting = self.connections.iter_mut().filter(|connection| connection.needs_slots());
-            let Some(slowest) = waiting.max_by_key(|connection| connection.silence(now)) else {
-                return;
-            };
+            let waits = places::longest_silent(self, now, Connection::needs_slots);
+            let Some(number) = waits else { return };
+            let slowest = self.connections.at(number);
             slowest.doom = Some(Errno::NOBUFS);
             slowest.forget_answer(service);
         }
