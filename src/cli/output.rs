@@ -7,8 +7,14 @@ use crate::sys::file;
 use crate::sys::time::{self, Event, Poll};
 use core::ffi::CStr;
 
-/// Bytes of the buffer.
-const SIZE: usize = 1024;
+/// Bytes of the buffer: the smallest page there is, which a pipe takes at once.
+const SIZE: usize = 4096;
+
+/// The longest line with its end.
+pub const LINE_MAX: usize = SIZE;
+
+/// How much of a line what is quoted may fill. The rest of a line is shorter than what is left.
+const QUOTED_MAX: usize = SIZE - 512;
 
 /// Milliseconds that a message waits for room if standard error does not block. It is better late than
 /// lost, but it may not hold anybody up.
@@ -105,6 +111,17 @@ impl Writer {
         self
     }
 
+    /// The same, but what would make a line longer than a page is left out.
+    pub fn quoted_in_line(&mut self, bytes: &[u8]) -> &mut Writer {
+        for byte in bytes {
+            if self.length > QUOTED_MAX {
+                return self.text("...");
+            }
+            self.quoted(&[*byte]);
+        }
+        self
+    }
+
     /// Adds two hexadecimal digits.
     fn hexadecimal(&mut self, byte: u8) -> &mut Writer {
         let [high, low] = hexadecimal(byte);
@@ -151,6 +168,13 @@ impl Writer {
     pub fn say(&mut self) {
         let _ = self.byte(b'\n').flush();
         self.error = None;
+    }
+
+    /// Ends a message, a line of its own, and gives it instead of writing it.
+    pub fn take_line(&mut self) -> &[u8] {
+        self.byte(b'\n');
+        let length = core::mem::replace(&mut self.length, 0);
+        self.buffer.get(..length).unwrap_or_default()
     }
 
     /// Ends a message that a tool ends with.

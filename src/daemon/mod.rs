@@ -104,6 +104,8 @@ pub struct Daemon<'p> {
     settings: &'p Settings,
     /// The listening socket.
     listener: BorrowedFd<'static>,
+    /// Standard output, which is the listening socket as well once it is ready.
+    out: BorrowedFd<'static>,
     /// Places for connections: one more than may be clients at a time. A client that comes when all but
     /// one are taken waits there for a place.
     seats: Seats,
@@ -158,6 +160,7 @@ impl Daemon<'_> {
     fn wait(&mut self) -> Option<Happened> {
         let mut wait = expire(&mut self.service);
         wait = wait.min(self.service.table.closing.tend());
+        wait = wait.min(self.service.log.tend(self.service.now));
         // As it was after the last wait: what has been done since took no time to speak of.
         let now = self.service.now;
         let is_ending = self.ending_since.is_some();
@@ -329,10 +332,10 @@ impl Daemon<'_> {
         let Err((path, errno)) = gate.reload() else {
             return log.note(None, "rules read", Cause::Nothing);
         };
-        if let Some(line) = log.warning() {
+        log.warn(|line| {
             line.text("the old rules stay: unable to read rules from ");
-            line.quoted(path.to_bytes()).reason(errno).say();
-        }
+            line.quoted(path.to_bytes()).reason(errno);
+        });
     }
 
     /// Lets go of everything that takes long to close, before the process ends.
@@ -348,7 +351,7 @@ impl Daemon<'_> {
             }
             let substitute = self.signals.descriptor();
             let _ = substitute.put_at(self.listener, true);
-            let _ = substitute.put_at(crate::sys::fd::STDOUT, true);
+            let _ = substitute.put_at(self.out, true);
             self.service.gate.spare = None;
         }
     }

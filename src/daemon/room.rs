@@ -36,11 +36,10 @@ pub fn fit(settings: &Settings, has_spare: bool, log: &mut Log) -> Option<Room> 
     let clients = clients.min(room / 2);
     let held = (settings.held.max(1) as usize).min(room - clients);
     if held < settings.held as usize {
-        if let Some(line) = log.warning() {
+        log.warn(|line| {
             line.text("the open-file limit is ").number(limit);
-            line.text(": it leaves room for ").number(held as u32);
-            line.text(" descriptors").say();
-        }
+            line.text(": it leaves room for ").number(held as u32).text(" descriptors");
+        });
     }
     Some(Room { held, clients, descriptors: room - clients })
 }

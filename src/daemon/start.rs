@@ -105,6 +105,7 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
     let mut daemon = Daemon {
         settings,
         listener,
+        out: process.out.descriptor(),
         signals,
         seats,
         waiting: None,

@@ -97,6 +97,15 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], descriptors: &[BorrowedFd]) -> Res
         .map(|(length, _)| length)
 }
 
+/// Sends bytes, at once or not at all. What becomes of them nobody is told.
+#[cfg(feature = "fdholderd")]
+pub fn send_at_once(socket: BorrowedFd, bytes: &[u8]) {
+    let buffer = Buffer { bytes: bytes.as_ptr(), length: bytes.len() };
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the kernel reads `bytes` within its length, and no control message.
+    let _ = unsafe { exchange(libc::SYS_sendmsg, socket, buffer, ptr::null(), 0, flags) };
+}
+
 /// Where descriptors are received: an iterator over those of the last message, each an owner. Those
 /// that nobody has taken are closed when it is dropped. They are closed on exec.
 pub struct Received {
