@@ -47,7 +47,7 @@ impl Error {
             Error::Late => line.reason(Errno::TIMEDOUT),
             Error::Closed => line.text(": connection closed"),
             Error::NoClock(errno) => line.reason(errno),
-            Error::Withheld => line.text(": lost on the way: does a security module forbid it?"),
+            Error::Withheld => line.text(": descriptors were withheld: does a security module forbid it?"),
             Error::Truncated => line.reason(Errno::MFILE),
             Error::Crowded(needed) => {
                 let limit = OpenFileLimit::get().soft as u32;
