@@ -107,9 +107,20 @@ impl Peer {
 
     /// Connects, waiting for a place in the daemon's backlog.
     pub fn connect(&mut self) {
+        self.begin_turn();
         if let Err(errno) = self.stream.connect(self.path) {
             self.fail(Error::unreachable(errno));
         }
+    }
+
+    /// It is this daemon's turn from now on.
+    fn begin_turn(&mut self) {
+        self.stream.begin_turn().unwrap_or_else(|errno| exit::no_clock(errno));
+    }
+
+    /// There is something else to wait for from now on.
+    fn end_turn(&mut self) {
+        self.stream.end_turn().unwrap_or_else(|error| self.fail(error));
     }
 
     /// Sends a frame.
@@ -159,13 +170,28 @@ impl Peer {
         Fd::own(control[CONTROL_HEADER] as usize).unwrap_or_else(|| self.fail(Error::INVALID))
     }
 
-    /// Receives some bytes of a reply, and descriptors if there is a place for them; that there are
-    /// more is a mistake of the daemon's.
+    /// Receives some bytes of a reply, and descriptors if there is a place for them. That there are
+    /// more is a mistake of the daemon's; that there are fewer is not.
     fn receive(&mut self, bytes: &mut [u8], control: &mut [i32]) -> usize {
         match self.stream.receive(bytes, control) {
             Ok(received) => received,
-            Err(Error::CROWDED) => self.fail(Error::INVALID),
+            Err(Error::CROWDED) if sys::control_length(control) == control.len() => {
+                self.fail(Error::INVALID)
+            }
+            Err(Error::CROWDED) => self.fail(self.loss()),
             Err(error) => self.fail(error),
+        }
+    }
+
+    /// Why descriptors are lost that have just been received, if there was a place for them: there is
+    /// no room for another one now, or there is, and somebody has withheld them.
+    fn loss(&self) -> Error {
+        match sys::duplicate(self.stream.number()) {
+            Ok(number) => {
+                drop(Fd::own(number));
+                Error::DROPPED
+            }
+            Err(errno) => Error::local(errno),
         }
     }
 
@@ -215,17 +241,16 @@ impl Peer {
         }
     }
 
-    /// Asks for the identifiers of all that the daemon holds, and hands them out byte by byte, each
-    /// with its final NUL.
-    pub fn list(&mut self, mut put: impl FnMut(u8)) {
+    /// Asks for the identifiers of all that the daemon holds, and prints them, one a line.
+    pub fn list(&mut self, out: Output) {
         self.connect();
         self.send(&message::LIST, &[]);
         let expected = Expected { extra: 4, more: true, descriptors: 0 };
         let mut reply = [0; STATUS + EXTRA_MAX];
         self.reply_as(expected, 0, &mut reply, &mut []);
         let number = message::number(&reply, STATUS);
-        // The status and the number belong to the payload.
-        let mut missing = message::number(&reply, 0) - 5;
+        // The status and the number belong to the payload, which has that many bytes at the least.
+        let mut missing = message::number(&reply, 0).saturating_sub(STATUS + 4 - HEADER);
         // No waiting for what cannot be right.
         let longest = number.saturating_mul(IDENTIFIER_MAX + 1);
         if missing > longest || missing < number.saturating_mul(2) {
@@ -247,7 +272,13 @@ impl Peer {
                     length = 0;
                     complete += 1;
                 }
-                put(*byte);
+                if !out.has_room() {
+                    // Who reads it may be slow: that is not the daemon's fault.
+                    self.end_turn();
+                    out.flush();
+                    self.begin_turn();
+                }
+                if *byte == 0 { out.byte(b'\n') } else { out.quoted_byte(*byte) }
             }
         }
         if complete != number || length != 0 {
@@ -295,10 +326,15 @@ impl<'a> Dump<'a> {
         }
     }
 
-    /// Adapts to the process having had room for no more than `held` descriptors: raises the limit,
-    /// or else receives so many at a time, less the `reserve` that the delivery still needs. If that
-    /// will not do either, says what the limit would have to be and ends the process.
+    /// Adapts to the process having had room for no more than `held` descriptors, which are still
+    /// there: raises the limit, or else receives so many at a time, less the `reserve` that the
+    /// delivery still needs. If that will not do either, says what the limit would have to be and ends
+    /// the process; so it does if lack of room was not the reason.
     fn make_room(&mut self, held: usize, reserve: usize) {
+        let loss = self.source.loss();
+        if loss != Error::CROWDED {
+            self.source.fail(loss);
+        }
         if fd::raise_limit() {
             return;
         }
@@ -308,7 +344,9 @@ impl<'a> Dump<'a> {
             let limit = sys::open_file_limit().soft as usize;
             let (line, exit) = self.source.complain(Error::CROWDED);
             line.text(text!(": the open-file limit is ")).number(limit as u32);
-            line.text(text!(", but has to be ")).number((limit - held + reserve + frame) as u32);
+            // The limit may have been lowered since these were received.
+            let needed = limit.max(held) - held + reserve + frame;
+            line.text(text!(", but has to be ")).number(needed as u32);
             line.text(text!(" at least")).end(exit);
         }
         self.room = room;
@@ -327,8 +365,9 @@ impl<'a> Dump<'a> {
     /// Receives frames into the window and checks them, until the dump is complete or there is
     /// no room for the next one. What the window held is gone.
     pub fn fill(&mut self, window: &mut Window) {
+        self.source.begin_turn();
         if !self.try_fill(window) {
-            self.source.fail(Error::CROWDED);
+            self.source.fail(self.source.loss());
         }
     }
 
@@ -349,10 +388,11 @@ impl<'a> Dump<'a> {
                 return false;
             }
             let Some(header) = Header::parse(window.rest()) else { break };
-            let whole = HEADER + header.length;
             if !header.is_entries(most) || header.descriptors != window.next_descriptors() {
                 self.source.fail(Error::INVALID);
             }
+            // That is the length of entries, which no sum with it exceeds.
+            let whole = HEADER + header.length;
             if !self.receive(window, whole, all) {
                 return false;
             }
@@ -368,6 +408,9 @@ impl<'a> Dump<'a> {
             self.source.fail(Error::INVALID);
         }
         window.rewind();
+        if self.missing > 0 {
+            self.source.end_turn();
+        }
         true
     }
 
@@ -418,9 +461,14 @@ impl<'a> Delivery<'a> {
 
     /// Sends the frames of a window on.
     pub fn send(&mut self, window: &mut Window) {
+        self.destination.begin_turn();
         while let Some((frame, control, entries)) = window.take() {
             self.destination.send(frame, control);
             self.confirm(entries);
+        }
+        if PROGRESS.acknowledged.load(Relaxed) < PROGRESS.total.load(Relaxed) {
+            // The rest has to come from the source first.
+            self.destination.end_turn();
         }
     }
 

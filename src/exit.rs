@@ -41,6 +41,13 @@ pub struct Output(());
 /// Bytes of the buffer.
 const SIZE: usize = 1024;
 
+/// The most bytes that a quoted one becomes: `\0xff`.
+const QUOTED_MAX: usize = 5;
+
+/// Milliseconds that a message waits for room if standard error does not block. It is better late than
+/// lost, but it may not hold anybody up.
+const PATIENCE: u32 = 1000;
+
 static FD: AtomicI32 = AtomicI32::new(0);
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
 static BUFFER: [AtomicU8; SIZE] = [const { AtomicU8::new(0) }; SIZE];
@@ -81,6 +88,11 @@ pub fn require_output() {
     sys::is_open(1).unwrap_or_else(|errno| no_output(errno));
 }
 
+/// Says that the time is not known, and ends the process.
+pub fn no_clock(errno: Errno) -> ! {
+    fatal().text(text!("unable to read the clock")).reason(errno.number()).end(Exit::SYSTEM)
+}
+
 /// Says that standard output cannot be written to, and ends the process.
 fn no_output(errno: Errno) -> ! {
     let line = fatal().text(text!("unable to write to standard output"));
@@ -109,6 +121,11 @@ pub fn can_speak() -> bool {
 }
 
 impl Output {
+    /// Whether a quoted byte can be added without a write.
+    pub fn has_room(self) -> bool {
+        LENGTH.load(Relaxed) + QUOTED_MAX <= SIZE
+    }
+
     /// Adds a byte as it is.
     pub fn byte(self, byte: u8) {
         let mut length = LENGTH.load(Relaxed);
@@ -179,20 +196,27 @@ impl Output {
     }
 
     /// Writes what has been added. That a message cannot be written there is nobody to tell; an
-    /// answer that cannot be is fatal.
-    fn flush(self) {
+    /// answer that cannot be is fatal, and waits for who reads it as long as that takes, also where
+    /// standard output does not block.
+    pub fn flush(self) {
+        let is_answer = FD.load(Relaxed) != 2;
+        self.write(if is_answer { None } else { Some(PATIENCE) });
+    }
+
+    /// The same, where room is waited for so many milliseconds at the most.
+    fn write(self, patience: Option<u32>) {
         let (fd, length) = (FD.load(Relaxed), LENGTH.load(Relaxed));
-        match sys::write_all(fd, &BUFFER[..length.min(SIZE)]) {
+        match sys::write_all(fd, &BUFFER[..length.min(SIZE)], patience) {
             Err(errno) if fd != 2 => no_output(errno),
             _ => {}
         }
         LENGTH.store(0, Relaxed);
     }
 
-    /// Ends a message that is not the last one: a line of its own.
+    /// Ends a message that is not the last one: a line of its own. It is lost if there is no room.
     pub fn say(self) {
         self.byte(b'\n');
-        self.flush();
+        self.write(Some(0));
     }
 
     /// Ends a message: a line of its own, and the end of the process.

@@ -38,6 +38,9 @@ pub const ENTRIES_MAX: usize = DESCRIPTORS_PER_MESSAGE;
 /// The largest frame of entries in a dump, header included. In a set dump it has a byte more, `.`.
 pub const FRAME_MAX: usize = HEADER + ENTRIES_MAX * ENTRY_MAX;
 
+/// The most bytes of payload in a frame, whatever it is for.
+pub const PAYLOAD_MAX: usize = 1 << 28;
+
 /// The head of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
@@ -146,6 +149,10 @@ pub fn reply_length(
         return Some(whole);
     }
     let Header { length, descriptors } = Header::parse(bytes)?;
+    // From here on no sum with it exceeds a word.
+    if length > PAYLOAD_MAX {
+        return None;
+    }
     let status = bytes[HEADER];
     // A status that has not come yet can be anything.
     let is_favourable = status == 0 && (have > HEADER || length > 1);

@@ -16,6 +16,7 @@ pub struct Error(NonZeroUsize);
 impl Error {
     /// Beyond the numbers that a daemon can answer with.
     const HUNG_UP: usize = 256;
+    const WITHHELD: usize = 257;
     /// Added where there was no connecting to the daemon.
     const UNREACHABLE: usize = 1 << 10;
     /// Added where the daemon is to blame.
@@ -30,6 +31,8 @@ impl Error {
     pub const LATE: Error = Error::failed(Errno::TIMEDOUT);
     /// Descriptors were lost: there was no room for them.
     pub const CROWDED: Error = Error::local(Errno::MFILE);
+    /// Descriptors were lost although there was room.
+    pub const DROPPED: Error = Error::new(Error::WITHHELD);
 
     const fn new(number: usize) -> Error {
         match NonZeroUsize::new(number) {
@@ -63,6 +66,8 @@ impl Error {
     pub fn explain(self, line: Output) {
         if self == Error::CLOSED {
             line.text(text!(": connection closed"));
+        } else if self == Error::DROPPED {
+            line.text(text!(": lost on the way: does a security module forbid it?"));
         } else {
             line.reason(self.0.get());
         }
@@ -118,6 +123,7 @@ impl Stream {
     /// Connects to the daemon at `path`, waiting for a place in its backlog. Nothing tells when
     /// there is one, only trying again does.
     pub fn connect(&mut self, path: Text) -> Result<(), Errno> {
+        self.deadline.begin()?;
         while let Err(errno) = self.try_connect(path) {
             if errno != Errno::AGAIN {
                 return Err(errno);
@@ -139,6 +145,17 @@ impl Stream {
     /// Whether the daemon has said anything.
     pub fn has_heard(&self) -> bool {
         self.heard
+    }
+
+    /// It is the daemon's turn from now on, if it was not: only then is its time used up. An error if
+    /// there is a deadline and no clock.
+    pub fn begin_turn(&mut self) -> Result<(), Errno> {
+        self.deadline.begin()
+    }
+
+    /// From now on there is something else to wait for.
+    pub fn end_turn(&mut self) -> Result<(), Error> {
+        self.deadline.end().map_err(late)
     }
 
     /// Hangs up. The deadline keeps what is left of it.
@@ -177,21 +194,28 @@ impl Stream {
     /// Sends or receives some bytes, one at the least.
     fn exchange(&mut self, message: &mut Message, events: i16) -> Result<usize, Error> {
         loop {
-            let mut done = message.exchange(self.number());
-            if done == Err(Errno::AGAIN) {
-                done = self.deadline.wait(self.number(), events);
-                match done {
-                    Ok(0) => return Err(Error::LATE),
-                    Ok(_) => continue,
-                    Err(_) => {}
-                }
-            }
-            match done {
+            match self.attempt(message, events) {
+                Err(Errno::AGAIN) => {}
                 Ok(0) | Err(Errno::PIPE | Errno::CONNRESET) => return Err(Error::CLOSED),
                 // The kernel bounds the descriptors that a user has in flight by the soft limit.
                 Err(Errno::TOOMANYREFS) if fd::raise_limit() => {}
-                done => return done.map_err(Error::local),
+                done => return done.map_err(late),
             }
         }
     }
+
+    /// Sends or receives some bytes, or waits until that can be done: `EAGAIN`.
+    fn attempt(&mut self, message: &mut Message, events: i16) -> Result<usize, Errno> {
+        self.deadline.count()?;
+        let done = message.exchange(self.number());
+        if done == Err(Errno::AGAIN) {
+            self.deadline.wait(self.number(), events)?;
+        }
+        done
+    }
+}
+
+/// No system call on such a socket takes too long, so that is what the deadline says.
+fn late(errno: Errno) -> Error {
+    if errno == Errno::TIMEDOUT { Error::LATE } else { Error::local(errno) }
 }

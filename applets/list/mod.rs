@@ -13,6 +13,6 @@ pub fn run(arguments: &mut Arguments) -> ! {
     let mut daemon = Peer::new(&LIST, arguments.operand(), timeout, Text::EMPTY);
     exit::require_output();
     let out = exit::answer();
-    daemon.list(|byte| if byte == 0 { out.byte(b'\n') } else { out.quoted_byte(byte) });
+    daemon.list(out);
     out.close(Exit::SUCCESS)
 }

@@ -16,21 +16,20 @@ use crate::variables::{self, COUNT, FD, ID, LIMIT, Variable};
 static SET: Side =
     Side { progress: text!(" descriptors acknowledged"), ..Side::only(text!("set dump")) };
 
-/// The values of the variables with the same number by kind, as far as they are set. That of the count,
-/// which has none, is in the first row.
-type Row = [Option<Text>; 4];
-
-/// More rows than an environment can fill, which the kernel bounds by 6 MB.
-type Rows = [Row; 1 << 18];
+/// The values of the variables with the same number by kind, as far as they are set.
+type Row = [Option<Text>; 3];
 
 pub fn run(arguments: &mut Arguments) -> ! {
     let timeout = arguments.timeout();
     let mut daemon = Peer::new(&SET, arguments.operand(), timeout, Text::EMPTY);
-    let rows = sys::map_texts().unwrap_or_else(|| daemon.fail(Error::local(Errno::NOMEM)));
-    gather(arguments.environment, rows);
-    let count = rows[0][COUNT];
+    let (count, numbers) = count(arguments.environment);
     let Some(total) = count.and_then(Text::number) else { wrong(count, COUNT, 0) };
-    let (total, now, composer) = (total as usize, sys::now(), pool::composer());
+    let (total, composer) = (total as usize, pool::composer());
+    let now = sys::now().unwrap_or_else(|errno| exit::no_clock(errno));
+    // Behind as many rows as there are numbers of descriptors, one is missing: that row will do.
+    let rows = sys::map_texts(total.min(numbers) + 1);
+    let rows = rows.unwrap_or_else(|| daemon.fail(Error::local(Errno::NOMEM)));
+    gather(arguments.environment, rows);
     // The daemon hears nothing before all is known to be right.
     for index in 0..total {
         composer.begin(b'.');
@@ -67,8 +66,22 @@ fn wrong(value: Option<Text>, kind: usize, index: usize) -> ! {
     line.end(Exit::USAGE)
 }
 
-/// Puts the values of all variables that describe a dump into their rows.
-fn gather(environment: Vector, rows: &mut Rows) {
+/// The value that says how many descriptors there are, if it is set, and how many numbers of
+/// descriptors are.
+fn count(environment: Vector) -> (Option<Text>, usize) {
+    let (mut count, mut numbers) = (None, 0);
+    for Variable { kind, value, .. } in environment.filter_map(variables::parse) {
+        match kind {
+            COUNT if count.is_none() => count = Some(value),
+            FD => numbers += 1,
+            _ => {}
+        }
+    }
+    (count, numbers)
+}
+
+/// Puts the values of the variables that describe descriptors into their rows.
+fn gather(environment: Vector, rows: &mut [Row]) {
     for string in environment {
         let Some(Variable { kind, index, value }) = variables::parse(string) else { continue };
         if let Some(place) = rows.get_mut(index).and_then(|row| row.get_mut(kind)) {
@@ -80,8 +93,8 @@ fn gather(environment: Vector, rows: &mut Rows) {
 
 /// Adds what a row says to a frame, or says what is wrong with it and ends the process. The result is
 /// the descriptor.
-fn compose(composer: &mut Composer, rows: &Rows, index: usize, now: Time) -> u32 {
-    let Some([fd, identifier, limit, _]) = rows.get(index).copied() else { wrong(None, FD, index) };
+fn compose(composer: &mut Composer, rows: &[Row], index: usize, now: Time) -> u32 {
+    let Some([fd, identifier, limit]) = rows.get(index).copied() else { wrong(None, FD, index) };
     let Some(number) = fd.and_then(Text::number) else { wrong(fd, FD, index) };
     let expiry = match limit {
         Some(value) => label(value).unwrap_or_else(|| wrong(limit, LIMIT, index)),

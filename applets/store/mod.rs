@@ -2,6 +2,7 @@
 
 use crate::applets::options::store as option;
 use crate::client::{Peer, Side};
+use crate::exit;
 use crate::getopt::Arguments;
 use crate::pool;
 use crate::socket::Error;
@@ -30,7 +31,9 @@ pub fn run(arguments: &mut Arguments) -> ! {
 
     let request = pool::composer();
     request.begin(b'S');
-    request.expiry(&tai::after(expire, sys::now()));
+    // Also a date that says "never" depends on the present.
+    let now = sys::now().unwrap_or_else(|errno| exit::no_clock(errno));
+    request.expiry(&tai::after(expire, now));
     request.descriptor(fd);
     daemon.settle(request, identifier)
 }

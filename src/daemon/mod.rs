@@ -55,6 +55,9 @@ const ACCEPTED: usize = 4;
 /// Milliseconds after which something is tried again of which nothing tells when it can be done.
 const MOMENT: u32 = 10;
 
+/// Milliseconds of a second.
+const SECOND: u32 = 1000;
+
 /// Whole seconds that a wait for a date takes at most: the clock may be set meanwhile.
 const WAIT_MAX: u64 = 60;
 
@@ -135,6 +138,8 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     if let Err(errno) = server::check_listening(LISTENER) {
         fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
     }
+    // Without a clock nothing would ever expire.
+    let now = sys::uptime().and(sys::now()).unwrap_or_else(|errno| exit::no_clock(errno));
     log::set_verbosity(settings.verbosity);
     server::set_nonblocking(LISTENER);
     server::refuse_credentials(LISTENER);
@@ -172,7 +177,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         is_ending: false,
         ending_since: 0,
         service: Service {
-            table: Table::new(memory, held, sys::now().nanoseconds as u64),
+            table: Table::new(memory, held, now.nanoseconds as u64),
             now: 0,
             space,
             out: pool::composer(),
@@ -185,7 +190,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     if settings.says_ready {
         // Whoever does not want to know any more is no reason to stop. The listener takes the place of
         // standard output: were that free, something that comes later would get the number.
-        let _ = sys::write_all(1, &[AtomicU8::new(b'\n')]);
+        let _ = sys::write_all(1, &[AtomicU8::new(b'\n')], Some(SECOND));
         let _ = server::put_at(LISTENER, 1);
     }
     loop {
@@ -233,7 +238,8 @@ impl Daemon<'_> {
     fn turn(&mut self) {
         let milliseconds = self.prepare();
         server::wait(self.polls, milliseconds);
-        self.service.now = server::uptime();
+        // It could be read at the start. What is timed by it stands still if it cannot be any more.
+        self.service.now = sys::uptime().unwrap_or(self.service.now);
         self.serve_all(false);
         let [listener, signals, ..] = *self.polls else { return };
         if listener.happened != 0 || self.is_stuck {
@@ -396,7 +402,9 @@ fn expire(service: &mut Service) -> u32 {
     if tai::is_far_off(&table.alarm) {
         return u32::MAX;
     }
-    let now = tai::label(sys::now());
+    // It could be read at the start. If it cannot be any more nothing expires, and it is tried again.
+    let Ok(now) = sys::now() else { return SECOND };
+    let now = tai::label(now);
     if now >= table.alarm {
         table.alarm = NO_ALARM;
         let mut at = 0;

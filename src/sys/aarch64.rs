@@ -5,8 +5,8 @@
 
 use core::arch::asm;
 
-/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
-/// not to return. Zero frame pointer and link register end back traces.
+/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin`, on the program's own
+/// stack, and expects it not to return. Zero frame pointer and link register end back traces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
@@ -16,8 +16,13 @@ macro_rules! start {
             "mov x29, xzr",
             "mov x30, xzr",
             "mov x0, sp",
+            "adrp x1, {stack} + {size}",
+            "add x1, x1, :lo12:{stack} + {size}",
+            "mov sp, x1",
             "b {begin}",
             begin = sym $begin,
+            stack = sym $crate::sys::stack::STACK,
+            size = const $crate::sys::stack::SIZE,
         );
     };
 }

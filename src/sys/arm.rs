@@ -7,8 +7,8 @@
 use core::arch::asm;
 
 /// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
-/// not to return. The kernel aligns the stack pointer, to more than the 8 bytes that the procedure
-/// call standard wants. Zero frame pointer and link register end back traces.
+/// not to return. The program's own stack is aligned to more than the 8 bytes that the procedure call
+/// standard wants. Zero frame pointer and link register end back traces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
@@ -21,8 +21,12 @@ macro_rules! start {
             "mov r11, #0",
             "mov lr, #0",
             "mov r0, sp",
+            "ldr sp, ={stack} + {size}",
             "b {begin}",
+            ".ltorg",
             begin = sym $begin,
+            stack = sym $crate::sys::stack::STACK,
+            size = const $crate::sys::stack::SIZE,
         );
     };
 }

@@ -16,18 +16,17 @@ macro_rules! start {
         core::arch::global_asm!(
             ".globl _entry",
             "_entry:",
-            ".set push",
-            ".set noat",
             "move $4, $29",
-            "li $1, -8",
-            "and $29, $29, $1",
+            "lui $29, %hi({stack} + {size})",
+            "addiu $29, $29, %lo({stack} + {size})",
             "addiu $29, $29, -16",
             "move $31, $0",
             "lui $25, %hi({begin})",
             "addiu $25, $25, %lo({begin})",
             "jr $25",
-            ".set pop",
             begin = sym $begin,
+            stack = sym $crate::sys::stack::STACK,
+            size = const $crate::sys::stack::SIZE,
         );
     };
 }

@@ -10,6 +10,7 @@ pub mod hand_out;
 pub mod memory;
 #[cfg(feature = "fdholderd")]
 pub mod server;
+pub mod stack;
 pub mod text;
 pub mod vector;
 
@@ -31,6 +32,7 @@ mod word;
 use arch::syscall5;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
+use core::slice;
 use core::sync::atomic::AtomicU8;
 pub use errno::Errno;
 use text::Text;
@@ -103,12 +105,22 @@ pub fn close(fd: i32) {
     unsafe { syscall5(libc::SYS_close as usize, fd as usize, 0, 0, 0, 0) };
 }
 
-/// Writes all of `bytes`.
-pub fn write_all(fd: i32, mut bytes: &[AtomicU8]) -> Result<(), Errno> {
+/// Writes all of `bytes`. Somebody else may have made the open file non-blocking: then this waits for
+/// room, each time at most so many milliseconds, or for as long as it takes. `EAGAIN` if no room comes.
+pub fn write_all(fd: i32, mut bytes: &[AtomicU8], patience: Option<u32>) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let (place, length) = (bytes.as_ptr() as usize, bytes.len());
         // SAFETY: the kernel reads `bytes` within its length.
-        let written = unsafe { call3(fd as usize, place, length, libc::SYS_write)? };
+        let written = match unsafe { call3(fd as usize, place, length, libc::SYS_write) } {
+            Err(Errno::AGAIN) => {
+                let mut room = [Poll { fd, events: Poll::OUT, happened: 0 }];
+                if poll(&mut room, patience)? == 0 {
+                    return Err(Errno::AGAIN);
+                }
+                continue;
+            }
+            written => written?,
+        };
         if written == 0 {
             return Err(Errno::IO);
         }
@@ -190,6 +202,7 @@ pub struct Message<'a> {
     bytes: *const u8,
     length: usize,
     call: libc::c_long,
+    call_flags: i32,
     borrowed: PhantomData<&'a mut [u8]>,
 }
 
@@ -200,7 +213,7 @@ impl<'a> Message<'a> {
         length: usize,
         control: *const i32,
         words: usize,
-        call: libc::c_long,
+        (call, call_flags): (libc::c_long, i32),
     ) -> Message<'a> {
         Message {
             name: 0,
@@ -214,20 +227,21 @@ impl<'a> Message<'a> {
             bytes,
             length,
             call,
+            call_flags,
             borrowed: PhantomData,
         }
     }
 
     /// Bytes to be sent, and the control message that goes with the first of them.
     pub fn outgoing(bytes: &'a [u8], control: &'a [i32]) -> Message<'a> {
-        let (words, call) = (control.len(), libc::SYS_sendmsg);
+        let (words, call) = (control.len(), (libc::SYS_sendmsg, libc::MSG_NOSIGNAL));
         Message::new(bytes.as_ptr(), bytes.len(), control.as_ptr(), words, call)
     }
 
     /// A place for bytes that are received, and for the control message that comes with them,
     /// which is not touched if they bring no descriptors; these are closed on exec.
     pub fn incoming(bytes: &'a mut [u8], control: &'a mut [i32]) -> Message<'a> {
-        let (words, call) = (control.len(), libc::SYS_recvmsg);
+        let (words, call) = (control.len(), (libc::SYS_recvmsg, libc::MSG_CMSG_CLOEXEC));
         Message::new(bytes.as_mut_ptr(), bytes.len(), control.as_mut_ptr(), words, call)
     }
 
@@ -241,12 +255,10 @@ impl<'a> Message<'a> {
     ///
     /// A peer that is gone is `EPIPE`, not a signal. `EMFILE`, which the calls themselves never
     /// give, says that received descriptors are lost: there was no room for them, in the message
-    /// or in the process.
+    /// or in the process, or a security module forbids them.
     pub fn exchange(&mut self, fd: i32) -> Result<usize, Errno> {
         self.buffers = ptr::from_ref(&self.bytes) as usize;
-        // One is about sending, the other about receiving: neither call minds that of the other.
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_CMSG_CLOEXEC;
-        let message = ptr::from_mut(self) as usize;
+        let (message, flags) = (ptr::from_mut(self) as usize, self.call_flags);
         // SAFETY: what the message points to is borrowed, for writing where it is written to.
         let n = unsafe { call3(fd as usize, message, flags as usize, self.call)? };
         // SAFETY: the kernel takes no more bytes than it was offered.
@@ -307,11 +319,14 @@ impl Poll {
     pub const OUT: i16 = libc::POLLOUT;
 }
 
-/// Waits until something happens on one of the descriptors, or `left` is used up. The kernel
-/// takes what the wait took off `left`, so waits can be added up without looking at a clock.
-/// The result is the number of descriptors on which something happened.
-pub fn poll(fds: &mut [Poll], left: Option<&mut Time>) -> Result<usize, Errno> {
-    let left = left.map_or(0, |time| ptr::from_mut(time) as usize);
+/// Waits until something happens on one of the descriptors, at most so many milliseconds if there is
+/// a limit. The result is the number of descriptors on which something happened.
+///
+/// What the kernel writes back of the time is of no use: not every kernel does, nor for every process
+/// (`STICKY_TIMEOUTS`).
+pub fn poll(fds: &mut [Poll], milliseconds: Option<u32>) -> Result<usize, Errno> {
+    let mut limit = milliseconds.map(Time::from_milliseconds);
+    let left = limit.as_mut().map_or(0, |time| ptr::from_mut(time) as usize);
     let (place, length) = (fds.as_mut_ptr() as usize, fds.len());
     // SAFETY: the kernel reads and writes the slice and the time.
     unsafe { word::ppoll(place, length, left) }
@@ -468,17 +483,24 @@ pub fn is_open(fd: u32) -> Result<(), Errno> {
 }
 
 /// What the clock says that people read.
-pub fn now() -> Time {
+pub fn now() -> Result<Time, Errno> {
     clock(libc::CLOCK_REALTIME)
 }
 
-/// Reads a clock.
-fn clock(clock: i32) -> Time {
+/// What the clock says that never jumps: milliseconds since the machine was started, modulo 2^32.
+pub fn uptime() -> Result<u32, Errno> {
+    let Time { seconds, nanoseconds } = clock(libc::CLOCK_MONOTONIC)?;
+    Ok((seconds as u32).wrapping_mul(1000).wrapping_add(nanoseconds as u32 / 1_000_000))
+}
+
+/// Reads a clock. A sandbox may refuse that: C programs read clocks without a system call, so lists of
+/// calls that were written for those can lack it.
+fn clock(clock: i32) -> Result<Time, Errno> {
     let mut time = Time { seconds: 0, nanoseconds: 0 };
     let place = ptr::from_mut(&mut time) as usize;
-    // SAFETY: the kernel writes the time; it cannot fail for the clocks asked for.
-    let _ = unsafe { word::clock_gettime(clock as usize, place) };
-    time
+    // SAFETY: the kernel writes the time.
+    unsafe { word::clock_gettime(clock as usize, place)? };
+    Ok(time)
 }
 
 /// Asks for memory that is all zeros, costs nothing until it is used and stays until the process
@@ -493,17 +515,18 @@ fn map_bytes(size: usize) -> Option<NonNull<u8>> {
     if place as usize > -4096isize as usize { None } else { NonNull::new(place as *mut u8) }
 }
 
-/// The same, for a value.
+/// The same, for so many values, at least one.
 ///
 /// # Safety
 /// Zeros must be a valid `T`, which must not need to lie on more than a page's boundary.
-unsafe fn map<T>() -> Option<&'static mut T> {
+unsafe fn map<T>(count: usize) -> Option<&'static mut [T]> {
+    let place = map_bytes(count.checked_mul(size_of::<T>())?)?;
     // SAFETY: nobody else has the memory; the caller vouches for what is in it.
-    map_bytes(size_of::<T>()).map(|place| unsafe { place.cast().as_mut() })
+    Some(unsafe { slice::from_raw_parts_mut(place.as_ptr().cast(), count) })
 }
 
-/// A place for rows of texts, none there yet; nothing if there is no memory for it.
-pub fn map_texts<const N: usize, const M: usize>() -> Option<&'static mut [[Option<Text>; N]; M]> {
+/// A place for so many rows of texts, none there yet; nothing if there is no memory for it.
+pub fn map_texts<const N: usize>(rows: usize) -> Option<&'static mut [[Option<Text>; N]]> {
     // SAFETY: zeros mean no text.
-    unsafe { map() }
+    unsafe { map(rows) }
 }

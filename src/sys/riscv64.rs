@@ -6,7 +6,7 @@
 use core::arch::asm;
 
 /// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
-/// not to return. The kernel aligns the stack pointer to the 16 bytes that the ABI wants. Zero
+/// not to return. The program's own stack is aligned to the 16 bytes that the ABI wants. Zero
 /// frame pointer and return address end back traces. The global pointer stays unused: no linker
 /// takes it where the linker script does not define `__global_pointer$`.
 #[macro_export]
@@ -18,8 +18,11 @@ macro_rules! start {
             "li s0, 0",
             "li ra, 0",
             "mv a0, sp",
+            "la sp, {stack} + {size}",
             "tail {begin}",
             begin = sym $begin,
+            stack = sym $crate::sys::stack::STACK,
+            size = const $crate::sys::stack::SIZE,
         );
     };
 }

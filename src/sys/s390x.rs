@@ -5,8 +5,8 @@
 
 use core::arch::asm;
 
-/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
-/// not to return. A function finds 160 bytes above its stack pointer in which it may save
+/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin`, on the program's own
+/// stack, and expects it not to return. A function finds 160 bytes above its stack pointer in which it may save
 /// registers (ELF ABI, s390x supplement, section 1.2.2); a zero back chain in the first eight and
 /// a zero return address end back traces.
 #[macro_export]
@@ -16,11 +16,14 @@ macro_rules! start {
             ".globl _entry",
             "_entry:",
             "lgr %r2, %r15",
+            "larl %r15, {stack} + {size}",
             "aghi %r15, -160",
             "xc 0(8,%r15), 0(%r15)",
             "lghi %r14, 0",
             "jg {begin}",
             begin = sym $begin,
+            stack = sym $crate::sys::stack::STACK,
+            size = const $crate::sys::stack::SIZE,
         );
     };
 }

@@ -1,7 +1,7 @@
 //! System calls that only a daemon makes.
 
 use super::text::Text;
-use super::{AT_FDCWD, Errno, PathBuffer, Poll, Time, act3, call3, call5, with_address, word};
+use super::{AT_FDCWD, Errno, PathBuffer, Poll, act3, call3, call5, with_address, word};
 use core::ptr;
 
 /// No such device or address: what opening a Unix socket as a file gives.
@@ -240,17 +240,10 @@ pub fn has_room(fd: i32) -> bool {
     one[0].happened != 0
 }
 
-/// What the clock says that never jumps: milliseconds since the machine was started, modulo 2^32.
-pub fn uptime() -> u32 {
-    let Time { seconds, nanoseconds } = super::clock(libc::CLOCK_MONOTONIC);
-    (seconds as u32).wrapping_mul(1000).wrapping_add(nanoseconds as u32 / 1_000_000)
-}
-
 /// Waits for something to happen, at most that many milliseconds, or if they are `u32::MAX` for
 /// ever.
 pub fn wait(polls: &mut [Poll], milliseconds: u32) {
-    let mut time = Time::from_milliseconds(milliseconds);
-    let limit = if milliseconds == u32::MAX { None } else { Some(&mut time) };
+    let limit = if milliseconds == u32::MAX { None } else { Some(milliseconds) };
     // What happened is in the slice; if it fails, what was there before still is.
     let _ = super::poll(polls, limit);
 }

@@ -56,46 +56,76 @@ impl Iterator for Vector {
 }
 
 /// The most bytes that the kernel takes for the arguments and the environment of a program,
-/// pointers included: three quarters of 8 MB. Miri looks at each of them at every step.
-const SIZE_MAX: usize = if cfg!(miri) { 1 << 10 } else { 6 << 20 };
+/// pointers included: three quarters of 8 MB.
+const SIZE_MAX: usize = 6 << 20;
 
-/// A vector in the making. What it has no room for the kernel would not take either.
-///
-/// It is shared by those who add to it: with exclusive references the pointers into it that it
-/// hands out would not be allowed.
-#[repr(C)]
+/// A vector in the making. Its memory is mapped as it is asked for: what the kernel would not take is
+/// `E2BIG`, what cannot be had `ENOMEM`.
 pub struct Builder {
-    /// How many strings there are, and how many bytes of those that were made here.
-    count: Cell<usize>,
-    length: Cell<usize>,
-    pointers: [Cell<*const u8>; SIZE_MAX / size_of::<*const u8>()],
-    bytes: [Cell<u8>; SIZE_MAX],
+    pointers: &'static mut [*const u8],
+    /// How many strings there are.
+    count: usize,
+    /// Where strings are made. The strings that are finished are shared with those who look at them.
+    bytes: &'static [Cell<u8>],
+    /// How many bytes of it are used.
+    length: usize,
+    /// How many bytes have been mapped.
+    mapped: usize,
+    /// Whether something has been added for which no room was asked.
+    is_full: bool,
 }
 
 impl Builder {
-    /// No strings yet; nothing if there is no memory for them.
-    pub fn new() -> Option<&'static Builder> {
-        // SAFETY: zeros are numbers, bytes, and NULL.
-        unsafe { super::map() }.map(|builder| &*builder)
+    /// No strings yet, and room for so many of them.
+    pub fn new(strings: usize) -> Result<Builder, Errno> {
+        // NULL stays behind the last one.
+        let pointers = strings.saturating_add(1);
+        let mapped = pointers.saturating_mul(size_of::<*const u8>());
+        if mapped > SIZE_MAX {
+            return Err(Errno::TOOBIG);
+        }
+        // SAFETY: zeros are NULL.
+        let pointers = unsafe { super::map(pointers) }.ok_or(Errno::NOMEM)?;
+        Ok(Builder { pointers, count: 0, bytes: &[], length: 0, mapped, is_full: false })
+    }
+
+    /// Makes room for strings that are made from now on, of so many bytes with the zero behind each.
+    pub fn make_room(&mut self, bytes: usize) -> Result<(), Errno> {
+        // The first string begins behind a zero, as all others do.
+        let bytes = bytes.saturating_add(1);
+        self.mapped = self.mapped.saturating_add(bytes);
+        if self.mapped > SIZE_MAX {
+            return Err(Errno::TOOBIG);
+        }
+        // SAFETY: zeros are bytes.
+        self.bytes = unsafe { super::map(bytes) }.ok_or(Errno::NOMEM)?;
+        self.length = 0;
+        Ok(())
     }
 
     /// Adds a string that is there already.
-    pub fn add(&self, string: Text) {
+    pub fn add(&mut self, string: Text) {
         self.set(string.as_ptr());
     }
 
-    /// Makes the next pointer. NULL stays behind it.
+    /// Makes the next pointer.
     #[inline(never)]
-    fn set(&self, pointer: *const u8) {
-        put(&self.pointers, &self.count, pointer);
+    fn set(&mut self, pointer: *const u8) {
+        match self.pointers {
+            // The last one stays NULL.
+            [places @ .., _] if self.count < places.len() => {
+                places[self.count] = pointer;
+                self.count += 1;
+            }
+            _ => self.is_full = true,
+        }
     }
 
     /// Begins to make a string that starts with `name`.
-    pub fn begin(&self, name: Text) -> &Builder {
+    pub fn begin(&mut self, name: Text) -> &mut Builder {
         // The zero at the end of the string before.
-        let start = self.length.get() + 1;
-        self.length.set(start);
-        self.set(self.bytes.as_ptr().cast::<u8>().wrapping_add(start));
+        self.length += 1;
+        self.set(self.bytes.as_ptr().cast::<u8>().wrapping_add(self.length));
         for byte in name {
             self.byte(byte);
         }
@@ -104,13 +134,19 @@ impl Builder {
 
     /// Adds a byte to the string that is being made. A zero stays behind it.
     #[inline(never)]
-    pub fn byte(&self, byte: u8) -> &Builder {
-        put(&self.bytes, &self.length, byte);
+    pub fn byte(&mut self, byte: u8) -> &mut Builder {
+        match self.bytes {
+            [places @ .., _] if self.length < places.len() => {
+                places[self.length].set(byte);
+                self.length += 1;
+            }
+            _ => self.is_full = true,
+        }
         self
     }
 
     /// Adds a number in decimal to it.
-    pub fn number(&self, number: usize) -> &Builder {
+    pub fn number(&mut self, number: usize) -> &mut Builder {
         if number >= 10 {
             self.number(number / 10);
         }
@@ -118,19 +154,7 @@ impl Builder {
     }
 
     /// The vector; `E2BIG` if there was no room for it.
-    pub fn finish(&self) -> Result<Vector, Errno> {
-        if self.length.get() < SIZE_MAX && self.count.get() + 1 < self.pointers.len() {
-            Ok(Vector(self.pointers.as_ptr().cast()))
-        } else {
-            Err(Errno::TOOBIG)
-        }
-    }
-}
-
-/// Puts a value behind the last one, if there is room for it.
-fn put<T>(places: &[Cell<T>], end: &Cell<usize>, value: T) {
-    if let Some(place) = places.get(end.get()) {
-        place.set(value);
-        end.set(end.get() + 1);
+    pub fn finish(self) -> Result<Vector, Errno> {
+        if self.is_full { Err(Errno::TOOBIG) } else { Ok(Vector(self.pointers.as_ptr())) }
     }
 }

@@ -34,14 +34,15 @@ const PPOLL: libc::c_long = libc::SYS_pidfd_open - 434 + 414;
 /// A time as older kernels have it: seconds and nanoseconds.
 type Old = [i32; 2];
 
-/// Reads a clock. A kernel older than 5.1 tells the time up to 2038.
+/// Reads a clock. A kernel older than 5.1 tells the time up to 2038. It does not know the newer call;
+/// a sandbox may not know it either and answer with any error.
 ///
 /// # Safety
 /// There must be room for a [`Time`] at `place`.
 pub unsafe fn clock_gettime(clock: usize, place: usize) -> Result<usize, Errno> {
     // SAFETY: a time is the kernel's `struct __kernel_timespec`; the caller vouches for the place.
     let mut result = unsafe { call3(clock, place, 0, CLOCK_GETTIME) };
-    if result == Err(Errno::NOSYS) {
+    if result.is_err() {
         let mut old: Old = [0; 2];
         let time = place as *mut Time;
         // SAFETY: the kernel writes two numbers; the caller vouches for the place.
@@ -53,24 +54,21 @@ pub unsafe fn clock_gettime(clock: usize, place: usize) -> Result<usize, Errno> 
     result
 }
 
-/// Waits.
+/// Waits. Where the newer call fails for another reason than a sandbox, the older one does as well.
 ///
 /// # Safety
 /// There must be so many [`super::Poll`] at `place`, and a [`Time`] at `left` unless that is 0.
 pub unsafe fn ppoll(place: usize, length: usize, left: usize) -> Result<usize, Errno> {
     // SAFETY: a time is the kernel's `struct __kernel_timespec`; the caller vouches for the places.
     let mut result = unsafe { call5(place, length, left, 0, 0, PPOLL) };
-    if result == Err(Errno::NOSYS) {
+    if result.is_err() {
         // SAFETY: the caller vouches for the place.
-        let time = unsafe { (left as *mut Time).as_mut() };
+        let time = unsafe { (left as *const Time).as_ref() };
         // No wait is longer than 2^32 milliseconds.
-        let mut old = time.as_ref().map(|time| [time.seconds as i32, time.nanoseconds as i32]);
+        let mut old = time.map(|time| [time.seconds as i32, time.nanoseconds as i32]);
         let left = old.as_mut().map_or(0, |old: &mut Old| ptr::from_mut(old) as usize);
         // SAFETY: the same, and the kernel reads and writes the two numbers.
         result = unsafe { call5(place, length, left, 0, 0, libc::SYS_ppoll) };
-        if let (Some(time), Some(old)) = (time, old) {
-            *time = widen(old);
-        }
     }
     result
 }

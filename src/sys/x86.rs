@@ -6,8 +6,8 @@
 use core::arch::asm;
 
 /// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
-/// not to return. The kernel aligns the stack pointer to 16 bytes, and the ABI wants it so at a
-/// call, with the arguments pushed. A zero frame pointer ends back traces.
+/// not to return. The program's own stack ends at a multiple of 16 bytes, as the ABI wants the stack
+/// pointer at a call, with the arguments pushed. A zero frame pointer ends back traces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
@@ -16,11 +16,14 @@ macro_rules! start {
             "_entry:",
             "xor ebp, ebp",
             "mov eax, esp",
+            "lea esp, [{stack} + {size}]",
             "sub esp, 12",
             "push eax",
             "call {begin}",
             "ud2",
             begin = sym $begin,
+            stack = sym $crate::sys::stack::STACK,
+            size = const $crate::sys::stack::SIZE,
         );
     };
 }

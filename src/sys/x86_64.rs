@@ -7,8 +7,8 @@
 use core::arch::asm;
 
 /// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
-/// not to return. The kernel aligns the stack pointer to 16 bytes; `call` leaves it as the ABI
-/// wants it at a function's first instruction. A zero frame pointer ends back traces.
+/// not to return. The program's own stack ends at a multiple of 16 bytes; `call` leaves the stack
+/// pointer as the ABI wants it at a function's first instruction. A zero frame pointer ends back traces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
@@ -17,9 +17,12 @@ macro_rules! start {
             "_entry:",
             "xor ebp, ebp",
             "mov rdi, rsp",
+            "lea rsp, [rip + {stack} + {size}]",
             "call {begin}",
             "ud2",
             begin = sym $begin,
+            stack = sym $crate::sys::stack::STACK,
+            size = const $crate::sys::stack::SIZE,
         );
     };
 }

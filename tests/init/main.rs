@@ -126,7 +126,7 @@ fn store(path: &'static CStr, id: &'static CStr, fd: i32) -> ! {
     let mut daemon = Peer::new(&STORE, Text::new(path), MILLISECONDS, Text::EMPTY);
     let request = pool::composer();
     request.begin(b'S');
-    request.expiry(&tai::after(0, sys::now()));
+    request.expiry(&tai::after(0, sys::now().unwrap_or_else(|_| failed(c"clock"))));
     request.descriptor(fd as u32);
     daemon.settle(request, Text::new(id))
 }
@@ -175,7 +175,7 @@ impl Tools {
                     sys::close(fd);
                 }
             }
-            let arguments = Builder::new().unwrap_or_else(|| failed(c"memory"));
+            let mut arguments = Builder::new(words.len()).unwrap_or_else(|_| failed(c"memory"));
             for word in words {
                 arguments.add(Text::new(word));
             }

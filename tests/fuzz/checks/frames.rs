@@ -2,7 +2,7 @@
 
 use super::Input;
 use fdholder::message::{
-    self, ENTRIES_MAX, ENTRY_MAX, EXTRA_MAX, Expected, HEADER, Header, STATUS,
+    self, ENTRIES_MAX, ENTRY_MAX, EXTRA_MAX, Expected, HEADER, Header, PAYLOAD_MAX, STATUS,
 };
 
 /// As many bytes as are looked at of a reply.
@@ -16,7 +16,7 @@ fn judge(reply: &[u8; LOOKED_AT], expected: Expected) -> Option<usize> {
         return (length == 1 && descriptors == 0).then_some(STATUS);
     }
     let least = 1 + expected.extra;
-    let fits = length == least || expected.more && length > least;
+    let fits = length == least || expected.more && (least..=PAYLOAD_MAX).contains(&length);
     (fits && descriptors == expected.descriptors).then_some(HEADER + least)
 }
 

@@ -227,7 +227,8 @@ fn check_value(value: &[u8]) {
 
 /// Checks that the strings of a vector that is made piece by piece stay what they are.
 fn check_vector() {
-    let vector = Builder::new().unwrap();
+    let mut vector = Builder::new(5).unwrap();
+    vector.make_room(11 + 1 + 8).unwrap();
     vector.add(Text::new(c"there"));
     vector.begin(Text::new(c"S6_FD_")).number(12).byte(b'=').number(3);
     vector.begin(Text::new(c""));
