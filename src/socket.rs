@@ -67,7 +67,7 @@ impl Error {
         if self == Error::CLOSED {
             line.text(text!(": connection closed"));
         } else if self == Error::DROPPED {
-            line.text(text!(": lost on the way: does a security module forbid it?"));
+            line.text(text!(": descriptors were withheld: does a security module forbid it?"));
         } else {
             line.reason(self.0.get());
         }

@@ -465,7 +465,8 @@ impl Fault<'_> {
         let right = match rest.split_once(" descriptors acknowledged") {
             Some((numbers, ", the source still holds all" | "")) => (0..=total).any(|said| {
                 let known = [said, total.min(said + FRAME_ENTRIES)].contains(&arrived);
-                known && numbers == format!("; {said} of {total}")
+                let due = format!("; {said} of {total}");
+                known && (numbers == due || is_open && numbers.ends_with(&due))
             }),
             Some(_) => false,
             None => (!is_dump || arrived == 0) && (rest == remark || is_open || is_closed),
