@@ -453,7 +453,7 @@ fn four_megabytes_are_enough_for_all_tools() {
 
 #[test]
 fn a_small_stack_is_no_matter() {
-    let things = things(300, 255);
+    let things = things(10, 100);
     // Sixty-four groups take the deepest calls.
     let expression = format!("{}0|[[:digit:]]{{2}}{}\n", "(".repeat(64), ")".repeat(64));
     for stack in [16, 20] {
