@@ -40,11 +40,7 @@ fn tool_without(
 }
 
 /// A command that starts a daemon where some calls get that answer.
-fn daemon_without(
-    (answer, calls): (&str, &[&str]),
-    options: &[&str],
-    place: &Place,
-) -> Command {
+fn daemon_without((answer, calls): (&str, &[&str]), options: &[&str], place: &Place) -> Command {
     let mut command = strace_aside(&place.child("trace"), &unknown(answer, calls));
     command.args(["daemon", "-1"]).args(options).arg("-i").arg(place.rules()).arg(place.socket());
     command.stdin(Stdio::null());
@@ -104,9 +100,11 @@ fn deadlines_and_expiry_work(answer: &str) {
 
     let server = old_daemon(answer, &[]);
     let path = server.place.socket();
-    let ended = tool_without((answer, &NEWER), "store", &["-T", "3600000"], &[&path, Path::new("long")]);
+    let ended =
+        tool_without((answer, &NEWER), "store", &["-T", "3600000"], &[&path, Path::new("long")]);
     assert_eq!(ended.code, 0, "{}", ended.err);
-    let ended = tool_without((answer, &NEWER), "store", &["-T", "200"], &[&path, Path::new("short")]);
+    let ended =
+        tool_without((answer, &NEWER), "store", &["-T", "200"], &[&path, Path::new("short")]);
     assert_eq!(ended.code, 0, "{}", ended.err);
     let client = server.connect();
     let only_long = || wire::list(&client).unwrap() == [b"long"];
