@@ -122,9 +122,10 @@ run="access cases clients daemon deadlines exec hostile interop lame_duck limits
     promises replies rules::the_daemons_decide_alike setdump siege soak starting store"
 
 # Those left out: checks, codec, fuzz, regex, source and the rest of rules are about the library, which is
-# native here; container, faults, daemon_faults, image and kills look at the program's file, its system
+# native here; container, faults, daemon_faults, image, kills and surroundings look at the program's file, its system
 # calls and what it needs to run, where they would find the emulator.
-left="checks codec container daemon_faults faults fuzz image kills kit regex source"
+left="checks codec container daemon_faults faults fuzz image kills kit regex source
+    surroundings"
 
 # Of the tests that are run the emulator spoils these. It takes memory and descriptors for itself, so
 # that low limits are too low for it; it handles signals that were ignored when it was started; it

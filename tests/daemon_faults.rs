@@ -48,7 +48,10 @@ use Due::{Ends, Named, Never, Quiet, Unnoticed, Warned};
 /// The calls of the daemon. `TOOL` is its name, `PATH` that of its socket, `FILE` that of its rules.
 const ROWS: &[Row<Due>] = &[
     Row("", "exit_group", "", &[], Never("it does not come back")),
-    Row("", "clock_gettime", "", &[], Never("these clocks are always there")),
+    // Without clocks it does not start; later they are tried again.
+    Row("", "clock_gettime", "#1", CLOCK, NO_CLOCK),
+    Row("", "clock_gettime", "#2", CLOCK, NO_CLOCK),
+    Row("", "clock_gettime", "", CLOCK, Unnoticed),
     Row("", "umask", "", &[], Never("there always is one")),
     Row("", "geteuid", "", &[], Never("there always is one")),
     Row("", "getegid", "", &[], Never("there always is one")),
@@ -139,6 +142,8 @@ const SOCKET: &[i32] = &[EACCES, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM];
 const PATH: &[i32] = &[EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR];
 const OPEN: &[i32] = &[EACCES, ELOOP, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR];
 const ACCEPT: &[i32] = &[EMFILE, ENFILE, ENOBUFS, ENOMEM, EPERM];
+const CLOCK: &[i32] = &[EINVAL, EPERM];
+const NO_CLOCK: Due = Ends("s6-fdholderd: fatal: unable to read the clock: REASON");
 const BIND: Due = Ends("s6-fdholder-daemon: fatal: unable to bind to PATH: REASON");
 const IN_USE: Due =
     Ends("s6-fdholder-daemon: fatal: unable to bind to PATH: Address already in use");

@@ -62,3 +62,4 @@ mod soak;
 mod source;
 mod starting;
 mod store;
+mod surroundings;
