@@ -2,7 +2,7 @@
 
 use crate::applets::fdholderd;
 use crate::applets::options::daemon as option;
-use crate::daemon::listener::{self, GROUPS, Privileges};
+use crate::daemon::listener::{self, Failure, GROUPS, Privileges};
 use crate::daemon::{self, Settings};
 use crate::exit::{self, Exit};
 use crate::getopt::Arguments;
@@ -34,8 +34,16 @@ pub fn run(arguments: &mut Arguments) -> ! {
     if settings.rules.is_none() {
         arguments.applet.wrong_usage();
     }
-    if let Err(errno) = listener::listen(path, backlog, replaces) {
-        daemon::fail(text!("unable to bind to "), path, errno);
+    if let Err(Failure { errno, served_by }) = listener::listen(path, backlog, replaces) {
+        let line = exit::fatal().text(text!("unable to bind to ")).quoted(path);
+        line.reason(errno.number());
+        if let Some(process) = served_by {
+            line.text(text!(" by a daemon that still serves what it holds"));
+            if process > 0 {
+                line.text(text!(", process ")).number(process);
+            }
+        }
+        line.end(Exit::SYSTEM)
     }
     if let Err(errno) = privileges.assume() {
         daemon::fail(text!("unable to drop privileges"), Text::EMPTY, errno);

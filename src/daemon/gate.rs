@@ -2,12 +2,13 @@
 //! or a file, and the expressions of all clients, compiled when they connect.
 
 use super::cdb;
-use super::log::{self, OURS};
+use super::identity;
+use super::log::{self, NOBODY, OURS};
 use super::regex::{self, Program};
-use super::rules::{self, EXPRESSIONS, Identity, RIGHTS, Right, Rule};
+use super::rules::{self, EXPRESSIONS, Identity, Own, RIGHTS, Right, Rule};
 use crate::sys::memory::{self, Content, Memory};
 use crate::sys::text::Text;
-use crate::sys::{Errno, PathBuffer, server};
+use crate::sys::{Errno, PathBuffer};
 use crate::text::{Phrase, text};
 
 /// Bytes of the longest expression.
@@ -44,7 +45,8 @@ const NONE: u16 = 0;
 pub struct Gate {
     source: Source,
     file: Content,
-    own: Identity,
+    /// Who is `self`.
+    own: Own,
     /// The empty one, then those of each place for a client.
     expressions: &'static mut [Program],
 }
@@ -82,11 +84,31 @@ impl Admission {
 }
 
 impl Gate {
-    /// Without rules yet: [`Gate::reload`] reads a file of them.
+    /// Without rules yet: [`Gate::reload`] reads a file of them. Nor is anybody `self` yet:
+    /// [`Gate::know_itself`] finds out.
     pub fn new(memory: &mut Memory, clients: usize, source: Source) -> Gate {
-        let (uid, gid) = server::effective();
         let expressions = memory.zeros(1 + EXPRESSIONS * clients);
-        Gate { source, file: Content::EMPTY, own: Identity { uid, gid }, expressions }
+        let own = Own { uid: None, gid: None };
+        Gate { source, file: Content::EMPTY, own, expressions }
+    }
+
+    /// From now on those are `self` who have the daemon's user, or its group.
+    pub fn know_itself(&mut self) {
+        self.own = identity::own();
+    }
+
+    /// Warns of a directory of rules in which nothing can be read. It may come later.
+    pub fn look_for_directory(&self) {
+        let Source::Directory(directory) = self.source else { return };
+        let mut path = PathBuffer::EMPTY;
+        path.text(directory);
+        let length = path.length();
+        // For this there has to be a directory, and it has to be one that may be searched.
+        path.text(const { Text::new(c"/.") });
+        if let Err(errno) = path.find() {
+            path.truncate(length);
+            log::event(NOBODY, text!("unable to read rules from"), path.get(), errno.number());
+        }
     }
 
     /// Reads the file again, if the rules are in one. If it cannot be, or is none, the old ones

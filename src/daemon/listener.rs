@@ -1,28 +1,50 @@
 //! A listening socket, and the user to serve on it as.
 
+use super::identity;
 use crate::socket;
 use crate::sys::text::Text;
 use crate::sys::{self, Errno, server};
 
-/// Makes standard input a socket that listens at `path`, to which everybody may connect.
-///
-/// A socket that is there already and on which nobody listens is replaced, if that is wanted.
-/// `EADDRINUSE` if somebody does, or it is not wanted; `EEXIST` if it is no socket.
-pub fn listen(path: Text, backlog: u32, replaces: bool) -> Result<(), Errno> {
+/// Why there is no listening socket.
+pub struct Failure {
+    /// `EADDRINUSE`: there is something at the path. `EEXIST`: it is no socket.
+    pub errno: Errno,
+    /// The process that listens there, if there is one; 0 if it has no number here.
+    pub served_by: Option<u32>,
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Failure {
+        Failure { errno, served_by: None }
+    }
+}
+
+/// Makes standard input a socket that listens at `path`, to which everybody may connect. A socket that
+/// is there already and on which nobody listens is replaced, if `replaces`.
+pub fn listen(path: Text, backlog: u32, replaces: bool) -> Result<(), Failure> {
     let fd = socket::open()?;
     let mut bound = server::bind(fd.number(), path);
-    let is_refused = || sys::connect(fd.number(), path) == Err(Errno::CONNREFUSED);
-    if bound == Err(Errno::ADDRINUSE) && replaces && is_refused() {
-        // What is no socket refuses connections as well.
-        if !server::is_socket(path) {
-            return Err(Errno::EXIST);
+    if bound == Err(Errno::ADDRINUSE) {
+        match sys::connect(fd.number(), path) {
+            Err(Errno::CONNREFUSED) if replaces => {
+                // What is no socket refuses connections as well.
+                if !server::is_socket(path) {
+                    return Err(Errno::EXIST.into());
+                }
+                server::remove(path)?;
+                bound = server::bind(fd.number(), path);
+            }
+            // Of those who wait for a place in its backlog the kernel does not say it.
+            Ok(()) | Err(Errno::AGAIN) => {
+                let [process, ..] = server::peer(fd.number()).unwrap_or_default();
+                return Err(Failure { errno: Errno::ADDRINUSE, served_by: Some(process) });
+            }
+            Err(_) => {}
         }
-        server::remove(path)?;
-        bound = server::bind(fd.number(), path);
     }
     bound?;
     server::listen(fd.number(), backlog)?;
-    server::put_at(fd.number(), 0)
+    Ok(server::put_at(fd.number(), 0)?)
 }
 
 /// How many groups a process can be given here.
@@ -80,10 +102,15 @@ impl Privileges {
     /// Has the process act as that from now on. The user comes last: whoever is root no more may not
     /// change groups.
     pub fn assume(&self) -> Result<(), Errno> {
-        if self.is_given {
-            server::set_groups(self.groups.get(..self.count).unwrap_or_default())?;
-        }
         let [uid, gid] = self.ids;
+        if self.is_given {
+            let groups = self.groups.get(..self.count).unwrap_or_default();
+            match server::set_groups(groups) {
+                // A namespace of users may forbid it, and there may be nothing to do.
+                Err(Errno::PERM) if has_groups(groups, gid) => {}
+                done => done?,
+            }
+        }
         if let Some(gid) = gid {
             server::set_group(gid)?;
         }
@@ -92,4 +119,21 @@ impl Privileges {
         }
         Ok(())
     }
+}
+
+/// Whether the process has these groups and no others. Whether the main one, which is to be `main` if
+/// that is given, is among them does not matter.
+fn has_groups(groups: &[u32], main: Option<u32>) -> bool {
+    let main = main.unwrap_or(server::effective().1);
+    let mut room = [0; GROUPS_MAX];
+    let Ok(has) = server::groups(&mut room) else { return false };
+    are_among(has, groups, main)
+        && are_among(groups, has, main)
+        && !has.iter().any(|group| identity::is_shared_group(*group))
+}
+
+/// Whether groups are all among others, or the main one.
+#[inline(never)]
+fn are_among(groups: &[u32], others: &[u32], main: u32) -> bool {
+    groups.iter().all(|group| *group == main || others.contains(group))
 }

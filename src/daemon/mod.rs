@@ -10,6 +10,7 @@
 pub mod cdb;
 pub mod client;
 pub mod gate;
+pub mod identity;
 pub mod listener;
 pub mod log;
 pub mod regex;
@@ -49,11 +50,11 @@ const FIRST: usize = 2;
 /// one for signals and one for reading rules.
 const OWN_DESCRIPTORS: u32 = 3;
 
-/// How many clients are accepted before it is the others' turn.
-const ACCEPTED: usize = 4;
-
 /// Milliseconds after which something is tried again of which nothing tells when it can be done.
 const MOMENT: u32 = 10;
+
+/// The same where it is not likely ever to be done.
+const WHILE: u32 = 1000;
 
 /// Whole seconds that a wait for a date takes at most: the clock may be set meanwhile.
 const WAIT_MAX: u64 = 60;
@@ -114,9 +115,12 @@ struct Daemon<'a> {
     /// Whether a client has been turned away since the last one was accepted, for want of a
     /// descriptor: so it has been said.
     is_crowded: bool,
-    /// Whether not even that could be done. The client is still there, so that to wait for one would
-    /// be no wait.
+    /// Whether not even that could be done, or there was nobody though there should have been: to wait
+    /// for a client would be no wait.
     is_stuck: bool,
+    /// Whether the listening socket has been shut down, by somebody else who has it: so it has been
+    /// said.
+    is_shut: bool,
     /// Whether it is to end: a lame duck.
     is_ending: bool,
     /// Since when it is, in milliseconds of uptime.
@@ -132,14 +136,17 @@ pub fn fail(what: Phrase, object: Text, errno: Errno) -> ! {
 /// Serves on the listening socket that is standard input, until it is told to end. `source` is
 /// where the rules are, as the settings have it.
 pub fn serve(settings: &Settings, source: Source) -> ! {
-    if let Err(errno) = server::check_listening(LISTENER) {
-        fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
-    }
+    // The name that `pidof` knows the C daemon by, whichever tool was called.
+    server::set_name(const { Text::new(c"s6-fdholderd") });
+    let listens = server::listens(LISTENER).unwrap_or_else(|errno| no_listener(errno));
     log::set_verbosity(settings.verbosity);
-    server::set_nonblocking(LISTENER);
-    server::refuse_credentials(LISTENER);
+    if server::refuses_descriptors(LISTENER) {
+        // That is what clients get who send one.
+        log::note(NOBODY, text!("standard input has SO_PASSRIGHTS off"), Errno::PERM.number());
+    }
     fd::raise_limit();
     let spare = spare();
+    let first = if listens { None } else { first_client() };
     let (held, clients) = fit(settings, &spare);
     // One for each client, and one that they share.
     let count = 1 + clients;
@@ -169,6 +176,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         spare,
         is_crowded: false,
         is_stuck: false,
+        is_shut: false,
         is_ending: false,
         ending_since: 0,
         service: Service {
@@ -182,14 +190,41 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     if let Err((path, errno)) = daemon.service.gate.reload() {
         fail(text!("unable to read rules from "), path, errno);
     }
+    daemon.service.gate.look_for_directory();
+    daemon.service.gate.know_itself();
+    // Nothing is held yet.
+    if let Err(errno) = server::forbid_access() {
+        log::note(NOBODY, text!("others of this user can take what is held"), errno.number());
+    }
     if settings.says_ready {
-        // Whoever does not want to know any more is no reason to stop. The listener takes the place of
-        // standard output: were that free, something that comes later would get the number.
+        // Whoever does not want to know any more is no reason to stop.
         let _ = sys::write_all(1, &[AtomicU8::new(b'\n')]);
-        let _ = server::put_at(LISTENER, 1);
+    }
+    // Nothing more is written there, and a shell may wait for its end, as in `x=$(daemon &)`. The
+    // listener takes its place: were that free, something that comes later would get the number.
+    let _ = server::put_at(LISTENER, 1);
+    if let Some(fd) = first {
+        daemon.admit(fd);
     }
     loop {
         daemon.turn();
+    }
+}
+
+/// Says why standard input is no socket to serve on, and ends the process. C calls it wrong usage if it
+/// is no socket at all.
+fn no_listener(errno: Errno) -> ! {
+    let line = exit::fatal().text(text!("standard input is not a listening socket"));
+    let exit = if errno == Errno::NOTSOCK { Exit::USAGE } else { Exit::SYSTEM };
+    line.reason(errno.number()).end(exit)
+}
+
+/// Accepts a client, if there is one: that a socket listens of which the kernel does not say it.
+fn first_client() -> Option<Fd> {
+    match server::accept(LISTENER) {
+        Ok(number) => Fd::own(number),
+        Err(Errno::AGAIN) => None,
+        Err(errno) => no_listener(errno),
     }
 }
 
@@ -236,14 +271,11 @@ impl Daemon<'_> {
         self.service.now = server::uptime();
         self.serve_all(false);
         let [listener, signals, ..] = *self.polls else { return };
-        if listener.happened != 0 || self.is_stuck {
-            self.is_stuck = false;
-            // No more than a few: those who have come already are not to wait for those who come.
-            for _ in 0..ACCEPTED {
-                if self.is_ending || !self.accept() {
-                    break;
-                }
-            }
+        let is_tried = listener.happened != 0 || self.is_stuck || self.is_shut;
+        // No more than one, as `accept` wants it. Nor are those who have come already to wait for those
+        // who come.
+        if is_tried && !self.is_ending {
+            self.accept(listener.happened);
         }
         if signals.happened != 0 {
             while let Some(signal) = self.signals.next() {
@@ -289,7 +321,7 @@ impl Daemon<'_> {
             }
         }
         *signals = Poll { fd: self.signals.number(), events: Poll::IN, happened: Poll::IN };
-        *listener = Poll { fd: -1, events: Poll::IN, happened: Poll::IN };
+        *listener = Poll { fd: -1, events: Poll::IN | Poll::END, happened: Poll::IN };
         if self.is_ending {
             let mut left = u32::MAX;
             if self.settings.lame_duck > 0 {
@@ -301,22 +333,37 @@ impl Daemon<'_> {
             wait = wait.min(left);
         } else if self.is_stuck {
             wait = wait.min(MOMENT);
+        } else if self.is_shut {
+            wait = wait.min(WHILE);
         } else if count < self.clients.len() {
             listener.fd = LISTENER;
         }
         wait
     }
 
-    /// Accepts a client and serves it at once, since it may have asked already. False if it is of no use
-    /// to try again now: nobody is waiting, or there is no place, or no descriptor.
-    fn accept(&mut self) -> bool {
-        let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
-            return false;
-        };
-        let Service { gate, now, .. } = &mut self.service;
-        let fd = match server::accept(LISTENER) {
-            Ok(number) => Fd::own(number),
-            Err(Errno::AGAIN) => return false,
+    /// Accepts a client, if there is a place for it. `happened` is why: what was waited for and came.
+    fn accept(&mut self, happened: i16) {
+        self.is_stuck = false;
+        if self.clients.iter().all(|client| client.fd.is_some()) {
+            return;
+        }
+        match server::accept(LISTENER) {
+            Ok(number) => {
+                (self.is_crowded, self.is_shut) = (false, false);
+                if let Some(fd) = Fd::own(number) {
+                    self.admit(fd);
+                }
+            }
+            // Somebody else who has the socket has been faster, or has shut it down.
+            Err(Errno::AGAIN) => {
+                self.is_stuck = happened != 0;
+                if happened & !Poll::IN != 0 && !self.is_shut {
+                    self.is_shut = true;
+                    // That is what clients get.
+                    let errno = Errno::CONNREFUSED.number();
+                    log::note(NOBODY, text!("the listening socket is shut down"), errno);
+                }
+            }
             Err(errno) => {
                 if !self.is_crowded {
                     log::note(NOBODY, text!("unable to accept a client"), errno.number());
@@ -326,20 +373,26 @@ impl Daemon<'_> {
                 self.spare = None;
                 self.is_stuck = server::accept(LISTENER).map(Fd::own).is_err();
                 self.spare = spare();
-                return false;
             }
+        }
+    }
+
+    /// Lets a client in, if the rules do and there is a place, and serves it at once, since it may have
+    /// asked already.
+    fn admit(&mut self, fd: Fd) {
+        let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
+            return;
         };
-        self.is_crowded = false;
-        let Some(fd) = fd else { return true };
-        let Ok((uid, gid)) = server::peer(fd.number()) else { return true };
+        let Service { gate, now, .. } = &mut self.service;
+        let Ok([_, uid, gid]) = server::peer(fd.number()) else { return };
         let who = Identity { uid, gid };
-        let Some(access) = gate.admit(number, who) else { return true };
+        let Some(access) = gate.admit(number, who) else { return };
+        server::refuse_credentials(fd.number());
         let client = at(self.clients, number);
         client.session = Session { who, missing: 0, access };
         (client.fd, client.last_active) = (Some(fd), *now);
         log::note(who, text!("connect"), 0);
         attend(self.clients, &mut self.service, number);
-        true
     }
 
     /// Reads the rules again.

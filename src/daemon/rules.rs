@@ -18,6 +18,22 @@ pub struct Identity {
     pub gid: u32,
 }
 
+/// The user and the group of a daemon. Nothing for one as which others may be seen as well: no client
+/// is known to have that.
+#[derive(Clone, Copy)]
+pub struct Own {
+    /// The user.
+    pub uid: Option<u32>,
+    /// The group.
+    pub gid: Option<u32>,
+}
+
+impl From<Identity> for Own {
+    fn from(Identity { uid, gid }: Identity) -> Own {
+        Own { uid: Some(uid), gid: Some(gid) }
+    }
+}
+
 /// What is to be found under a key. As wide as an error number, so a result of either travels in two
 /// registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +53,7 @@ pub enum Rule {
 /// The keys are those of the user, of the group, and the default, in this order. `own` is the
 /// effective user and group of the daemon: a client that has the same is first `self`, then a
 /// number.
-pub fn decide(client: Identity, own: Identity, mut rule: impl FnMut(&[u8]) -> Rule) -> bool {
+pub fn decide(client: Identity, own: Own, mut rule: impl FnMut(&[u8]) -> Rule) -> bool {
     let keys = const { Texts::new(b"uid/self\0uid/\0gid/self\0gid/\0uid/default\0\0") };
     for (number, text) in keys.enumerate() {
         // As they stand there: two about the user, two about the group, of each pair the second with
@@ -48,7 +64,7 @@ pub fn decide(client: Identity, own: Identity, mut rule: impl FnMut(&[u8]) -> Ru
         key.text(text);
         if number & 1 != 0 {
             key.number(id);
-        } else if number < 4 && id != own {
+        } else if number < 4 && own != Some(id) {
             continue;
         }
         match rule(key.get()) {

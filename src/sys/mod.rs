@@ -305,6 +305,8 @@ impl Poll {
     pub const IN: i16 = libc::POLLIN;
     /// There is room to write.
     pub const OUT: i16 = libc::POLLOUT;
+    /// The other side sends no more; a listener has been shut down.
+    pub const END: i16 = libc::POLLRDHUP;
 }
 
 /// Waits until something happens on one of the descriptors, or `left` is used up. The kernel
@@ -402,6 +404,18 @@ impl PathBuffer {
     /// `ENAMETOOLONG` for a full one.
     pub fn check(&self) -> Result<(), Errno> {
         if self.length < PathBuffer::FULL { Ok(()) } else { Err(Errno::NAMETOOLONG) }
+    }
+
+    /// Makes sure that there is a file: `ENOENT` if not, another error if that cannot be known.
+    pub fn find(&self) -> Result<(), Errno> {
+        self.call(0, libc::SYS_faccessat).map(drop)
+    }
+
+    /// A call with the path and flags.
+    fn call(&self, flags: i32, number: libc::c_long) -> Result<usize, Errno> {
+        self.check()?;
+        // SAFETY: the kernel reads a C string: the last byte is always NUL.
+        unsafe { call3(AT_FDCWD, self.bytes.as_ptr() as usize, flags as usize, number) }
     }
 
     /// Adds what the link at `name` points to; nothing may have been added before.

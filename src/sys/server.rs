@@ -7,16 +7,21 @@ use core::ptr;
 /// No such device or address: what opening a Unix socket as a file gives.
 const NXIO: Errno = Errno::new(libc::ENXIO as usize);
 
-/// Accepts a connection, non-blocking and closed on exec.
+/// Accepts a connection, non-blocking and closed on exec; `EAGAIN` if there is none.
+///
+/// Whether that waits is up to a flag that all share who have the listener: it is set again each time.
+/// Who also looks first whether there is a connection waits only if somebody else takes that and clears
+/// the flag, both in this very moment.
 pub fn accept(listener: i32) -> Result<usize, Errno> {
+    super::set_flags(listener, libc::O_NONBLOCK);
     let flags = (libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) as usize;
     // SAFETY: touches no memory.
     unsafe { call5(listener as usize, 0, 0, flags, 0, libc::SYS_accept4) }
 }
 
-/// Reads a socket option that is so many numbers.
-fn option<const N: usize>(fd: i32, name: i32) -> Result<[u32; N], Errno> {
-    let mut numbers = [0; N];
+/// Reads a socket option that is up to three numbers; those that it lacks are 0.
+fn option(fd: i32, name: i32) -> Result<[u32; 3], Errno> {
+    let mut numbers = [0; 3];
     let mut length = size_of_val(&numbers) as u32;
     let (place, length) =
         (ptr::from_mut(&mut numbers) as usize, ptr::from_mut(&mut length) as usize);
@@ -26,28 +31,47 @@ fn option<const N: usize>(fd: i32, name: i32) -> Result<[u32; N], Errno> {
     Ok(numbers)
 }
 
-/// User and group of whoever connected.
-pub fn peer(fd: i32) -> Result<(u32, u32), Errno> {
-    let [_process, uid, gid] = option(fd, libc::SO_PEERCRED)?;
-    Ok((uid, gid))
+/// Process, user and group of the client that a connection is with, or of the process that has the
+/// socket listen which a client is connected to. The process is 0 if it has no number here.
+pub fn peer(fd: i32) -> Result<[u32; 3], Errno> {
+    option(fd, libc::SO_PEERCRED)
 }
 
-/// Makes sure that a descriptor is a socket that listens: `ENOTSOCK` or `EINVAL` if it is not.
-pub fn check_listening(fd: i32) -> Result<(), Errno> {
-    let [listens] = option(fd, libc::SO_ACCEPTCONN)?;
-    if listens == 0 { Err(Errno::INVAL) } else { Ok(()) }
+/// Makes sure that a descriptor is a Unix stream socket: `EBADF`, `ENOTSOCK`, `EAFNOSUPPORT` or
+/// `EPROTOTYPE` if it is not. True if it listens; false if it does not, or the kernel does not say so,
+/// as that of a sandbox may: to accept a connection tells.
+pub fn listens(fd: i32) -> Result<bool, Errno> {
+    // It begins with the family in two bytes. Of the rest no more than there is room for is written.
+    let (mut address, mut length) = ([0_u16; 2], 4_u32);
+    let (place, room) = (address.as_mut_ptr() as usize, ptr::from_mut(&mut length) as usize);
+    // SAFETY: the kernel writes no more bytes than `length` says, and that.
+    unsafe { act3(fd as usize, place, room, libc::SYS_getsockname)? };
+    if address[0] != libc::AF_UNIX as u16 {
+        return Err(Errno::AFNOSUPPORT);
+    }
+    if option(fd, libc::SO_TYPE)?[0] != libc::SOCK_STREAM as u32 {
+        return Err(Errno::PROTOTYPE);
+    }
+    Ok(option(fd, libc::SO_ACCEPTCONN).is_ok_and(|[listens, ..]| listens == 1))
 }
 
-/// Has the kernel add nothing to the messages of those who connect to a listener, if somebody has
-/// asked it to: the daemon would take the numbers of process, user and group for descriptors, and
-/// close them.
-pub fn refuse_credentials(listener: i32) {
+/// Whether a listener is told to let no descriptors through. `SO_PASSRIGHTS` came with Linux 6.16; its
+/// number in `asm-generic/socket.h` is that of all processors known here. Before, they always pass.
+pub fn refuses_descriptors(listener: i32) -> bool {
+    const SO_PASSRIGHTS: i32 = 83;
+    option(listener, SO_PASSRIGHTS).is_ok_and(|[passes, ..]| passes == 0)
+}
+
+/// Has the kernel add nothing to the messages of a connection. It would if somebody had asked for that
+/// on the listener, before the client connected or up to now, which depends on the kernel: the daemon
+/// would take the numbers of process, user and group for descriptors, and close them.
+pub fn refuse_credentials(connection: i32) {
     let (level, off) = (libc::SOL_SOCKET as usize, 0_u32);
     let (place, length, call) =
         (ptr::from_ref(&off) as usize, size_of::<u32>(), libc::SYS_setsockopt);
     for name in [libc::SO_PASSCRED, libc::SO_PASSSEC, libc::SO_PASSPIDFD] {
         // SAFETY: the kernel reads the number. What it does not know it does not add.
-        let _ = unsafe { call5(listener as usize, level, name as usize, place, length, call) };
+        let _ = unsafe { call5(connection as usize, level, name as usize, place, length, call) };
     }
 }
 
@@ -124,17 +148,10 @@ impl PathBuffer {
     /// How many files there are: 1 or 0; an error if that cannot be known. (In a result, a number
     /// takes less code than a truth value.)
     pub fn count(&self) -> Result<usize, Errno> {
-        match self.call(0, libc::SYS_faccessat) {
+        match self.find() {
             Err(Errno::NOENT) => Ok(0),
-            result => result.map(|_| 1),
+            result => result.map(|()| 1),
         }
-    }
-
-    /// A call with the path and flags.
-    fn call(&self, flags: i32, number: libc::c_long) -> Result<usize, Errno> {
-        self.check()?;
-        // SAFETY: the kernel reads a C string: the last byte is always NUL.
-        unsafe { call3(AT_FDCWD, self.bytes.as_ptr() as usize, flags as usize, number) }
     }
 
     /// Reads the start of the file there and says how many bytes; fewer than there is room for are
@@ -221,11 +238,6 @@ impl Signals {
     }
 }
 
-/// Makes a socket a non-blocking one, for all that share it.
-pub fn set_nonblocking(fd: i32) {
-    super::set_flags(fd, libc::O_NONBLOCK);
-}
-
 /// Makes the open file of a descriptor that of the number `to` as well, in place of what that was;
 /// closed on exec.
 pub fn put_at(fd: i32, to: i32) -> Result<(), Errno> {
@@ -262,6 +274,14 @@ pub fn effective() -> (u32, u32) {
     (get(word::SYS_geteuid), get(word::SYS_getegid))
 }
 
+/// The groups besides the main one; `EINVAL` if there are more than fit into `groups`.
+pub fn groups(groups: &mut [u32]) -> Result<&[u32], Errno> {
+    let (place, length) = (groups.as_mut_ptr() as usize, groups.len());
+    // SAFETY: the kernel writes no more numbers than there is room for.
+    let count = unsafe { call3(length, place, 0, word::SYS_getgroups)? };
+    Ok(groups.get(..count).unwrap_or_default())
+}
+
 /// Sets the groups besides the main one.
 pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: the kernel reads so many numbers.
@@ -278,4 +298,18 @@ pub fn set_group(gid: u32) -> Result<(), Errno> {
 pub fn set_user(uid: u32) -> Result<(), Errno> {
     // SAFETY: touches no memory.
     unsafe { act3(uid as usize, 0, 0, word::SYS_setuid) }
+}
+
+/// Gives the process a name in place of that of its program: what `ps` and `pidof` go by.
+pub fn set_name(name: Text) {
+    // SAFETY: the kernel reads up to the NUL of a C string.
+    let _ =
+        unsafe { call3(libc::PR_SET_NAME as usize, name.as_ptr() as usize, 0, libc::SYS_prctl) };
+}
+
+/// Keeps other processes of the same user from taking descriptors out of this one, and from reading
+/// its memory. There is no core dump either.
+pub fn forbid_access() -> Result<(), Errno> {
+    // SAFETY: touches no memory.
+    unsafe { act3(libc::PR_SET_DUMPABLE as usize, 0, 0, libc::SYS_prctl) }
 }

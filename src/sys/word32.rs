@@ -4,11 +4,11 @@
 use super::{Errno, Time, call3, call5};
 use core::ptr;
 #[cfg(all(feature = "fdholderd", target_arch = "mips"))]
-pub use libc::{SYS_getegid, SYS_geteuid, SYS_setgid, SYS_setgroups, SYS_setuid};
+pub use libc::{SYS_getegid, SYS_geteuid, SYS_getgroups, SYS_setgid, SYS_setgroups, SYS_setuid};
 #[cfg(all(feature = "fdholderd", not(target_arch = "mips")))]
 pub use libc::{
-    SYS_getegid32 as SYS_getegid, SYS_geteuid32 as SYS_geteuid, SYS_setgid32 as SYS_setgid,
-    SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
+    SYS_getegid32 as SYS_getegid, SYS_geteuid32 as SYS_geteuid, SYS_getgroups32 as SYS_getgroups,
+    SYS_setgid32 as SYS_setgid, SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
 };
 
 /// Words of a control message in front of its descriptors: its length in bytes, level and kind.

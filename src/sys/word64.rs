@@ -2,7 +2,7 @@
 
 use super::{Errno, call3, call5};
 #[cfg(feature = "fdholderd")]
-pub use libc::{SYS_getegid, SYS_geteuid, SYS_setgid, SYS_setgroups, SYS_setuid};
+pub use libc::{SYS_getegid, SYS_geteuid, SYS_getgroups, SYS_setgid, SYS_setgroups, SYS_setuid};
 
 /// Words of a control message in front of its descriptors: its length in bytes, as 64 bits, level
 /// and kind. Nothing but descriptors is ever received, since no other kind was asked for with a

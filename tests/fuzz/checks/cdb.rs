@@ -122,7 +122,7 @@ fn check_valid(mut input: Input) {
         });
         let mut rules = keys.map(|key| rules::find(&file, key.as_bytes()));
         let right = rules.find(|rule| *rule != Err(Rule::Absent)).is_some_and(|rule| rule.is_ok());
-        let decided = rules::decide(client, own, |key| {
+        let decided = rules::decide(client, own.into(), |key| {
             rules::find(&file, key).map_or_else(|rule| rule, |_| Rule::Allowed)
         });
         assert_eq!(decided, right);
