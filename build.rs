@@ -39,10 +39,13 @@ mod docs;
 mod pack;
 #[path = "src/packer.rs"]
 mod packer;
+#[path = "src/processor.rs"]
+mod processor;
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
+    check_processor(&root);
     let info = Applets::get_args_info();
     let applets: Vec<(&str, &CommandInfoWithArgs)> =
         NAMES.iter().copied().zip(info.commands.iter().map(|sub| &sub.command)).collect();
@@ -66,6 +69,17 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=src");
     println!("cargo:rerun-if-changed=Cargo.toml");
+}
+
+/// Stops the build for a processor that there is no file for, with a sentence that says so.
+fn check_processor(root: &Path) {
+    let target = |name| env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
+    let source = fs::read_to_string(root.join("src/sys/mod.rs")).unwrap();
+    let (arch, os, width) = (target("ARCH"), target("OS"), target("POINTER_WIDTH"));
+    if let Some(why) = processor::refusal(&arch, &os, &width, &source) {
+        println!("cargo::error={why}");
+        std::process::exit(1);
+    }
 }
 
 /// Stops the build where an applet's definition lacks something or two of them collide.

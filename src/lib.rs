@@ -9,7 +9,7 @@
 //! What is said to the user goes through [`exit`], out of the texts that [`mod@text`] has, packed
 //! as [`pack`] explains.
 //!
-//! Not of the library, though they lie here: `packer` and `docs` are parts of `build.rs`,
+//! Not of the library, though they lie here: `packer`, `processor` and `docs` are parts of `build.rs`,
 //! `sys/start` and `sys/runtime` of the program.
 #![no_std]
 #![deny(unsafe_code)]

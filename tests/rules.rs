@@ -539,7 +539,7 @@ fn the_first_rule_decides_and_is_the_last_to_be_looked_at() {
     for place in 0..5 {
         for (rule, decided) in [(rules::Rule::Allowed, true), (rules::Rule::Refused, false)] {
             let mut asked = 0;
-            let result = rules::decide(own, own, |_| {
+            let result = rules::decide(own, own.into(), |_| {
                 asked += 1;
                 if asked > place { rule } else { rules::Rule::Absent }
             });
