@@ -52,6 +52,8 @@ mod lame_duck;
 mod limits;
 mod log;
 mod old_kernels;
+#[path = "../src/processor.rs"]
+mod processor;
 mod promises;
 mod regex;
 mod replies;

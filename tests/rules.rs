@@ -471,7 +471,7 @@ fn compare(generation: Generation, what: &str, file: &[u8]) {
     assert!(cdb::is_valid(file));
     let own = Identity { uid: getuid().as_raw(), gid: getgid().as_raw() };
     let mut strings = &[][..];
-    let decided = rules::decide(own, own, |key| match rules::find(file, key) {
+    let decided = rules::decide(own, own.into(), |key| match rules::find(file, key) {
         Ok(found) => {
             strings = found;
             rules::Rule::Allowed
@@ -515,7 +515,7 @@ fn keys_come_in_their_order() {
         let [client, own] = [client, own].map(|(uid, gid)| Identity { uid, gid });
         // Nobody has a rule, so all of them are asked for.
         let mut asked = Vec::new();
-        let decided = rules::decide(client, own, |key| {
+        let decided = rules::decide(client, own.into(), |key| {
             asked.push(String::from_utf8(key.to_vec()).unwrap());
             rules::Rule::Absent
         });
@@ -539,7 +539,7 @@ fn the_first_rule_decides_and_is_the_last_to_be_looked_at() {
     for place in 0..5 {
         for (rule, decided) in [(rules::Rule::Allowed, true), (rules::Rule::Refused, false)] {
             let mut asked = 0;
-            let result = rules::decide(own, own, |_| {
+            let result = rules::decide(own, own.into(), |_| {
                 asked += 1;
                 if asked > place { rule } else { rules::Rule::Absent }
             });

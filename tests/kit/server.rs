@@ -2,6 +2,7 @@
 //! read line by line. Where that does not matter, `daemon` has a shorter way to start one.
 
 use super::daemon::{GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE};
+use super::process::can_be_looked_into;
 use super::tool::PATIENCE;
 use super::{make_room, program, wire};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -182,6 +183,7 @@ impl Server {
     fn launch(place: Place, command: &mut Command) -> (Server, ChildStdout) {
         make_room();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        can_be_looked_into(command);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         // Only the daemon has the listening socket from now on.
         command.stdin(Stdio::null());
