@@ -39,6 +39,7 @@ mod codec;
 mod container;
 mod daemon;
 mod daemon_faults;
+mod daemon_surroundings;
 mod deadlines;
 mod exec;
 mod faults;
@@ -52,7 +53,7 @@ mod lame_duck;
 mod limits;
 mod log;
 mod old_kernels;
-#[path = "../src/processor.rs"]
+#[path = "../src/build/processor.rs"]
 mod processor;
 mod promises;
 mod regex;
