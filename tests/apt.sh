@@ -111,3 +111,34 @@ unpack() {
         rm "$package"
     done
 }
+
+# Makes the folder $2 a system of its own, to be used as a root directory: packages of the suite $1,
+# all others, with everything that they depend on, and what no Debian is without. Apt finds out what
+# that is: it is told that nothing is installed. No package's scripts run; what the essential ones
+# would do is done here.
+populate() {
+    suite=$1 tree=$2
+    shift 2
+    mkdir -p "$work/$suite" "$tree"
+    : >"$work/$suite/status"
+    choose "$suite" "Dir::State::status \"$work/$suite/status\";"
+    persistently apt-get -q -y --no-install-recommends --download-only install '?essential' "$@" ||
+        fail "cannot download all that $* of $suite take ($mirror)"
+    for package in "$work/$suite/cache/archives"/*.deb; do
+        dpkg -x "$package" "$tree"
+        rm "$package"
+    done
+    for folder in bin lib lib32 lib64 libx32 sbin; do
+        # What is below usr already is a link.
+        [ -d "$tree/$folder" ] && [ ! -L "$tree/$folder" ] || continue
+        mkdir -p "$tree/usr/$folder"
+        cp -R -P "$tree/$folder/." "$tree/usr/$folder/"
+        rm -r "${tree:?}/$folder"
+        ln -s "usr/$folder" "$tree/$folder"
+    done
+    mkdir -p "$tree/usr/local/bin"
+    for file in passwd group; do
+        cp "$tree/usr/share/base-passwd/$file.master" "$tree/etc/$file"
+    done
+    ln -sf mawk "$tree/usr/bin/awk"
+}

@@ -57,11 +57,15 @@ once() {
 
 # Has rustup fetch what there is for $target.
 ask_rustup() {
-    [ "${FDHOLDER_CROSS:-}" != debian ] || return 1
+    [ "${FDHOLDER_CROSS:-}" != debian ] && command -v rustup >/dev/null || return 1
     case $1 in
-        mips*) rustup component add rust-src >"$work/said" 2>&1 || return 1 ;;
-        *) rustup target add "$target" >"$work/said" 2>&1 || return 1 ;;
+        mips*) set -- component add rust-src ;;
+        *) set -- target add "$target" ;;
     esac
+    rustup "$@" >"$work/said" 2>&1 || {
+        cat "$work/said" >&2
+        return 1
+    }
 }
 
 # Has cargo use Debian's compiler, which comes with the source of core.
@@ -122,9 +126,9 @@ run="access cases clients daemon deadlines exec hostile interop lame_duck limits
     promises replies rules::the_daemons_decide_alike setdump siege soak starting store"
 
 # Those left out: checks, codec, fuzz, regex, source and the rest of rules are about the library, which is
-# native here; container, faults, daemon_faults, image and kills look at the program's file, its system
+# native here, and readme about commands, which are the same everywhere; container, faults, daemon_faults, image and kills look at the program's file, its system
 # calls and what it needs to run, where they would find the emulator.
-left="checks codec container daemon_faults faults fuzz image kills kit regex source"
+left="checks codec container daemon_faults faults fuzz image kills kit readme regex source"
 
 # Of the tests that are run the emulator spoils these. It takes memory and descriptors for itself, so
 # that low limits are too low for it; it handles signals that were ignored when it was started; it
@@ -189,8 +193,11 @@ unset RUSTC
 linker=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld
 [ -x "$linker" ] || fail "there is no $linker, which comes with Rust"
 cargo build --locked --release --quiet
-native=$(cargo test --locked --no-run --test tests 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
-[ -n "$native" ] || fail "the tests do not build"
+cargo test --locked --no-run --test tests >"$work/said" 2>&1 || {
+    cat "$work/said" >&2
+    fail "the tests do not build"
+}
+native=$(sed -n 's/^ *Executable .*(\(.*\))$/\1/p' "$work/said")
 native=$root/${native#"$root/"}
 [ $# -gt 0 ] || set -- aarch64 armv7 i686 mips mipsel riscv64 s390x thumbv7neon
 for processor in "$@"; do
