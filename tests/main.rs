@@ -53,6 +53,7 @@ mod limits;
 mod log;
 mod old_kernels;
 mod promises;
+mod readme;
 mod regex;
 mod replies;
 mod rules;
