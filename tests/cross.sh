@@ -44,15 +44,20 @@ name() {
     esac
 }
 
-# Unpacks packages of Debian 12 in $cross/$1, once: the others.
+# Unpacks a compiler or an emulator of Debian 12 in $cross/$1, once.
 once() {
-    folder=$1
-    shift
-    [ ! -e "$cross/$folder" ] || return 0
+    [ ! -e "$cross/$1" ] || return 0
     choose bookworm
-    rm -rf "$cross/.$folder"
-    unpack bookworm "$cross/.$folder" "$@"
-    mv "$cross/.$folder" "$cross/$folder"
+    rm -rf "$cross/.$1"
+    case $1 in
+        qemu) unpack bookworm "$cross/.$1" qemu-user-static ;;
+        rust)
+            unpack bookworm "$cross/.$1" rustc-web libstd-rust-web-dev rust-web-src
+            # The compiler's package also depends on a C compiler, which is not needed.
+            unpack_all bookworm "$cross/.$1" libstd-rust-web-1.85
+            ;;
+    esac
+    mv "$cross/.$1" "$cross/$1"
 }
 
 # Has rustup fetch what there is for $target.
@@ -68,13 +73,15 @@ ask_rustup() {
     }
 }
 
-# Has cargo use Debian's compiler, which comes with the source of core.
+# Has cargo use Debian's compiler, which comes with the source of core. It runs on libraries and with
+# a loader that are unpacked beside it, and the programs that it starts do not.
 ask_debian() {
-    once rust rustc-web libstd-rust-web-1.85 libllvm19 libstd-rust-web-dev rust-web-src
-    libraries=$(dirname "$(find "$cross/rust/usr/lib" -name 'librustc_driver*' | sed -n 1p)")
+    once rust
+    loader=$(find "$cross/rust/usr/lib" -name 'ld-linux*' -type f | sed -n 1p)
     cat >"$cross/rustc" <<END
 #!/bin/sh
-LD_LIBRARY_PATH=$libraries exec "$cross/rust/usr/bin/rustc" --sysroot "$cross/rust/usr" "\$@"
+exec "$loader" --library-path "$(dirname "$loader")" \
+    "$cross/rust/usr/bin/rustc" --sysroot "$cross/rust/usr" "\$@"
 END
     chmod 755 "$cross/rustc"
     export RUSTC="$cross/rustc"
@@ -222,7 +229,7 @@ for processor in "$@"; do
         run_tests "$programs" ""
     else
         qemu=$(command -v "qemu-$emulator-static") && [ "${FDHOLDER_CROSS:-}" != debian ] || {
-            once qemu qemu-user-static
+            once qemu
             qemu=$cross/qemu/usr/bin/qemu-$emulator-static
         }
         # Some tests run as another user, who may not go where it lies.

@@ -50,7 +50,8 @@ installed() {
 fetch() {
     [ ! -e "$unpacked" ] || return 0
     rm -rf "$unpacked.part"
-    populate bookworm "$unpacked.part" binutils buildah busybox-static cpio dracut-core fish \
+    choose bookworm
+    unpack_system bookworm "$unpacked.part" binutils buildah busybox-static cpio dracut-core fish \
         initramfs-tools-core kconfig-frontends-nox ksh93u+m man-db mandoc mksh shellcheck udev zsh
     mv "$unpacked.part" "$unpacked"
 }
