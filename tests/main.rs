@@ -56,6 +56,7 @@ mod old_kernels;
 #[path = "../src/build/processor.rs"]
 mod processor;
 mod promises;
+mod readme;
 mod regex;
 mod replies;
 mod rules;
