@@ -8,7 +8,7 @@
 
 use crate::exit::{self, Exit};
 use crate::sys::text::{Text, Texts};
-use crate::sys::vector::Vector;
+use crate::sys::vector::{Auxiliary, Vector};
 use crate::text::Phrase;
 
 /// One line of the applet table, without the gaps that alignment would leave in it.
@@ -55,6 +55,8 @@ pub struct Arguments {
     rest: Vector,
     /// The environment of the process.
     pub environment: Vector,
+    /// What the kernel left behind that.
+    pub auxiliary: Auxiliary,
 }
 
 impl Applet {
@@ -66,8 +68,14 @@ impl Applet {
 
 impl Arguments {
     /// What follows the name on the command line.
-    pub fn new(applet: &'static Applet, rest: Vector, environment: Vector) -> Arguments {
-        Arguments { applet, value: Text::EMPTY, letters: Text::EMPTY, rest, environment }
+    pub fn new(
+        applet: &'static Applet,
+        rest: Vector,
+        environment: Vector,
+        auxiliary: Auxiliary,
+    ) -> Arguments {
+        let (value, letters) = (Text::EMPTY, Text::EMPTY);
+        Arguments { applet, value, letters, rest, environment, auxiliary }
     }
 
     /// The letter of the next option; its value, if it has one, is in `value`.

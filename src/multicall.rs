@@ -4,7 +4,7 @@ use crate::applets::APPLETS;
 use crate::exit::{self, Exit, Output};
 use crate::getopt::{Applet, Arguments};
 use crate::sys::text::Text;
-use crate::sys::vector::Vector;
+use crate::sys::vector::{Auxiliary, Vector};
 use crate::sys::{self, Errno, PathBuffer};
 use crate::text::{Phrase, text};
 use core::ffi::CStr;
@@ -35,7 +35,7 @@ const VERSION: Text = match CStr::from_bytes_with_nul(
 };
 
 /// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
-pub fn run(mut arguments: Vector, environment: Vector) -> ! {
+pub fn run(mut arguments: Vector, environment: Vector, auxiliary: Auxiliary) -> ! {
     let called = arguments.next().unwrap_or(Text::EMPTY);
     // The name is what lies behind the last slash.
     let (mut name, mut rest) = (called, called);
@@ -67,7 +67,7 @@ pub fn run(mut arguments: Vector, environment: Vector) -> ! {
     for applet in APPLETS {
         if answers_to(applet, name, by_argument) {
             exit::speak_as(applet.name);
-            (applet.run)(&mut Arguments::new(applet, arguments, environment));
+            (applet.run)(&mut Arguments::new(applet, arguments, environment, auxiliary));
         }
     }
     exit::fatal().text(text!("no tool is called ")).quoted(name).end(Exit::USAGE)

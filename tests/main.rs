@@ -35,6 +35,7 @@ mod cases;
 #[path = "fuzz/checks/mod.rs"]
 mod checks;
 mod clients;
+mod closing;
 mod codec;
 mod container;
 mod daemon;

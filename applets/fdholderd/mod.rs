@@ -38,5 +38,5 @@ pub fn set(settings: &mut Settings, letter: u8, arguments: &Arguments) {
 pub fn serve(settings: &Settings, arguments: &Arguments) -> ! {
     let Some(rules) = settings.rules else { arguments.applet.wrong_usage() };
     exit::speak_as(Text::new(c"s6-fdholderd"));
-    daemon::serve(settings, rules)
+    daemon::serve(settings, rules, arguments.auxiliary.random())
 }

@@ -14,7 +14,7 @@ use crate::fd::Fd;
 use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header};
 use crate::pool::Composer;
 use crate::sys::memory::Space;
-use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH_AT, Errno, Message, Poll};
+use crate::sys::{self, CONTROL_HEADER, CONTROL_LENGTH_AT, CONTROL_MAX, Errno, Message, Poll};
 use crate::text::text;
 
 /// Bytes of the longest request: a frame of a set dump.
@@ -137,7 +137,7 @@ impl Client {
 
     /// Receives what has come, unless there is a whole request already, or an answer on its way. An
     /// error if it is to be hung up on.
-    pub fn receive(&mut self, service: &Service) -> Result<(), Errno> {
+    pub fn receive(&mut self, service: &mut Service) -> Result<(), Errno> {
         if let Some(errno) = self.doom {
             return Err(errno);
         }
@@ -146,23 +146,30 @@ impl Client {
             return Ok(());
         }
         let Some(space) = &mut self.space else { return Ok(()) };
-        // Behind its beginning no more is received than belongs to the request, and descriptors
-        // would come too late: so there is never more than one control message.
-        let (mut end, mut control) = (whole, 0);
+        // Behind its beginning no more is received than belongs to the request, and descriptors come
+        // too late. There is room for them all the same: the kernel would close them, and wait for it.
+        let mut late = [0; CONTROL_MAX];
+        let (mut end, mut control) = (whole, &mut late);
         if is_first {
-            (end, control) = (REQUEST_MAX, space.control.len());
-            space.control[CONTROL_LENGTH_AT] = 0;
+            (end, control) = (REQUEST_MAX, &mut space.control);
+            control[CONTROL_LENGTH_AT] = 0;
         }
         let place = space.bytes.get_mut(self.have..end).unwrap_or_default();
-        let control = space.control.get_mut(..control).unwrap_or_default();
         let received = Message::incoming(place, control).exchange(number);
-        // The last word of the header says what it is about. Who shares the listening socket can have
-        // the kernel add what is no descriptors.
-        if is_first && space.control[CONTROL_HEADER - 1] == libc::SCM_RIGHTS {
-            self.descriptors = sys::control_length(&space.control).saturating_sub(CONTROL_HEADER);
+        if is_first {
+            self.descriptors = carried(&space.control);
+        }
+        let count = carried(&late);
+        if count > 0 {
+            own(&mut late, count).close(&mut service.table.closing);
+            return Err(Errno::PROTO);
         }
         match received {
-            Ok(0) => return Err(Errno::PIPE),
+            Ok(0) => {
+                // Nothing is there any more, nor can come: to close it is to wait for nothing.
+                self.fd = None;
+                return Err(Errno::PIPE);
+            }
             Err(Errno::AGAIN) => {}
             received => {
                 self.have += received?;
@@ -262,14 +269,28 @@ impl Client {
     /// Hangs up for a reason, and lets go of all that it has.
     pub fn leave(&mut self, service: &mut Service, errno: Errno) {
         self.forget_answer(&mut service.table);
+        let closing = &mut service.table.closing;
         if let Some(space) = &mut self.space {
-            drop(own(&mut space.control, self.descriptors));
+            own(&mut space.control, self.descriptors).close(closing);
+        }
+        if let Some(fd) = self.fd.take() {
+            closing.close(fd);
         }
         (self.fd, self.doom, self.have, self.descriptors) = (None, None, 0, 0);
         let is_expected = matches!(errno, Errno::PIPE | Errno::CONNRESET);
         let reason = if is_expected { 0 } else { errno.number() };
         log::note(self.session.who, text!("disconnect"), reason);
     }
+}
+
+/// How many descriptors there are in a control message.
+fn carried(control: &[i32; CONTROL_MAX]) -> usize {
+    // The last word of the header says what it is about. Who shares the listening socket can have the
+    // kernel add what is no descriptors.
+    if control[CONTROL_HEADER - 1] != libc::SCM_RIGHTS {
+        return 0;
+    }
+    sys::control_length(control).saturating_sub(CONTROL_HEADER)
 }
 
 /// The first so many descriptors of a control message.

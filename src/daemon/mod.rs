@@ -3,13 +3,16 @@
 //! One loop waits for everything at once. What is held is in [`table`]; each connection is a
 //! [`client`], what it may do comes from [`gate`], what its requests mean stands in [`request`]. The
 //! rules are in [`rules`], [`cdb`] and [`regex`], which know nothing of sockets and files. What is said
-//! of all this goes through [`log`]; the socket, for those who bring none, comes from [`listener`]. All
+//! of all this goes through [`log`]; what is let go goes through [`closing`], since nobody is to wait
+//! for that; the socket, for those who bring none, comes from [`listener`]. All
 //! memory but that for a file of rules is taken once, at the start, by how many descriptors and
 //! clients there may be; so there is nothing to run out of later.
 
 pub mod cdb;
 pub mod client;
+pub mod closing;
 pub mod gate;
+pub mod hash;
 pub mod listener;
 pub mod log;
 pub mod regex;
@@ -28,9 +31,11 @@ use crate::sys::{self, Errno, Poll};
 use crate::tai;
 use crate::text::{Phrase, text};
 use client::Client;
+use closing::Closing;
 use core::mem;
 use core::sync::atomic::AtomicU8;
 use gate::{Gate, Source};
+use hash::Key;
 use log::NOBODY;
 use request::{Service, Session};
 use rules::Identity;
@@ -130,8 +135,8 @@ pub fn fail(what: Phrase, object: Text, errno: Errno) -> ! {
 }
 
 /// Serves on the listening socket that is standard input, until it is told to end. `source` is
-/// where the rules are, as the settings have it.
-pub fn serve(settings: &Settings, source: Source) -> ! {
+/// where the rules are, as the settings have it; `key` is for hashing, if the kernel has given one.
+pub fn serve(settings: &Settings, source: Source, key: Option<Key>) -> ! {
     if let Err(errno) = server::check_listening(LISTENER) {
         fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
     }
@@ -146,7 +151,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     // The lengths of three pieces are rounded up.
     let size = count * (gate::BYTES_EACH + size_of::<Space>()) + 64;
     // On 32-bit processors the limit on open files can allow for more than there are addresses.
-    let size = held.saturating_mul(table::BYTES_EACH).saturating_add(size);
+    let size = held.saturating_mul(table::BYTES_EACH).saturating_add(size + closing::BYTES);
     let Some(mut memory) = Memory::map(size) else {
         fail(text!("unable to get memory for -n and -c"), Text::EMPTY, Errno::NOMEM)
     };
@@ -161,6 +166,12 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     let signals = Signals::new().unwrap_or_else(|errno| {
         fail(text!("unable to wait for signals"), Text::EMPTY, errno);
     });
+    let key = key.unwrap_or_else(|| {
+        let time = sys::now();
+        let stack = core::ptr::from_ref(settings).addr() as u64;
+        [time.nanoseconds as u64, time.seconds as u64 ^ stack]
+    });
+    let closing = Closing::new(memory, signals.number());
     let mut daemon = Daemon {
         settings,
         clients: seats.get_mut(..clients).unwrap_or_default(),
@@ -172,7 +183,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         is_ending: false,
         ending_since: 0,
         service: Service {
-            table: Table::new(memory, held, sys::now().nanoseconds as u64),
+            table: Table::new(memory, held, key, closing),
             now: 0,
             space,
             out: pool::composer(),
@@ -274,6 +285,7 @@ impl Daemon<'_> {
     /// no time, ends here.
     fn prepare(&mut self) -> u32 {
         let mut wait = expire(&mut self.service);
+        wait = wait.min(self.service.table.closing.tend());
         // As it was after the last wait: what has been done since took no time to speak of.
         let now = self.service.now;
         let timeout = self.settings.timeout;
@@ -296,7 +308,7 @@ impl Daemon<'_> {
                 left = self.settings.lame_duck.saturating_sub(now.wrapping_sub(self.ending_since));
             }
             if count == 0 || left == 0 {
-                exit::success();
+                self.end();
             }
             wait = wait.min(left);
         } else if self.is_stuck {
@@ -324,22 +336,59 @@ impl Daemon<'_> {
                 // It is turned away: nothing that is held is closed for it.
                 self.is_crowded = true;
                 self.spare = None;
-                self.is_stuck = server::accept(LISTENER).map(Fd::own).is_err();
+                match server::accept(LISTENER) {
+                    Ok(number) => self.turn_away(Fd::own(number)),
+                    Err(_) => self.is_stuck = true,
+                }
                 self.spare = spare();
                 return false;
             }
         };
         self.is_crowded = false;
         let Some(fd) = fd else { return true };
-        let Ok((uid, gid)) = server::peer(fd.number()) else { return true };
-        let who = Identity { uid, gid };
-        let Some(access) = gate.admit(number, who) else { return true };
+        let peer = server::peer(fd.number());
+        let Some((who, access)) = peer.ok().and_then(|(uid, gid)| {
+            let who = Identity { uid, gid };
+            gate.admit(number, who).map(|access| (who, access))
+        }) else {
+            self.turn_away(Some(fd));
+            return true;
+        };
+        server::receive_in_line(fd.number());
         let client = at(self.clients, number);
         client.session = Session { who, missing: 0, access };
         (client.fd, client.last_active) = (Some(fd), *now);
         log::note(who, text!("connect"), 0);
         attend(self.clients, &mut self.service, number);
         true
+    }
+
+    /// Hangs up on a client that has not got a place. It may have sent something already.
+    fn turn_away(&mut self, fd: Option<Fd>) {
+        if let Some(fd) = fd {
+            self.service.table.closing.close(fd);
+        }
+    }
+
+    /// Ends the process: the kernel closes what it has.
+    fn end(&mut self) -> ! {
+        for client in self.clients.iter_mut().filter(|client| client.fd.is_some()) {
+            client.leave(&mut self.service, Errno::PIPE);
+        }
+        self.service.table.end();
+        if self.service.table.closing.is_busy() {
+            // Nothing closes by itself before the closers end. Nobody is to take this for a daemon by
+            // then, nor a client for one who may still be accepted.
+            while let Ok(number) = server::accept(LISTENER) {
+                self.turn_away(Fd::own(number));
+            }
+            sys::close(LISTENER);
+            if self.settings.says_ready {
+                sys::close(1);
+            }
+            self.spare = None;
+        }
+        exit::success()
     }
 
     /// Reads the rules again.

@@ -1,6 +1,7 @@
 //! What requests mean: a payload and its descriptors in, a changed table and an answer out. Never
 //! touches a socket.
 
+use super::closing::Closing;
 use super::gate::{Access, Gate};
 use super::log;
 use super::rules::{Identity, Right};
@@ -12,7 +13,7 @@ use crate::sys::Errno;
 use crate::sys::memory::Space;
 use crate::text::text;
 
-/// The descriptors that came with a request; what nobody takes is closed. Nobody writes to the numbers:
+/// The descriptors that came with a request; what nobody takes, [`Descriptors::close`] closes. Nobody writes to the numbers:
 /// they are borrowed for writing so that nobody else can take them.
 pub struct Descriptors<'a>(pub core::slice::IterMut<'a, i32>);
 
@@ -21,11 +22,12 @@ impl Descriptors<'_> {
     pub fn take(&mut self) -> Option<Fd> {
         self.0.next().and_then(|number| Fd::own(*number as usize))
     }
-}
 
-impl Drop for Descriptors<'_> {
-    fn drop(&mut self) {
-        while self.take().is_some() {}
+    /// Closes those that nobody has taken.
+    pub fn close(mut self, closing: &mut Closing) {
+        while let Some(fd) = self.take() {
+            closing.close(fd);
+        }
     }
 }
 
@@ -144,6 +146,7 @@ impl Request<'_> {
         if errno > 0 || letter != b'.' {
             log::event(self.session.who, what, self.identifier, errno);
         }
+        self.descriptors.close(&mut self.service.table.closing);
         self.answer
     }
 

@@ -1,7 +1,7 @@
 //! What the daemon holds: descriptors by identifier and by moment.
 //!
-//! A held descriptor has a slot. Identifiers are found by hashing them, with a number that nobody
-//! knows beforehand, into buckets of slots. What has expired is looked for when something can have:
+//! A held descriptor has a slot. Identifiers are found by hashing them, with a key that nobody else
+//! knows, into buckets of slots. What has expired is looked for when something can have:
 //! at the *alarm*, before which nothing expires. All of this is sized once, for as many as may be
 //! held.
 //!
@@ -10,6 +10,8 @@
 //! forgotten meanwhile keeps its descriptor and its identifier until no reply needs them; there are
 //! as many slots for such *ghosts* as for what is held.
 
+use super::closing::{self, Closing};
+use super::hash::{self, Key};
 use crate::fd::Fd;
 use crate::message::{ENTRY_MAX, EXPIRY};
 use crate::sys::memory::{List, Memory, at};
@@ -100,31 +102,34 @@ pub struct Table {
     held: usize,
     /// How many slots are in use: held, or ghosts.
     used: usize,
-    /// What identifiers are multiplied with to find their bucket.
-    factor: u64,
+    /// What identifiers are hashed with to find their bucket.
+    key: Key,
     /// The present: how many moments have been recorded before it.
     clock: u64,
     /// The number of a free one of the slots that have been used, and one more; 0 for none.
     free: u32,
     /// Nothing that is held expires before this date.
     pub alarm: Label,
+    /// Closes what is let go.
+    pub closing: Closing,
 }
 
 /// Later than all dates.
 pub const NO_ALARM: Label = [u8::MAX; EXPIRY];
 
 impl Table {
-    /// An empty one for so many descriptors; `seed` should not be known to others.
-    pub fn new(memory: &mut Memory, most: usize, seed: u64) -> Table {
+    /// An empty one for so many descriptors; `key` should not be known to others.
+    pub fn new(memory: &mut Memory, most: usize, key: Key, closing: Closing) -> Table {
         Table {
             slots: memory.list(2 * most),
             buckets: memory.zeros(most),
             held: 0,
             used: 0,
-            factor: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            key,
             clock: 0,
             free: 0,
             alarm: NO_ALARM,
+            closing,
         }
     }
 
@@ -161,7 +166,7 @@ impl Table {
 
     /// The number of the slot of what is held under an identifier.
     pub fn find(&mut self, identifier: &[u8]) -> Option<u32> {
-        let mut next = *bucket(self.buckets, self.factor, identifier);
+        let mut next = *bucket(self.buckets, &self.key, identifier);
         while next > 0 {
             let slot = slot(&mut self.slots, next - 1);
             if slot.identifier() == identifier {
@@ -186,7 +191,7 @@ impl Table {
         for (to, from) in slot.entry.iter_mut().zip(entry) {
             *to = *from;
         }
-        let bucket = bucket(self.buckets, self.factor, slot.identifier());
+        let bucket = bucket(self.buckets, &self.key, slot.identifier());
         slot.next = core::mem::replace(bucket, number + 1);
         self.used += 1;
         self.held += 1;
@@ -212,7 +217,7 @@ impl Table {
         self.held -= 1;
         // Out of its bucket: whatever leads to it leads to the next one.
         let next = forgotten.next;
-        let mut link = bucket(self.buckets, self.factor, forgotten.identifier());
+        let mut link = bucket(self.buckets, &self.key, forgotten.identifier());
         while *link != number + 1 {
             let before = *link - 1;
             link = &mut slot(&mut self.slots, before).next;
@@ -228,6 +233,15 @@ impl Table {
         self.clean(number);
     }
 
+    /// Lets go of what takes long to close even when the process ends.
+    pub fn end(&mut self) {
+        for slot in self.slots.iter_mut() {
+            if let Some(fd) = slot.fd.take_if(|fd| closing::is_stubborn(fd)) {
+                self.closing.close(fd);
+            }
+        }
+    }
+
     /// Closes and frees what is not held any more, as far as no reply needs it.
     fn clean(&mut self, number: u32) {
         let slot = slot(&mut self.slots, number);
@@ -235,7 +249,9 @@ impl Table {
         if slot.until == NEVER || descriptor > 0 {
             return;
         }
-        slot.fd = None;
+        if let Some(fd) = slot.fd.take() {
+            self.closing.close(fd);
+        }
         if identifier == 0 {
             slot.next = self.free;
             self.free = number + 1;
@@ -250,12 +266,9 @@ fn slot(slots: &mut List<Slot>, number: u32) -> &mut Slot {
 }
 
 /// The bucket that an identifier belongs to.
-fn bucket<'a>(buckets: &'a mut [u32], factor: u64, identifier: &[u8]) -> &'a mut u32 {
-    let mut hash = factor;
-    for byte in identifier {
-        hash = hash.wrapping_add(1 + u64::from(*byte)).wrapping_mul(factor);
-    }
-    // Of the upper half, which depends on all bytes, the part that the buckets are of 2^32.
-    let number = ((hash >> 32) * buckets.len() as u64) >> 32;
+fn bucket<'a>(buckets: &'a mut [u32], key: &Key, identifier: &[u8]) -> &'a mut u32 {
+    // The part that the buckets are of 2^32.
+    let hash = hash::hash(key, identifier) as u32;
+    let number = (u64::from(hash) * buckets.len() as u64) >> 32;
     at(buckets, number as usize)
 }

@@ -111,6 +111,17 @@ impl<T> List<T> {
     pub fn at(&mut self, index: usize) -> &mut T {
         at(self, index)
     }
+
+    /// Takes the value at that place out, and puts the last one there.
+    pub fn remove(&mut self, index: usize) -> T {
+        let last = self.length.wrapping_sub(1);
+        at(self, index);
+        at(self, last);
+        self.swap(index, last);
+        self.length = last;
+        // SAFETY: there is a value at that place, and nobody reaches it any more.
+        unsafe { self.place.add(last).read() }
+    }
 }
 
 impl<T> Deref for List<T> {

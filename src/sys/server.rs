@@ -42,13 +42,23 @@ pub fn check_listening(fd: i32) -> Result<(), Errno> {
 /// asked it to: the daemon would take the numbers of process, user and group for descriptors, and
 /// close them.
 pub fn refuse_credentials(listener: i32) {
-    let (level, off) = (libc::SOL_SOCKET as usize, 0_u32);
-    let (place, length, call) =
-        (ptr::from_ref(&off) as usize, size_of::<u32>(), libc::SYS_setsockopt);
     for name in [libc::SO_PASSCRED, libc::SO_PASSSEC, libc::SO_PASSPIDFD] {
-        // SAFETY: the kernel reads the number. What it does not know it does not add.
-        let _ = unsafe { call5(listener as usize, level, name as usize, place, length, call) };
+        set_option(listener, name, 0);
     }
+}
+
+/// Has all bytes of a connection received in their order, the urgent ones as well: the kernel would close
+/// the descriptors that come with these, and wait for it.
+pub fn receive_in_line(connection: i32) {
+    set_option(connection, libc::SO_OOBINLINE, 1);
+}
+
+/// Sets a socket option that is a number.
+fn set_option(fd: i32, name: i32, value: u32) {
+    let (level, place) = (libc::SOL_SOCKET as usize, ptr::from_ref(&value) as usize);
+    let (length, call) = (size_of::<u32>(), libc::SYS_setsockopt);
+    // SAFETY: the kernel reads the number. What it does not know it does not do.
+    let _ = unsafe { call5(fd as usize, level, name as usize, place, length, call) };
 }
 
 /// Binds a socket to a path, as a file that everybody may connect to: for that the process has no umask
@@ -278,4 +288,123 @@ pub fn set_group(gid: u32) -> Result<(), Errno> {
 pub fn set_user(uid: u32) -> Result<(), Errno> {
     // SAFETY: touches no memory.
     unsafe { act3(uid as usize, 0, 0, word::SYS_setuid) }
+}
+
+/// How long it can take to close a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// No time: a pipe, a file in memory or on a disk, or no open descriptor at all.
+    Prompt,
+    /// It is a socket: as long as its peer likes, but for a process that is killed or ends.
+    Socket,
+    /// As long as somebody else likes.
+    Other,
+}
+
+/// How long it can take to close a descriptor. Nothing is asked of what is behind it, since that can
+/// take long as well.
+pub fn kind(fd: i32) -> Kind {
+    /// The kernel's `struct statx`, as far as it matters, and its size.
+    #[repr(C)]
+    struct Status {
+        before: [u32; 7],
+        mode: u16,
+        spare: u16,
+        inode_and_size: [u64; 2],
+        blocks: u64,
+        behind_blocks: [u64; 9],
+        rdev_and_dev: [u32; 4],
+        rest: [u64; 14],
+    }
+    const { assert!(size_of::<Status>() == 256) };
+    /// Blocks of 512 bytes of a file that may be gone after it is closed, and takes time to remove.
+    const LARGE: u64 = (64 << 20) / 512;
+    let mut status = Status {
+        before: [0; 7],
+        mode: 0,
+        spare: 0,
+        inode_and_size: [0; 2],
+        blocks: 0,
+        behind_blocks: [0; 9],
+        rdev_and_dev: [0; 4],
+        rest: [0; 14],
+    };
+    let flags = (libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC) as usize;
+    let (path, wanted) = (c"".as_ptr() as usize, (libc::STATX_TYPE | libc::STATX_BLOCKS) as usize);
+    let place = ptr::from_mut(&mut status) as usize;
+    // SAFETY: the kernel reads a C string and writes a status.
+    let done = unsafe { call5(fd as usize, path, flags, wanted, place, libc::SYS_statx) };
+    if done == Err(Errno::BADF) {
+        return Kind::Prompt;
+    }
+    let [.., device_class, _] = status.rdev_and_dev;
+    match u32::from(status.mode) & libc::S_IFMT as u32 {
+        libc::S_IFIFO => Kind::Prompt,
+        libc::S_IFSOCK => Kind::Socket,
+        libc::S_IFREG | libc::S_IFDIR if status.blocks < LARGE => {
+            // What lies on no device lies in memory if it can be sealed, or else anywhere.
+            if device_class != 0 || command(fd, libc::F_GET_SEALS).is_ok() {
+                Kind::Prompt
+            } else {
+                Kind::Other
+            }
+        }
+        _ => Kind::Other,
+    }
+}
+
+/// A command of `fcntl` without an argument.
+fn command(fd: i32, command: i32) -> Result<usize, Errno> {
+    // SAFETY: touches no memory.
+    unsafe { call3(fd as usize, command as usize, 0, libc::SYS_fcntl) }
+}
+
+/// Whether a descriptor would be left to a program that is executed.
+pub fn is_kept_on_exec(fd: i32) -> bool {
+    command(fd, libc::F_GETFD) == Ok(0)
+}
+
+/// Starts a process that shares all descriptors with this one. In one step it makes the open file
+/// of `substitute` that of the number `fd` as well, kept on exec, and closes what that was, however
+/// long it takes; then it ends. With `is_mortal` it is killed when this process ends. The result is
+/// its number; it sends no signal when it ends.
+pub fn spawn(fd: i32, substitute: i32, is_mortal: bool) -> Result<usize, Errno> {
+    let mut arguments = [libc::CLONE_FILES as usize, 0];
+    if cfg!(target_arch = "s390x") {
+        arguments.reverse();
+    }
+    let [a, b] = arguments;
+    // SAFETY: touches no memory, and cannot fail.
+    let parent = unsafe { call3(0, 0, 0, libc::SYS_getpid) };
+    // SAFETY: without a stack of its own the process gets a copy of this one's, as of all memory.
+    let process = unsafe { call5(a, b, 0, 0, 0, libc::SYS_clone)? };
+    if process == 0 {
+        if is_mortal {
+            let (option, signal) = (libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize);
+            // SAFETY: touches no memory.
+            let _ = unsafe { call3(option, signal, 0, libc::SYS_prctl) };
+            // SAFETY: touches no memory.
+            if unsafe { call3(0, 0, 0, libc::SYS_getppid) } != parent {
+                super::exit(0);
+            }
+        }
+        // SAFETY: touches no memory. If it fails the other process sees it.
+        let _ = unsafe { call3(substitute as usize, fd as usize, 0, libc::SYS_dup3) };
+        super::exit(0);
+    }
+    Ok(process)
+}
+
+/// Kills a process that [`spawn`] has started and that has not been found to have ended.
+pub fn kill(process: usize) {
+    // SAFETY: touches no memory.
+    let _ = unsafe { call3(process, libc::SIGKILL as usize, 0, libc::SYS_kill) };
+}
+
+/// Whether such a process has ended. It is asked once more for none that has.
+pub fn has_ended(process: usize) -> bool {
+    let options = (libc::WNOHANG | libc::__WALL) as usize;
+    // SAFETY: without places for them the kernel writes neither status nor usage.
+    let ended = unsafe { call5(process, 0, options, 0, 0, libc::SYS_wait4) };
+    ended != Ok(0)
 }

@@ -1,7 +1,7 @@
 //! The entry point of the program. Part of that, not of the library: a program with a C library has
 //! an entry point already.
 
-use fdholder::sys::vector::Vector;
+use fdholder::sys::vector::{Auxiliary, Vector};
 
 fdholder::start!(begin);
 
@@ -13,5 +13,7 @@ fdholder::start!(begin);
 unsafe extern "C" fn begin(stack: *const usize) -> ! {
     // SAFETY: `stack` is the initial stack pointer, and the strings live as long as the process.
     let (arguments, environment) = unsafe { Vector::from_stack(stack) };
-    fdholder::multicall::run(arguments, environment)
+    // SAFETY: this is the environment of that stack.
+    let auxiliary = unsafe { Auxiliary::behind(environment) };
+    fdholder::multicall::run(arguments, environment, auxiliary)
 }

@@ -55,6 +55,44 @@ impl Iterator for Vector {
     }
 }
 
+/// What the kernel leaves behind the environment: pairs of a number and a value, up to number 0.
+#[derive(Clone, Copy)]
+pub struct Auxiliary(*const [usize; 2]);
+
+impl Auxiliary {
+    /// None.
+    pub const EMPTY: Auxiliary = Auxiliary(&[0; 2]);
+
+    /// That of a process.
+    ///
+    /// # Safety
+    /// `environment` must be that of the stack that the kernel started the process with.
+    pub unsafe fn behind(environment: Vector) -> Auxiliary {
+        let mut end = environment;
+        for _ in end.by_ref() {}
+        // SAFETY: the pairs lie behind the NULL.
+        Auxiliary(unsafe { end.0.add(1) }.cast())
+    }
+
+    /// The random bytes that each process gets, as numbers; kernels before 2.6.29 have none.
+    pub fn random(self) -> Option<[u64; 2]> {
+        const AT_RANDOM: usize = 25;
+        let mut pair = self.0;
+        loop {
+            // SAFETY: up to that of number 0 there is a pair behind every other.
+            match unsafe { pair.read() } {
+                [0, _] => return None,
+                // SAFETY: the value is the address of 16 bytes.
+                [AT_RANDOM, place] => {
+                    return Some(unsafe { (place as *const [u64; 2]).read_unaligned() });
+                }
+                // SAFETY: as above.
+                _ => pair = unsafe { pair.add(1) },
+            }
+        }
+    }
+}
+
 /// The most bytes that the kernel takes for the arguments and the environment of a program,
 /// pointers included: three quarters of 8 MB. Miri looks at each of them at every step.
 const SIZE_MAX: usize = if cfg!(miri) { 1 << 10 } else { 6 << 20 };

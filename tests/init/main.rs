@@ -18,7 +18,7 @@ use fdholder::deadline::Deadline;
 use fdholder::fd::Fd;
 use fdholder::socket::{self, Stream};
 use fdholder::sys::text::Text;
-use fdholder::sys::vector::{Builder, Vector};
+use fdholder::sys::vector::{Auxiliary, Builder, Vector};
 use fdholder::sys::{self, Message, Poll, server};
 use fdholder::{exec, exit, multicall, pool, tai, text::text};
 
@@ -47,7 +47,7 @@ unsafe extern "C" fn begin(stack: *const usize) -> ! {
         must(is_stdin, c"the socket is standard input");
         exec::execute(arguments, environment)
     }
-    multicall::run(arguments, environment)
+    multicall::run(arguments, environment, Auxiliary::EMPTY)
 }
 
 /// A socket that listens there.
@@ -180,7 +180,11 @@ impl Tools {
                 arguments.add(Text::new(word));
             }
             let arguments = arguments.finish();
-            multicall::run(arguments.unwrap_or_else(|_| failed(c"arguments")), self.environment)
+            multicall::run(
+                arguments.unwrap_or_else(|_| failed(c"arguments")),
+                self.environment,
+                Auxiliary::EMPTY,
+            )
         })
     }
 

@@ -6,7 +6,7 @@ use fdholder::applets::APPLETS;
 use fdholder::daemon::listener::{GROUPS, Privileges};
 use fdholder::getopt::{Applet, Arguments, Opt};
 use fdholder::sys::text::Text;
-use fdholder::sys::vector::{Builder, Vector};
+use fdholder::sys::vector::{Auxiliary, Builder, Vector};
 use libc::{c_char, c_int};
 use std::ffi::{CStr, CString};
 use std::io::{Error, ErrorKind};
@@ -170,7 +170,7 @@ pub fn check(bytes: &[u8]) {
         check_vector();
         return arguments.for_each(|word| check_value(&word.collect::<Vec<u8>>()));
     }
-    let mut arguments = Arguments::new(applet, arguments, environment);
+    let mut arguments = Arguments::new(applet, arguments, environment, Auxiliary::EMPTY);
     match words.judge(applet) {
         Line::Right(options, operands) => {
             for (letter, value) in options {

@@ -2,6 +2,7 @@
 
 use super::model::{ROLES, Role};
 use crate::kit::cdb;
+use fdholder::daemon::closing::{self, Closing};
 use fdholder::daemon::gate::{self, Gate, Source};
 use fdholder::daemon::request::{Service, Session};
 use fdholder::daemon::rules::Identity;
@@ -46,7 +47,7 @@ impl World {
         let spaces = memory.zeros(spaces).iter_mut().collect();
         let mut gate = Gate::new(&mut memory, SEATS, source);
         gate.reload().unwrap();
-        let size = MOST * table::BYTES_EACH + 64;
+        let size = closing::BYTES + MOST * table::BYTES_EACH + 64;
         let mut memory = Memory::map(size).unwrap();
         // Where it begins; a reference to nothing is not allowed to reach what comes behind it.
         let start = memory.zeros::<u32>(0).as_ptr() as usize as *mut u8;
@@ -60,7 +61,10 @@ impl World {
         // again, by a copy of what has not handed out anything.
         let table = unsafe {
             (*self.start).fill(0);
-            Table::new(&mut std::ptr::read(&raw const self.memory), most, seed.into())
+            let memory = &mut std::ptr::read(&raw const self.memory);
+            // What it closes is not open.
+            let closing = Closing::new(memory, 0);
+            Table::new(memory, most, [seed.into(), 0], closing)
         };
         let (space, gate) = (self.spaces.pop(), self.gate.take().unwrap());
         Service { now: 0, space, out, table, gate }
