@@ -38,8 +38,15 @@ pub fn success() -> ! {
 #[derive(Clone, Copy)]
 pub struct Output(());
 
-/// Bytes of the buffer.
-const SIZE: usize = 1024;
+/// Bytes of the buffer: the smallest page there is, which a pipe takes at once.
+const SIZE: usize = 4096;
+
+/// The longest line with its end.
+#[cfg(feature = "fdholderd")]
+pub const LINE_MAX: usize = SIZE;
+
+/// How much of that what is quoted may fill. The rest of a line is shorter than what is left.
+const QUOTED_MAX: usize = SIZE - 512;
 
 static FD: AtomicI32 = AtomicI32::new(0);
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
@@ -101,13 +108,6 @@ pub fn fatal() -> Output {
     message().text(text!("fatal: "))
 }
 
-/// Whether a message can be written without waiting for whoever reads it. A pipe says so if it has
-/// room for a page, and no message is as long as that.
-#[cfg(feature = "fdholderd")]
-pub fn can_speak() -> bool {
-    sys::server::has_room(2)
-}
-
 impl Output {
     /// Adds a byte as it is.
     pub fn byte(self, byte: u8) {
@@ -145,7 +145,15 @@ impl Output {
 
     /// Adds a text from outside, quoted.
     pub fn quoted(self, text: Text) -> Output {
-        for byte in text {
+        self.quoted_bytes(text)
+    }
+
+    /// Adds bytes from outside, quoted. What would make a line longer than a page is left out.
+    pub fn quoted_bytes(self, bytes: impl Iterator<Item = u8>) -> Output {
+        for byte in bytes {
+            if LENGTH.load(Relaxed) > QUOTED_MAX {
+                return self.text(text!("..."));
+            }
             self.quoted_byte(byte);
         }
         self
@@ -189,10 +197,17 @@ impl Output {
         LENGTH.store(0, Relaxed);
     }
 
-    /// Ends a message that is not the last one: a line of its own.
-    pub fn say(self) {
+    /// Ends a message that is not the last one, a line of its own, and puts it there if there is room for
+    /// it. The result is how many bytes it has, or 0.
+    #[cfg(feature = "fdholderd")]
+    pub fn take(self, room: &mut [u8]) -> usize {
         self.byte(b'\n');
-        self.flush();
+        let length = LENGTH.swap(0, Relaxed);
+        let Some(room) = room.get_mut(..length) else { return 0 };
+        for (to, from) in room.iter_mut().zip(&BUFFER) {
+            *to = from.load(Relaxed);
+        }
+        length
     }
 
     /// Ends a message: a line of its own, and the end of the process.

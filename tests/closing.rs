@@ -6,7 +6,7 @@ use crate::kit::process::{descriptors, until};
 use crate::kit::server::{Place, Server, answer, hangs_up, status};
 use crate::kit::strace::strace_aside;
 use crate::kit::wire::{
-    self, FRAME_ENTRIES, Held, delete_request, entry, expiry_in, retrieve_request, store_request,
+    self, FRAME_ENTRIES, Held, delete_request, entry, expiry_in, store_request,
 };
 use crate::kit::{make_room, memfd};
 use rustix::event::{EventfdFlags, eventfd};
@@ -74,7 +74,8 @@ fn leaves(client: UnixStream) -> Option<UnixStream> {
     None
 }
 
-const WAYS: [Way; 15] = [
+/// A retrieval that deletes is not among them: the client would have it then, and wait for it.
+const WAYS: [Way; 14] = [
     ("a request that is malformed", |server, client, fd| {
         send_unseen(server, &client, b"L", vec![fd]);
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
@@ -152,12 +153,6 @@ const WAYS: [Way; 15] = [
     ("a deletion", |server, client, fd| {
         put(server, &client, wire::never(), fd);
         assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
-        Some(client)
-    }),
-    ("a retrieval that deletes", |server, client, fd| {
-        put(server, &client, wire::never(), fd);
-        let got = answer(&client, &retrieve_request(b"it", 1), &[]).unwrap();
-        assert_eq!(got.0, [0]);
         Some(client)
     }),
     ("an expiry", |server, client, fd| {
@@ -348,8 +343,8 @@ fn it_ends_whatever_never_closes() {
     put(&server, &client, wire::never(), unknown());
     until(|| "a closer".into(), || !children(&server).is_empty());
     let tracer = tracer(&server);
+    drop(client);
     server.signal(Signal::TERM);
-    hangs_up(&client);
     let path = server.place.socket();
     let ended = server.wait();
     // It is still being closed, but nobody could take that for a daemon.

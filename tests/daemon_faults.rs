@@ -14,8 +14,8 @@ use crate::kit::tool::PATIENCE;
 use crate::kit::wire::{self, Held, entry, expiry_in, frame, set_dump_request};
 use libc::{
     EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNRESET, EINTR, EINVAL, EIO, EISDIR,
-    ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSPC, ENOTDIR, ENOTSOCK, EPERM,
-    EPIPE, EPROTOTYPE, EROFS, ETOOMANYREFS,
+    ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOSPC, ENOSYS, ENOTDIR,
+    ENOTSOCK, EPERM, EPIPE, EPROTOTYPE, EROFS, ESRCH, ETOOMANYREFS,
 };
 use rustix::process::{Signal, geteuid};
 use std::collections::BTreeMap;
@@ -52,6 +52,7 @@ const ROWS: &[Row<Due>] = &[
     Row("", "umask", "", &[], Never("there always is one")),
     Row("", "geteuid", "", &[], Never("there always is one")),
     Row("", "getegid", "", &[], Never("there always is one")),
+    Row("", "getpid", "", &[], Never("it always is one")),
     Row("", "rt_sigprocmask", "", &[], Never("the set is one, and a place for it")),
     // Somebody wants to know when it is ready.
     Row(
@@ -117,6 +118,14 @@ const ROWS: &[Row<Due>] = &[
     Row("", "sendmsg", "", &[ECONNRESET, EPIPE], Quiet),
     Row("", "sendmsg", "", &[ENOBUFS, ENOMEM], Named),
     Row("", "close", "", &[EINTR, EIO], Unnoticed),
+    // What does not say what it is may take long to close. If there can be no closer the daemon
+    // closes it; if it cannot tell what has become of it, it asks again.
+    Row("", "statx", "", &[EACCES, ENOMEM, ENOSYS, EPERM], Unnoticed),
+    Row("", "fcntl", "F_GET_SEALS", &[EINVAL, EPERM], Unnoticed),
+    Row("", "clone", "", &[EAGAIN, ENOMEM, ENOSYS, EPERM], Unnoticed),
+    Row("", "fcntl", "F_GETFD", &[EPERM], Unnoticed),
+    Row("", "kill", "", &[EPERM, ESRCH], Unnoticed),
+    Row("", "wait4", "", &[EINTR, EPERM], Unnoticed),
     Row("", "madvise", "", &[EAGAIN, EINVAL, EIO, ENOMEM], Unnoticed),
     // The signal is still there.
     Row("", "read", ", 128)", &[EAGAIN, EINTR, EIO], Unnoticed),
@@ -327,6 +336,16 @@ fn make_rounds(server: &Server, sink: &Daemon) -> Model {
     });
     model.becomes(&ids[3..4], &[Some(thing(&late))], &told);
     model.count(told);
+
+    // A socket, which is not closed by the daemon itself.
+    let (_near, far) = UnixStream::pair().unwrap();
+    let (socket, id) = (Held::new("socket", wire::never(), far), &b"socket"[..]);
+    let told = connect(&path).and_then(|stream| wire::store(&stream, &socket));
+    model.becomes(&[id], &[Some(thing(&socket))], &told);
+    model.count(told);
+    let told = connect(&path).and_then(|stream| wire::delete(&stream, id));
+    model.becomes(&[id], &[None], &told);
+    model.count_for(id, told);
 
     server.signal(Signal::HUP);
     let told = connect(&path).and_then(|stream| wire::list(&stream));

@@ -44,6 +44,7 @@ mod deadlines;
 mod exec;
 mod faults;
 mod fuzz;
+mod hash;
 mod hostile;
 mod image;
 mod interop;

@@ -7,7 +7,6 @@
 //! of it is made when it can be sent, out of what was held when it was asked for.
 
 use super::MOMENT;
-use super::log;
 use super::request::{Answer, Descriptors, Kind, Request, Service, Session, frames};
 use super::table::{Need, Table};
 use crate::fd::Fd;
@@ -279,7 +278,7 @@ impl Client {
         (self.fd, self.doom, self.have, self.descriptors) = (None, None, 0, 0);
         let is_expected = matches!(errno, Errno::PIPE | Errno::CONNRESET);
         let reason = if is_expected { 0 } else { errno.number() };
-        log::note(self.session.who, text!("disconnect"), reason);
+        service.log.note(self.session.who, text!("disconnect"), reason);
     }
 }
 

@@ -130,7 +130,7 @@ impl Closing {
             if !is_socket && stubborn == STUBBORN {
                 continue;
             }
-            match server::spawn(fd.number(), substitute, is_socket) {
+            match server::spawn_closer(fd.number(), substitute, is_socket) {
                 Ok(closer) => {
                     case.closer = Some(closer);
                     closers += 1;

@@ -2,7 +2,7 @@
 //! or a file, and the expressions of all clients, compiled when they connect.
 
 use super::cdb;
-use super::log::{self, OURS};
+use super::log::{Log, OURS};
 use super::regex::{self, Program};
 use super::rules::{self, EXPRESSIONS, Identity, RIGHTS, Right, Rule};
 use crate::sys::memory::{self, Content, Memory};
@@ -50,7 +50,8 @@ pub struct Gate {
 }
 
 /// A client that asks to be let in, and what has become of that so far.
-struct Admission {
+struct Admission<'a> {
+    log: &'a mut Log,
     client: Identity,
     /// Its place among all clients.
     place: usize,
@@ -60,10 +61,10 @@ struct Admission {
     is_refused: bool,
 }
 
-impl Admission {
+impl Admission<'_> {
     fn refuse(&mut self, what: Phrase, text: &[u8], errno: usize) {
         self.is_refused = true;
-        log::event(self.client, what, text, errno);
+        self.log.event(self.client, what, text, errno);
     }
 
     /// Gives a right of this number, with the value that the rule has for it.
@@ -103,9 +104,9 @@ impl Gate {
 
     /// What a client may do that gets the place of that number, which nobody has; nothing if it is
     /// to be refused.
-    pub fn admit(&mut self, place: usize, client: Identity) -> Option<Access> {
+    pub fn admit(&mut self, log: &mut Log, place: usize, client: Identity) -> Option<Access> {
         let access = Access::NOTHING;
-        let mut admission = Admission { client, place, access, is_refused: false };
+        let mut admission = Admission { log, client, place, access, is_refused: false };
         let is_allowed = rules::decide(client, self.own, |key| {
             self.look_up(key, &mut admission).unwrap_or_else(|errno| {
                 admission.refuse(

@@ -36,7 +36,7 @@ use core::mem;
 use core::sync::atomic::AtomicU8;
 use gate::{Gate, Source};
 use hash::Key;
-use log::NOBODY;
+use log::{Log, NOBODY};
 use request::{Service, Session};
 use rules::Identity;
 use table::{NO_ALARM, NOW, Table};
@@ -140,12 +140,12 @@ pub fn serve(settings: &Settings, source: Source, key: Option<Key>) -> ! {
     if let Err(errno) = server::check_listening(LISTENER) {
         fail(text!("standard input is not a listening socket"), Text::EMPTY, errno);
     }
-    log::set_verbosity(settings.verbosity);
+    let mut log = Log::new(settings.verbosity);
     server::set_nonblocking(LISTENER);
     server::refuse_credentials(LISTENER);
     fd::raise_limit();
     let spare = spare();
-    let (held, clients) = fit(settings, &spare);
+    let (held, clients) = fit(settings, &spare, &mut log);
     // One for each client, and one that they share.
     let count = 1 + clients;
     // The lengths of three pieces are rounded up.
@@ -187,6 +187,7 @@ pub fn serve(settings: &Settings, source: Source, key: Option<Key>) -> ! {
             now: 0,
             space,
             out: pool::composer(),
+            log,
             gate: Gate::new(memory, clients, source),
         },
     };
@@ -217,7 +218,7 @@ fn spare() -> Option<Fd> {
 
 /// How many descriptors and clients there is room for: what is asked for, or less. A warning says so
 /// if it is fewer descriptors.
-fn fit(settings: &Settings, spare: &Option<Fd>) -> (usize, usize) {
+fn fit(settings: &Settings, spare: &Option<Fd>, log: &mut Log) -> (usize, usize) {
     // The kernel lets it be no more than 2^31.
     let limit = sys::open_file_limit().soft as u32;
     // What was open at the start has the numbers below the first free one.
@@ -229,10 +230,10 @@ fn fit(settings: &Settings, spare: &Option<Fd>) -> (usize, usize) {
     let clients = settings.clients.min(CLIENTS_MAX as u32).min(room / 2).max(1);
     let held = settings.held.min(room - clients).max(1);
     if held < settings.held {
-        if let Some(line) = log::warning() {
+        if let Some(line) = log.warning() {
             line.text(text!("the open-file limit is ")).number(limit);
             line.text(text!(": it leaves room for ")).number(held);
-            line.text(text!(" descriptors")).say();
+            log.end(line.text(text!(" descriptors")));
         }
     }
     (held as usize, clients as usize)
@@ -261,7 +262,7 @@ impl Daemon<'_> {
                 if signal == Signal::HangUp {
                     self.reload();
                 } else if !self.is_ending {
-                    log::note(NOBODY, text!("lame duck"), 0);
+                    self.service.log.note(NOBODY, text!("lame duck"), 0);
                     (self.is_ending, self.ending_since) = (true, self.service.now);
                     // What has come by now is still answered.
                     self.serve_all(true);
@@ -286,6 +287,7 @@ impl Daemon<'_> {
     fn prepare(&mut self) -> u32 {
         let mut wait = expire(&mut self.service);
         wait = wait.min(self.service.table.closing.tend());
+        wait = wait.min(self.service.log.tend(self.service.now));
         // As it was after the last wait: what has been done since took no time to speak of.
         let now = self.service.now;
         let timeout = self.settings.timeout;
@@ -325,13 +327,13 @@ impl Daemon<'_> {
         let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
             return false;
         };
-        let Service { gate, now, .. } = &mut self.service;
+        let Service { gate, now, log, .. } = &mut self.service;
         let fd = match server::accept(LISTENER) {
             Ok(number) => Fd::own(number),
             Err(Errno::AGAIN) => return false,
             Err(errno) => {
                 if !self.is_crowded {
-                    log::note(NOBODY, text!("unable to accept a client"), errno.number());
+                    log.note(NOBODY, text!("unable to accept a client"), errno.number());
                 }
                 // It is turned away: nothing that is held is closed for it.
                 self.is_crowded = true;
@@ -349,7 +351,7 @@ impl Daemon<'_> {
         let peer = server::peer(fd.number());
         let Some((who, access)) = peer.ok().and_then(|(uid, gid)| {
             let who = Identity { uid, gid };
-            gate.admit(number, who).map(|access| (who, access))
+            gate.admit(log, number, who).map(|access| (who, access))
         }) else {
             self.turn_away(Some(fd));
             return true;
@@ -358,7 +360,7 @@ impl Daemon<'_> {
         let client = at(self.clients, number);
         client.session = Session { who, missing: 0, access };
         (client.fd, client.last_active) = (Some(fd), *now);
-        log::note(who, text!("connect"), 0);
+        log.note(who, text!("connect"), 0);
         attend(self.clients, &mut self.service, number);
         true
     }
@@ -394,11 +396,12 @@ impl Daemon<'_> {
     /// Reads the rules again.
     fn reload(&mut self) {
         let Err((path, errno)) = self.service.gate.reload() else {
-            return log::note(NOBODY, text!("rules read"), 0);
+            return self.service.log.note(NOBODY, text!("rules read"), 0);
         };
-        if let Some(line) = log::warning() {
+        let log = &mut self.service.log;
+        if let Some(line) = log.warning() {
             line.text(text!("the old rules stay: unable to read rules from "));
-            line.quoted(path).reason(errno.number()).say();
+            log.end(line.quoted(path).reason(errno.number()));
         }
     }
 }
@@ -452,7 +455,7 @@ fn expire(service: &mut Service) -> u32 {
         while let Some(slot) = table.after(&mut at, NOW) {
             let expiry = *slot.expiry();
             if now >= expiry {
-                log::event(NOBODY, text!("expire"), slot.identifier(), 0);
+                service.log.event(NOBODY, text!("expire"), slot.identifier(), 0);
                 table.forget(at - 1);
             } else {
                 table.set_alarm(&expiry);

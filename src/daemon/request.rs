@@ -3,7 +3,7 @@
 
 use super::closing::Closing;
 use super::gate::{Access, Gate};
-use super::log;
+use super::log::Log;
 use super::rules::{Identity, Right};
 use super::table::Table;
 use crate::fd::Fd;
@@ -97,6 +97,8 @@ pub struct Service {
     pub space: Option<&'static mut Space>,
     /// Pieces of answers.
     pub out: &'static mut Composer,
+    /// What is said.
+    pub log: Log,
     /// What is held.
     pub table: Table,
     /// Who may do what.
@@ -144,7 +146,7 @@ impl Request<'_> {
         }
         // Of the frames of a set dump it is enough to say so if one is refused.
         if errno > 0 || letter != b'.' {
-            log::event(self.session.who, what, self.identifier, errno);
+            self.service.log.event(self.session.who, what, self.identifier, errno);
         }
         self.descriptors.close(&mut self.service.table.closing);
         self.answer

@@ -337,9 +337,11 @@ pub fn kind(fd: i32) -> Kind {
     if done == Err(Errno::BADF) {
         return Kind::Prompt;
     }
-    let [.., device_class, _] = status.rdev_and_dev;
+    let [special_class, _, device_class, _] = status.rdev_and_dev;
     match u32::from(status.mode) & libc::S_IFMT as u32 {
         libc::S_IFIFO => Kind::Prompt,
+        // That of /dev/null and its like.
+        libc::S_IFCHR if special_class == 1 => Kind::Prompt,
         libc::S_IFSOCK => Kind::Socket,
         libc::S_IFREG | libc::S_IFDIR if status.blocks < LARGE => {
             // What lies on no device lies in memory if it can be sealed, or else anywhere.
@@ -364,11 +366,10 @@ pub fn is_kept_on_exec(fd: i32) -> bool {
     command(fd, libc::F_GETFD) == Ok(0)
 }
 
-/// Starts a process that shares all descriptors with this one. In one step it makes the open file
-/// of `substitute` that of the number `fd` as well, kept on exec, and closes what that was, however
-/// long it takes; then it ends. With `is_mortal` it is killed when this process ends. The result is
-/// its number; it sends no signal when it ends.
-pub fn spawn(fd: i32, substitute: i32, is_mortal: bool) -> Result<usize, Errno> {
+/// Starts a process that shares all descriptors with this one, does something there, without a word to
+/// anybody, and ends. With `is_mortal` it is killed when this process ends. The result is its number; it
+/// sends no signal when it ends.
+fn spawn(is_mortal: bool, task: impl FnOnce()) -> Result<usize, Errno> {
     let mut arguments = [libc::CLONE_FILES as usize, 0];
     if cfg!(target_arch = "s390x") {
         arguments.reverse();
@@ -378,33 +379,62 @@ pub fn spawn(fd: i32, substitute: i32, is_mortal: bool) -> Result<usize, Errno> 
     let parent = unsafe { call3(0, 0, 0, libc::SYS_getpid) };
     // SAFETY: without a stack of its own the process gets a copy of this one's, as of all memory.
     let process = unsafe { call5(a, b, 0, 0, 0, libc::SYS_clone)? };
-    if process == 0 {
-        if is_mortal {
-            let (option, signal) = (libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize);
-            // SAFETY: touches no memory.
-            let _ = unsafe { call3(option, signal, 0, libc::SYS_prctl) };
-            // SAFETY: touches no memory.
-            if unsafe { call3(0, 0, 0, libc::SYS_getppid) } != parent {
-                super::exit(0);
-            }
-        }
-        // SAFETY: touches no memory. If it fails the other process sees it.
-        let _ = unsafe { call3(substitute as usize, fd as usize, 0, libc::SYS_dup3) };
-        super::exit(0);
+    if process > 0 {
+        return Ok(process);
     }
-    Ok(process)
+    if is_mortal {
+        let (option, signal) = (libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize);
+        // SAFETY: touches no memory.
+        let _ = unsafe { call3(option, signal, 0, libc::SYS_prctl) };
+    }
+    // SAFETY: touches no memory.
+    if !is_mortal || unsafe { call3(0, 0, 0, libc::SYS_getppid) } == parent {
+        task();
+    }
+    super::exit(0)
 }
 
-/// Kills a process that [`spawn`] has started and that has not been found to have ended.
+/// Starts a process that in one step makes the open file of `substitute` that of the number `fd` as well,
+/// kept on exec, and closes what that was, however long it takes.
+pub fn spawn_closer(fd: i32, substitute: i32, is_mortal: bool) -> Result<usize, Errno> {
+    spawn(is_mortal, || {
+        // SAFETY: touches no memory. If it fails the other process sees it.
+        let _ = unsafe { call3(substitute as usize, fd as usize, 0, libc::SYS_dup3) };
+    })
+}
+
+/// Starts a process that writes to standard error, however long it takes.
+pub fn spawn_writer(bytes: &[u8]) -> Result<usize, Errno> {
+    spawn(true, || {
+        write(2, bytes);
+    })
+}
+
+/// Sends bytes to a socket, or to a peer that takes no more none of them.
+pub fn send(fd: i32, bytes: &[u8]) {
+    let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as usize;
+    let (place, length) = (bytes.as_ptr() as usize, bytes.len());
+    // SAFETY: the kernel reads `bytes` within its length, and no address.
+    let _ = unsafe { call5(fd as usize, place, length, flags, 0, libc::SYS_sendto) };
+}
+
+/// Writes bytes.
+pub fn write(fd: i32, bytes: &[u8]) {
+    let (place, length) = (bytes.as_ptr() as usize, bytes.len());
+    // SAFETY: the kernel reads `bytes` within its length.
+    let _ = unsafe { call3(fd as usize, place, length, libc::SYS_write) };
+}
+
+/// Kills a process that has been started here and that has not been found to have ended.
 pub fn kill(process: usize) {
     // SAFETY: touches no memory.
     let _ = unsafe { call3(process, libc::SIGKILL as usize, 0, libc::SYS_kill) };
 }
 
-/// Whether such a process has ended. It is asked once more for none that has.
+/// Whether such a process has ended, which is found once.
 pub fn has_ended(process: usize) -> bool {
     let options = (libc::WNOHANG | libc::__WALL) as usize;
     // SAFETY: without places for them the kernel writes neither status nor usage.
     let ended = unsafe { call5(process, 0, options, 0, 0, libc::SYS_wait4) };
-    ended != Ok(0)
+    ended == Ok(process)
 }

@@ -4,6 +4,7 @@ use super::model::{ROLES, Role};
 use crate::kit::cdb;
 use fdholder::daemon::closing::{self, Closing};
 use fdholder::daemon::gate::{self, Gate, Source};
+use fdholder::daemon::log::Log;
 use fdholder::daemon::request::{Service, Session};
 use fdholder::daemon::rules::Identity;
 use fdholder::daemon::table::{self, NOW, Table};
@@ -67,7 +68,7 @@ impl World {
             Table::new(memory, most, [seed.into(), 0], closing)
         };
         let (space, gate) = (self.spaces.pop(), self.gate.take().unwrap());
-        Service { now: 0, space, out, table, gate }
+        Service { now: 0, space, out, log: Log::new(0), table, gate }
     }
 
     /// Takes back what can be used again, when nothing needs the table any more, which must be empty
@@ -90,6 +91,6 @@ impl World {
 /// A session of a client of that role, at a place where nobody else is.
 pub fn session(service: &mut Service, seat: usize, role: &Role) -> Session {
     let who = Identity { uid: role.uid, gid: role.uid };
-    let access = service.gate.admit(seat, who).expect("a client that is let in");
+    let access = service.gate.admit(&mut service.log, seat, who).expect("a client that is let in");
     Session { who, missing: 0, access }
 }
