@@ -57,6 +57,7 @@ const ROWS: &[Row<Due>] = &[
     Row("", "umask", "", &[], Never("there always is one")),
     Row("", "geteuid", "", &[], Never("there always is one")),
     Row("", "getegid", "", &[], Never("there always is one")),
+    Row("", "getpid", "", &[], Never("it always is one")),
     Row("", "rt_sigprocmask", "", &[], Never("the set is one, and a place for it")),
     // Somebody wants to know when it is ready.
     Row(
@@ -145,6 +146,14 @@ const ROWS: &[Row<Due>] = &[
     Row("", "sendmsg", "", &[ECONNRESET, EPIPE], Quiet),
     Row("", "sendmsg", "", &[ENOBUFS, ENOMEM], Named),
     Row("", "close", "", &[EINTR, EIO], Unnoticed),
+    // What does not say what it is may take long to close. If there can be no closer the daemon
+    // closes it; if it cannot tell what has become of it, it asks again.
+    Row("", "statx", "", &[EACCES, ENOMEM, ENOSYS, EPERM], Unnoticed),
+    Row("", "fcntl", "F_GET_SEALS", &[EINVAL, EPERM], Unnoticed),
+    Row("", "clone", "", &[EAGAIN, ENOMEM, ENOSYS, EPERM], Unnoticed),
+    Row("", "fcntl", "F_GETFD", &[EPERM], Unnoticed),
+    Row("", "kill", "", &[EPERM, ESRCH], Unnoticed),
+    Row("", "wait4", "", &[EINTR, EPERM], Unnoticed),
     Row("", "madvise", "", &[EAGAIN, EINVAL, EIO, ENOMEM], Unnoticed),
     // The signal is still there.
     Row("", "read", ", 128)", &[EAGAIN, EINTR, EIO], Unnoticed),
@@ -361,6 +370,16 @@ fn make_rounds(server: &Server, sink: &Daemon) -> Model {
     });
     model.becomes(&ids[3..4], &[Some(thing(&late))], &told);
     model.count(told);
+
+    // A socket, which is not closed by the daemon itself.
+    let (_near, far) = UnixStream::pair().unwrap();
+    let (socket, id) = (Held::new("socket", wire::never(), far), &b"socket"[..]);
+    let told = connect(&path).and_then(|stream| wire::store(&stream, &socket));
+    model.becomes(&[id], &[Some(thing(&socket))], &told);
+    model.count(told);
+    let told = connect(&path).and_then(|stream| wire::delete(&stream, id));
+    model.becomes(&[id], &[None], &told);
+    model.count_for(id, told);
 
     server.signal(Signal::HUP);
     let told = connect(&path).and_then(|stream| wire::list(&stream));

@@ -35,6 +35,7 @@ mod cases;
 #[path = "fuzz/checks/mod.rs"]
 mod checks;
 mod clients;
+mod closing;
 mod codec;
 mod container;
 mod daemon;
@@ -44,6 +45,7 @@ mod deadlines;
 mod exec;
 mod faults;
 mod fuzz;
+mod hash;
 mod hostile;
 mod image;
 mod interop;
