@@ -6,10 +6,10 @@
 //! What is left of an answer is no bytes but which slots of the [`Table`] it is about, so every piece
 //! of it is made when it can be sent, out of what was held when it was asked for.
 
-use super::MOMENT;
 use super::log;
 use super::request::{Answer, Descriptors, Kind, Request, Service, Session, frames};
 use super::table::{Need, Table};
+use super::{MOMENT, SILENCE};
 use crate::fd::Fd;
 use crate::message::{ENTRIES_MAX, ENTRY_MAX, FRAME_MAX, HEADER, Header};
 use crate::pool::Composer;
@@ -22,6 +22,25 @@ const REQUEST_MAX: usize = FRAME_MAX + 1;
 /// How many pieces of an answer go out before it is somebody else's turn.
 const PIECES: usize = 8;
 
+/// A request that has been refused before all of it has come: what is still to come of it is read and
+/// not kept, and then it is answered.
+#[derive(Clone, Copy)]
+struct Refusal {
+    /// The status that is answered.
+    status: u32,
+    /// How many bytes are still to come.
+    left: usize,
+}
+
+/// What becomes of a client that could be attended to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// All that can be done without waiting has been done.
+    Done,
+    /// Its request is to be done as soon as the table has so many free slots, or as many as may be held.
+    NeedsSlots(usize),
+}
+
 /// A client, or the place for one.
 #[repr(C)]
 pub struct Client {
@@ -33,6 +52,15 @@ pub struct Client {
     have: usize,
     /// How many descriptors came with them.
     descriptors: usize,
+    /// Whether more descriptors came with them than there was room for, which are lost: a request that
+    /// has some is refused.
+    has_lost: bool,
+    /// The request that is refused while it comes, if one is.
+    refusal: Option<Refusal>,
+    /// Whether it waits for a place, and nothing is done for it before it has one.
+    pub is_waiting: bool,
+    /// Whether it has sent anything yet.
+    has_asked: bool,
     /// What is still to be sent of an answer.
     reply: Reply,
     /// Why it is to be hung up on, if it is.
@@ -53,6 +81,10 @@ impl Client {
         last_active: 0,
         have: 0,
         descriptors: 0,
+        has_lost: false,
+        refusal: None,
+        is_waiting: false,
+        has_asked: false,
         reply: Reply::NOTHING,
         doom: None,
         space: None,
@@ -72,7 +104,26 @@ impl Client {
 
     /// Whether it is in the middle of an operation.
     fn is_busy(&self) -> bool {
-        self.is_answered() || self.have > 0 || self.session.missing > 0
+        let is_asking = self.have > 0 || self.refusal.is_some();
+        is_asking || self.is_answered() || self.session.missing > 0
+    }
+
+    /// For how many milliseconds it has sent and taken nothing.
+    pub fn silence(&self, now: u32) -> u32 {
+        now.wrapping_sub(self.last_active)
+    }
+
+    /// After how many milliseconds of silence it is to be hung up on: in the middle of an operation
+    /// after the `timeout`, if that is not 0; by a daemon that `is_ending` after [`SILENCE`], or at once
+    /// if it has asked for something and all of that is done.
+    fn patience(&self, timeout: u32, is_ending: bool) -> Option<u32> {
+        let is_busy = self.is_busy();
+        let timeout = Some(timeout).filter(|timeout| is_busy && *timeout > 0);
+        if !is_ending {
+            return timeout;
+        }
+        let silence = if is_busy || !self.has_asked { SILENCE } else { 0 };
+        Some(timeout.map_or(silence, |timeout| timeout.min(silence)))
     }
 
     /// Whether slots of the table are kept for an answer.
@@ -80,20 +131,18 @@ impl Client {
         self.reply.left > 0
     }
 
-    /// Says what is to be waited for, if anything, and for how many milliseconds. One in the middle of
-    /// something who has done nothing for as many milliseconds as the timeout is to be hung up on, unless
-    /// that is 0; and so is one who has nothing to do when the daemon `is_ending`.
+    /// Says what is to be waited for, if anything, and for how many milliseconds. A client that has been
+    /// silent for too long is to be hung up on.
     #[inline(never)]
     pub fn prepare(&mut self, poll: &mut Poll, now: u32, timeout: u32, is_ending: bool) -> u32 {
+        if self.is_waiting {
+            return u32::MAX;
+        }
         let mut left = u32::MAX;
-        if !self.is_busy() {
-            if is_ending {
-                self.doom = Some(Errno::PIPE);
-            }
-        } else if timeout > 0 {
-            left = timeout.saturating_sub(now.wrapping_sub(self.last_active));
+        if let Some(patience) = self.patience(timeout, is_ending) {
+            left = patience.saturating_sub(self.silence(now));
             if left == 0 {
-                self.doom = Some(Errno::TIMEDOUT);
+                self.doom = Some(if self.is_busy() { Errno::TIMEDOUT } else { Errno::PIPE });
             }
         }
         let is_answered = self.is_answered();
@@ -130,32 +179,56 @@ impl Client {
         self.have > 0
     }
 
-    /// How many descriptors came with the request that may be done next.
-    pub fn descriptors(&self) -> usize {
-        if self.is_answered() { 0 } else { self.descriptors }
+    /// How many descriptors are kept for requests that have not been done yet.
+    pub fn parked(&self) -> usize {
+        if self.session.may_send_descriptors() { self.descriptors } else { 0 }
+    }
+
+    /// Whether descriptors that are kept for it have to make way for those of others: it has not even
+    /// sent a header and a letter with them, or it is silent.
+    pub fn has_to_make_way(&self, now: u32) -> bool {
+        self.parked() > 0 && (self.have <= HEADER || self.silence(now) >= SILENCE)
+    }
+
+    /// Closes the descriptors that are kept for it. The requests that they came with are refused.
+    pub fn make_way(&mut self) {
+        if let Some(space) = &mut self.space {
+            drop(own(&mut space.control, self.descriptors));
+        }
+        (self.descriptors, self.has_lost) = (0, true);
     }
 
     /// Receives what has come, unless there is a whole request already, or an answer on its way. An
     /// error if it is to be hung up on.
-    pub fn receive(&mut self, service: &Service) -> Result<(), Errno> {
+    pub fn receive(&mut self, now: u32) -> Result<(), Errno> {
         if let Some(errno) = self.doom {
             return Err(errno);
         }
-        let (whole, number, is_first) = (self.whole(), self.number(), self.have == 0);
+        let (whole, number) = (self.whole(), self.number());
         if self.is_answered() || self.have >= whole {
             return Ok(());
         }
         let Some(space) = &mut self.space else { return Ok(()) };
         // Behind its beginning no more is received than belongs to the request, and descriptors
         // would come too late: so there is never more than one control message.
+        let is_first = self.have == 0 && self.refusal.is_none();
         let (mut end, mut control) = (whole, 0);
-        if is_first {
+        if let Some(Refusal { left, .. }) = self.refusal {
+            end = left;
+        } else if is_first {
             (end, control) = (REQUEST_MAX, space.control.len());
             space.control[CONTROL_LENGTH_AT] = 0;
         }
         let place = space.bytes.get_mut(self.have..end).unwrap_or_default();
         let control = space.control.get_mut(..control).unwrap_or_default();
-        let received = Message::incoming(place, control).exchange(number);
+        let offered = place.len();
+        let mut message = Message::incoming(place, control);
+        let mut received = message.exchange(number);
+        // Bytes have come, and not all descriptors that they brought.
+        let has_lost = received == Err(Errno::MFILE);
+        if has_lost {
+            received = if is_first { Ok(offered - message.remaining()) } else { Err(Errno::PROTO) };
+        }
         // The last word of the header says what it is about. Who shares the listening socket can have
         // the kernel add what is no descriptors.
         if is_first && space.control[CONTROL_HEADER - 1] == libc::SCM_RIGHTS {
@@ -163,56 +236,116 @@ impl Client {
         }
         match received {
             Ok(0) => return Err(Errno::PIPE),
-            Err(Errno::AGAIN) => {}
+            Err(Errno::AGAIN) => return Ok(()),
             received => {
-                self.have += received?;
-                self.last_active = service.now;
+                let received = received?;
+                match &mut self.refusal {
+                    Some(refusal) => refusal.left -= received,
+                    None => self.have += received,
+                }
+                (self.last_active, self.has_asked) = (now, true);
+            }
+        }
+        if is_first {
+            self.has_lost = false;
+            if has_lost {
+                self.make_way();
+            } else if !self.session.may_send_descriptors() {
+                // That they came still counts, but they are for nothing.
+                close(&mut space.control, self.descriptors);
             }
         }
         Ok(())
     }
 
     /// Has a request done, if it is there whole and all before it have been answered, and sends what
-    /// there is room for. The table needs a slot for each of [`Client::descriptors`], or for as many
-    /// as may be held.
-    pub fn answer(&mut self, service: &mut Service) -> Result<(), Errno> {
+    /// there is room for.
+    pub fn answer(&mut self, service: &mut Service) -> Result<Progress, Errno> {
         if !self.is_answered() {
-            self.take(service)?;
+            let progress = self.take(service)?;
+            if progress != Progress::Done {
+                return Ok(progress);
+            }
         }
-        self.send(service)
+        self.send(service).map(|()| Progress::Done)
     }
 
-    /// Has a request done, if it is there whole, and begins to answer it.
-    fn take(&mut self, service: &mut Service) -> Result<(), Errno> {
+    /// Has a request done, if it is there whole, and begins to answer it. One that cannot be right is
+    /// refused as soon as that is known.
+    fn take(&mut self, service: &mut Service) -> Result<Progress, Errno> {
         let (whole, have) = (self.whole(), self.have);
-        let Some(Header { descriptors: announced, .. }) = self.header() else { return Ok(()) };
-        let Some(space) = &mut self.space else { return Ok(()) };
-        // It has all descriptors that have come, unless they belong to what comes behind it.
-        let mut descriptors = self.descriptors;
-        if announced == 0 && have > whole {
-            descriptors = 0;
+        if let Some(Refusal { status, left: 0 }) = self.refusal {
+            self.refusal = None;
+            self.begin(Answer { kind: Kind::Status, number: status }, service);
+            return Ok(Progress::Done);
         }
-        if whole == 0 || announced != descriptors {
+        let Some(header) = self.header() else { return Ok(Progress::Done) };
+        let Some(space) = &mut self.space else { return Ok(Progress::Done) };
+        let Some(bytes) = space.bytes.get_mut(..have) else { return Ok(Progress::Done) };
+        let letter = bytes.get(HEADER).copied();
+        let descriptors = header.descriptors;
+        if whole == 0 {
             return Err(Errno::PROTO);
         }
-        let Some(bytes) = space.bytes.get_mut(..have) else { return Ok(()) };
-        let Some(payload) = bytes.get(HEADER..whole) else { return Ok(()) };
-        self.descriptors -= descriptors;
-        let request = Request {
+        if descriptors > 0 && self.has_lost {
+            self.session.refuse(letter.unwrap_or(0), &[], log::OURS + Errno::MFILE.number());
+            return Ok(self.refuse(Errno::NFILE, service));
+        }
+        if !adds_up(bytes, whole, descriptors, self.descriptors) {
+            return Err(Errno::PROTO);
+        }
+        if have < whole {
+            if let Some((letter, Err(errno))) = letter.map(|it| (it, self.session.vet(it, header)))
+            {
+                self.session.refuse(letter, &[], errno.number());
+                return Ok(self.refuse(errno, service));
+            }
+            return Ok(Progress::Done);
+        }
+        let mut request = Request {
             service,
             session: &mut self.session,
-            payload,
+            payload: bytes.get(HEADER..whole).unwrap_or_default(),
             descriptors: own(&mut space.control, descriptors),
             identifier: &[],
             answer: Answer::DONE,
         };
-        let answer = request.handle();
+        let Ok(answer) = request.handle() else {
+            return Ok(Progress::NeedsSlots(descriptors));
+        };
+        drop(request);
+        // What came behind it is the beginning of the next request.
+        bytes.copy_within(whole.., 0);
+        self.have = have - whole;
+        let behind = CONTROL_HEADER + descriptors..CONTROL_HEADER + self.descriptors;
+        space.control.copy_within(behind, CONTROL_HEADER);
+        self.descriptors -= descriptors;
+        self.begin(answer, service);
+        Ok(Progress::Done)
+    }
+
+    /// Begins to give an answer.
+    fn begin(&mut self, answer: Answer, service: &mut Service) {
         self.last_active = service.now;
         self.reply.begin(answer, &mut service.table);
-        // What came behind it is the beginning of the next request.
-        self.have = have - whole;
-        bytes.copy_within(whole.., 0);
-        Ok(())
+    }
+
+    /// Refuses the request of which the header is there: closes its descriptors, forgets what has come
+    /// of it and answers when all of it has.
+    fn refuse(&mut self, errno: Errno, service: &mut Service) -> Progress {
+        let (whole, have) = (self.whole(), self.have);
+        if let Some(space) = &mut self.space {
+            drop(own(&mut space.control, self.descriptors));
+            space.bytes.copy_within(whole.min(have)..have, 0);
+        }
+        (self.descriptors, self.have) = (0, have.saturating_sub(whole));
+        let left = whole.saturating_sub(have);
+        self.refusal = Some(Refusal { status: errno.number() as u32, left });
+        if left == 0 {
+            self.refusal = None;
+            self.begin(Answer { kind: Kind::Status, number: errno.number() as u32 }, service);
+        }
+        Progress::Done
     }
 
     /// Sends what there is room for.
@@ -262,14 +395,28 @@ impl Client {
     /// Hangs up for a reason, and lets go of all that it has.
     pub fn leave(&mut self, service: &mut Service, errno: Errno) {
         self.forget_answer(&mut service.table);
-        if let Some(space) = &mut self.space {
-            drop(own(&mut space.control, self.descriptors));
-        }
-        (self.fd, self.doom, self.have, self.descriptors) = (None, None, 0, 0);
+        self.make_way();
         let is_expected = matches!(errno, Errno::PIPE | Errno::CONNRESET);
         let reason = if is_expected { 0 } else { errno.number() };
         log::note(self.session.who, text!("disconnect"), reason);
+        *self = Client { space: self.space.take(), ..Client::NOBODY };
     }
+}
+
+/// Whether the descriptors that have come are those of the frames that are there: `bytes` begins with
+/// one that has `whole` bytes and `descriptors`, and `come` have come with it and those behind it. All
+/// of them came with one message, which begins in any of these frames, and are in order.
+fn adds_up(bytes: &[u8], whole: usize, descriptors: usize, come: usize) -> bool {
+    if descriptors == 0 {
+        return come == 0 || bytes.len() > whole;
+    }
+    let (mut rest, mut left) = (bytes, Some(come));
+    while let Some(Header { length, descriptors }) = Header::parse(rest) {
+        left = left.and_then(|left| left.checked_sub(descriptors));
+        rest = HEADER.checked_add(length).and_then(|end| rest.get(end..)).unwrap_or_default();
+    }
+    // What is behind the last header is not known if the next one has not come whole.
+    left.is_some_and(|left| left == 0 || !rest.is_empty())
 }
 
 /// The first so many descriptors of a control message.
@@ -277,6 +424,16 @@ impl Client {
 fn own(control: &mut [i32], number: usize) -> Descriptors<'_> {
     let end = CONTROL_HEADER + number;
     Descriptors(control.get_mut(CONTROL_HEADER..end).unwrap_or_default().iter_mut())
+}
+
+/// Closes the first so many descriptors of a control message. In their places are numbers that
+/// [`Descriptors`] takes for none.
+fn close(control: &mut [i32], number: usize) {
+    let end = CONTROL_HEADER + number;
+    for number in control.get_mut(CONTROL_HEADER..end).unwrap_or_default() {
+        drop(Fd::own(*number as usize));
+        *number = 0;
+    }
 }
 
 /// An answer, as far as it has not been sent.

@@ -5,6 +5,7 @@ use super::cdb;
 use super::log::{self, OURS};
 use super::regex::{self, Program};
 use super::rules::{self, EXPRESSIONS, Identity, RIGHTS, Right, Rule};
+use crate::fd::Fd;
 use crate::sys::memory::{self, Content, Memory};
 use crate::sys::text::Text;
 use crate::sys::{Errno, PathBuffer, server};
@@ -33,6 +34,11 @@ pub struct Access([u16; RIGHTS]);
 impl Access {
     /// Nothing.
     pub const NOTHING: Access = Access([NONE; RIGHTS]);
+
+    /// Whether it has a right at all, be it for some identifiers.
+    pub fn has(&self, right: Right) -> bool {
+        self.0[right as usize] != NONE
+    }
 }
 
 /// The number of the empty expression, which finds something everywhere.
@@ -47,6 +53,9 @@ pub struct Gate {
     own: Identity,
     /// The empty one, then those of each place for a client.
     expressions: &'static mut [Program],
+    /// A descriptor to be closed where another is needed and cannot be had. Who finds it gone opens it
+    /// again.
+    pub spare: Option<Fd>,
 }
 
 /// A client that asks to be let in, and what has become of that so far.
@@ -86,14 +95,19 @@ impl Gate {
     pub fn new(memory: &mut Memory, clients: usize, source: Source) -> Gate {
         let (uid, gid) = server::effective();
         let expressions = memory.zeros(1 + EXPRESSIONS * clients);
-        Gate { source, file: Content::EMPTY, own: Identity { uid, gid }, expressions }
+        Gate { source, file: Content::EMPTY, own: Identity { uid, gid }, expressions, spare: None }
     }
 
     /// Reads the file again, if the rules are in one. If it cannot be, or is none, the old ones
     /// stay.
     pub fn reload(&mut self) -> Result<(), (Text, Errno)> {
         let Source::File(path) = self.source else { return Ok(()) };
-        let content = Content::read(path).map_err(|errno| (path, errno))?;
+        let mut content = Content::read(path);
+        if let Err(Errno::MFILE) = content {
+            self.spare = None;
+            content = Content::read(path);
+        }
+        let content = content.map_err(|errno| (path, errno))?;
         if !cdb::is_valid(&content) {
             return Err((path, Errno::INVAL));
         }
@@ -107,7 +121,12 @@ impl Gate {
         let access = Access::NOTHING;
         let mut admission = Admission { client, place, access, is_refused: false };
         let is_allowed = rules::decide(client, self.own, |key| {
-            self.look_up(key, &mut admission).unwrap_or_else(|errno| {
+            let mut rule = self.look_up(key, &mut admission);
+            if rule == Err(Errno::MFILE) {
+                self.spare = None;
+                rule = self.look_up(key, &mut admission);
+            }
+            rule.unwrap_or_else(|errno| {
                 admission.refuse(
                     text!("connect: unable to read the rule"),
                     key,

@@ -19,15 +19,16 @@ pub mod table;
 
 use crate::exit::{self, Exit};
 use crate::fd::{self, Fd};
+use crate::message::ENTRIES_MAX;
 use crate::pool;
 use crate::sys::hand_out::HandOut;
 use crate::sys::memory::{Memory, Space, at};
 use crate::sys::server::{self, Signal, Signals};
 use crate::sys::text::Text;
-use crate::sys::{self, Errno, Poll};
+use crate::sys::{self, Errno, Poll, Time};
 use crate::tai;
 use crate::text::{Phrase, text};
-use client::Client;
+use client::{Client, Progress};
 use core::mem;
 use core::sync::atomic::AtomicU8;
 use gate::{Gate, Source};
@@ -39,21 +40,28 @@ use table::{NO_ALARM, NOW, Table};
 /// The most clients at a time.
 pub const CLIENTS_MAX: usize = 256;
 
+/// The most connections: one more may wait for a place when all are taken.
+const CONNECTIONS_MAX: usize = CLIENTS_MAX + 1;
+
 /// The listening socket: standard input.
 const LISTENER: i32 = 0;
 
 /// The first client's place among what is waited for.
 const FIRST: usize = 2;
 
-/// Descriptors that the daemon itself needs besides those that were open at the start: a spare one,
-/// one for signals and one for reading rules.
-const OWN_DESCRIPTORS: u32 = 3;
+/// Descriptors that the daemon itself needs besides those that are open when it counts them, the spare
+/// one among these: one for signals, one for reading rules and one for a connection that waits.
+const OWN_DESCRIPTORS: usize = 3;
 
 /// How many clients are accepted before it is the others' turn.
 const ACCEPTED: usize = 4;
 
 /// Milliseconds after which something is tried again of which nothing tells when it can be done.
 const MOMENT: u32 = 10;
+
+/// Milliseconds after which a client that has sent and taken nothing is silent: its place can be given
+/// to another, and a daemon that is to end does not wait for it.
+const SILENCE: u32 = 1000;
 
 /// Whole seconds that a wait for a date takes at most: the clock may be set meanwhile.
 const WAIT_MAX: u64 = 60;
@@ -90,27 +98,29 @@ impl Settings {
     };
 }
 
-/// What there is for each client, as many as there can be.
+/// What there is for each connection, as many as there can be.
 struct Seats {
-    clients: [Client; CLIENTS_MAX],
+    clients: [Client; CONNECTIONS_MAX],
     /// What is waited for: new clients, signals, and each client.
-    polls: [Poll; FIRST + CLIENTS_MAX],
+    polls: [Poll; FIRST + CONNECTIONS_MAX],
 }
 
 static SEATS: HandOut<Seats> = HandOut::new(Seats {
-    clients: [const { Client::NOBODY }; CLIENTS_MAX],
-    polls: [Poll { fd: 0, events: 0, happened: 0 }; FIRST + CLIENTS_MAX],
+    clients: [const { Client::NOBODY }; CONNECTIONS_MAX],
+    polls: [Poll { fd: 0, events: 0, happened: 0 }; FIRST + CONNECTIONS_MAX],
 });
 
 /// A running daemon. What is large stands last: the rest is reached with shorter instructions.
 #[repr(C)]
 struct Daemon<'a> {
     settings: &'a Settings,
+    /// Places for connections: one more than may be clients at a time. Who comes when all but one are
+    /// taken waits there for a place.
     clients: &'static mut [Client],
     polls: &'static mut [Poll],
     signals: Signals,
-    /// Closed to get a descriptor where there is no other.
-    spare: Option<Fd>,
+    /// Which connection waits for a place, if one does.
+    waiting: Option<Waiting>,
     /// Whether a client has been turned away since the last one was accepted, for want of a
     /// descriptor: so it has been said.
     is_crowded: bool,
@@ -122,6 +132,17 @@ struct Daemon<'a> {
     /// Since when it is, in milliseconds of uptime.
     ending_since: u32,
     service: Service,
+}
+
+/// The connection that waits for a place.
+#[derive(Clone, Copy)]
+struct Waiting {
+    /// Its number among the clients.
+    number: usize,
+    /// When it was looked whether somebody has to make way for it, in milliseconds of uptime, and after
+    /// how many milliseconds it can be of use to look again.
+    looked: u32,
+    pause: u32,
 }
 
 /// Says what cannot be done, with what, and ends the process.
@@ -139,8 +160,11 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
     server::set_nonblocking(LISTENER);
     server::refuse_credentials(LISTENER);
     fd::raise_limit();
+    let Seats { clients: seats, polls } = SEATS.take();
     let spare = spare();
-    let (held, clients) = fit(settings, &spare);
+    let room = fit(settings, &spare, polls);
+    // Another connection may wait for a place.
+    let (held, clients) = (room.held, 1 + room.clients);
     // One for each client, and one that they share.
     let count = 1 + clients;
     // The lengths of three pieces are rounded up.
@@ -151,7 +175,6 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         fail(text!("unable to get memory for -n and -c"), Text::EMPTY, Errno::NOMEM)
     };
     let memory = &mut memory;
-    let Seats { clients: seats, polls } = SEATS.take();
     // They come first, so that each begins with a page.
     let mut spaces = memory.zeros(count).iter_mut();
     let space = spaces.next();
@@ -166,7 +189,7 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
         clients: seats.get_mut(..clients).unwrap_or_default(),
         polls: polls.get_mut(..FIRST + clients).unwrap_or_default(),
         signals,
-        spare,
+        waiting: None,
         is_crowded: false,
         is_stuck: false,
         is_ending: false,
@@ -179,6 +202,8 @@ pub fn serve(settings: &Settings, source: Source) -> ! {
             gate: Gate::new(memory, clients, source),
         },
     };
+    daemon.service.gate.spare = spare;
+    daemon.service.table.open_most = room.descriptors;
     if let Err((path, errno)) = daemon.service.gate.reload() {
         fail(text!("unable to read rules from "), path, errno);
     }
@@ -204,27 +229,58 @@ fn spare() -> Option<Fd> {
     }
 }
 
+/// What there is room for.
+struct Room {
+    /// How many descriptors may be held.
+    held: usize,
+    /// How many clients there may be.
+    clients: usize,
+    /// How many descriptors may be open for clients, besides their connections: what is held, and what
+    /// comes with requests.
+    descriptors: usize,
+}
+
 /// How many descriptors and clients there is room for: what is asked for, or less. A warning says so
-/// if it is fewer descriptors.
-fn fit(settings: &Settings, spare: &Option<Fd>) -> (usize, usize) {
+/// if it is fewer descriptors. `polls` is a place to work in.
+fn fit(settings: &Settings, spare: &Option<Fd>, polls: &mut [Poll]) -> Room {
     // The kernel lets it be no more than 2^31.
     let limit = sys::open_file_limit().soft as u32;
-    // What was open at the start has the numbers below the first free one.
-    let taken = spare.as_ref().map_or(limit, |spare| spare.number() as u32 + OWN_DESCRIPTORS);
-    let room = limit.saturating_sub(taken);
+    let clients = settings.clients.min(CLIENTS_MAX as u32).max(1) as usize;
+    let wanted = (settings.held.max(1) as usize).saturating_add(clients + OWN_DESCRIPTORS);
+    let free = if spare.is_some() { count_free(polls, limit as usize, wanted) } else { 0 };
+    let room = free.saturating_sub(OWN_DESCRIPTORS);
     if room < 2 {
         fail(text!("the open-file limit is too low"), Text::EMPTY, Errno::MFILE);
     }
-    let clients = settings.clients.min(CLIENTS_MAX as u32).min(room / 2).max(1);
-    let held = settings.held.min(room - clients).max(1);
-    if held < settings.held {
+    let clients = clients.min(room / 2);
+    let held = (settings.held.max(1) as usize).min(room - clients);
+    if held < settings.held as usize {
         if let Some(line) = log::warning() {
             line.text(text!("the open-file limit is ")).number(limit);
-            line.text(text!(": it leaves room for ")).number(held);
+            line.text(text!(": it leaves room for ")).number(held as u32);
             line.text(text!(" descriptors")).say();
         }
     }
-    (held as usize, clients as usize)
+    Room { held, clients, descriptors: room - clients }
+}
+
+/// How many numbers below the limit are free for descriptors. What was inherited can have any numbers:
+/// they are looked at from 0 on until as many as are wanted are free, and those behind them, where
+/// nothing is needed, count as free.
+fn count_free(polls: &mut [Poll], limit: usize, wanted: usize) -> usize {
+    let (mut next, mut free) = (0, 0);
+    while next < limit && free < wanted {
+        let count = polls.len().min(limit - next);
+        let polls = polls.get_mut(..count).unwrap_or_default();
+        for (number, poll) in (next..).zip(polls.iter_mut()) {
+            // What the kernel does not look at counts as free.
+            *poll = Poll { fd: number as i32, events: 0, happened: Poll::CLOSED };
+        }
+        server::wait(polls, 0);
+        free += polls.iter().filter(|poll| poll.happened & Poll::CLOSED != 0).count();
+        next += polls.len();
+    }
+    free + (limit - next)
 }
 
 impl Daemon<'_> {
@@ -232,9 +288,10 @@ impl Daemon<'_> {
     #[inline(never)]
     fn turn(&mut self) {
         let milliseconds = self.prepare();
-        server::wait(self.polls, milliseconds);
+        self.wait(milliseconds);
         self.service.now = server::uptime();
         self.serve_all(false);
+        self.let_in();
         let [listener, signals, ..] = *self.polls else { return };
         if listener.happened != 0 || self.is_stuck {
             self.is_stuck = false;
@@ -250,13 +307,43 @@ impl Daemon<'_> {
                 if signal == Signal::HangUp {
                     self.reload();
                 } else if !self.is_ending {
-                    log::note(NOBODY, text!("lame duck"), 0);
-                    (self.is_ending, self.ending_since) = (true, self.service.now);
-                    // What has come by now is still answered.
-                    self.serve_all(true);
+                    self.end();
                 }
             }
         }
+    }
+
+    /// Waits for what has been prepared, at most that many milliseconds. The kernel refuses to wait for
+    /// more places than the limit on open files allows, which somebody may have lowered: then everything
+    /// is tried, after a moment.
+    fn wait(&mut self, milliseconds: u32) {
+        let used = self.clients.iter().rposition(|client| client.fd.is_some());
+        let polls = self.polls.get_mut(..used.map_or(FIRST, |last| FIRST + 1 + last));
+        let time = Time::from_milliseconds(milliseconds);
+        let (mut time, mut moment) = (Some(time), Time::from_milliseconds(MOMENT));
+        if milliseconds == u32::MAX {
+            time = None;
+        }
+        if sys::poll(polls.unwrap_or_default(), time.as_mut()).is_err() && milliseconds > 0 {
+            let _ = sys::poll(&mut [], Some(&mut moment));
+        }
+    }
+
+    /// Begins to end: a lame duck.
+    fn end(&mut self) {
+        log::note(NOBODY, text!("lame duck"), 0);
+        // Those who have connected by now are let in as far as there are places, and what they have
+        // asked by now is answered.
+        for _ in 0..CONNECTIONS_MAX {
+            if !self.accept() {
+                break;
+            }
+        }
+        (self.is_ending, self.ending_since) = (true, self.service.now);
+        for client in self.clients.iter_mut() {
+            client.last_active = self.service.now;
+        }
+        self.serve_all(true);
     }
 
     /// Serves `all` clients, or those for which something can be done.
@@ -280,13 +367,15 @@ impl Daemon<'_> {
         let [listener, signals, polls @ ..] = &mut *self.polls else { return wait };
         let mut count = 0;
         for (client, poll) in self.clients.iter_mut().zip(polls) {
-            // What happened is written over, unless the wait fails, as it does when there are more
-            // than the limit on open files has been lowered to: then everything is tried.
+            // What happened is written over, unless the wait fails: then everything is tried.
             (poll.fd, poll.happened) = (-1, Poll::IN);
             if client.fd.is_some() {
                 count += 1;
                 wait = wait.min(client.prepare(poll, now, timeout, self.is_ending));
             }
+        }
+        if let Some(Waiting { looked, pause, .. }) = self.waiting {
+            wait = wait.min(pause.saturating_sub(now.wrapping_sub(looked)));
         }
         *signals = Poll { fd: self.signals.number(), events: Poll::IN, happened: Poll::IN };
         *listener = Poll { fd: -1, events: Poll::IN, happened: Poll::IN };
@@ -307,12 +396,14 @@ impl Daemon<'_> {
         wait
     }
 
-    /// Accepts a client and serves it at once, since it may have asked already. False if it is of no use
-    /// to try again now: nobody is waiting, or there is no place, or no descriptor.
+    /// Accepts a client and serves it at once, since it may have asked already; if all places are taken
+    /// it waits. False if it is of no use to try again now: nobody is waiting, or there is no place, or
+    /// no descriptor.
     fn accept(&mut self) -> bool {
         let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
             return false;
         };
+        let is_full = self.clients.iter().filter(|client| client.fd.is_none()).count() == 1;
         let Service { gate, now, .. } = &mut self.service;
         let fd = match server::accept(LISTENER) {
             Ok(number) => Fd::own(number),
@@ -323,9 +414,9 @@ impl Daemon<'_> {
                 }
                 // It is turned away: nothing that is held is closed for it.
                 self.is_crowded = true;
-                self.spare = None;
+                gate.spare = None;
                 self.is_stuck = server::accept(LISTENER).map(Fd::own).is_err();
-                self.spare = spare();
+                gate.spare = spare();
                 return false;
             }
         };
@@ -333,13 +424,45 @@ impl Daemon<'_> {
         let Some(fd) = fd else { return true };
         let Ok((uid, gid)) = server::peer(fd.number()) else { return true };
         let who = Identity { uid, gid };
-        let Some(access) = gate.admit(number, who) else { return true };
+        let access = gate.admit(number, who);
+        if gate.spare.is_none() {
+            gate.spare = spare();
+        }
+        let Some(access) = access else { return true };
         let client = at(self.clients, number);
         client.session = Session { who, missing: 0, access };
-        (client.fd, client.last_active) = (Some(fd), *now);
+        (client.fd, client.last_active, client.is_waiting) = (Some(fd), *now, is_full);
         log::note(who, text!("connect"), 0);
-        attend(self.clients, &mut self.service, number);
+        if is_full {
+            self.waiting = Some(Waiting { number, looked: *now, pause: 0 });
+            self.let_in();
+        } else {
+            attend(self.clients, &mut self.service, number);
+        }
         true
+    }
+
+    /// Gives the connection that waits a place, if there is one: a free one, or that of a client who has
+    /// to make way.
+    fn let_in(&mut self) {
+        let Some(Waiting { number, looked, pause }) = self.waiting else { return };
+        let now = self.service.now;
+        if self.clients.iter().all(|client| client.fd.is_some()) {
+            if now.wrapping_sub(looked) < pause {
+                return;
+            }
+            match who_makes_way(self.clients, number, now) {
+                Ok(other) => {
+                    at(self.clients, other).doom = Some(Errno::TIMEDOUT);
+                    attend(self.clients, &mut self.service, other);
+                }
+                Err(pause) => return self.waiting = Some(Waiting { number, looked: now, pause }),
+            }
+        }
+        self.waiting = None;
+        let client = at(self.clients, number);
+        (client.is_waiting, client.last_active) = (false, now);
+        attend(self.clients, &mut self.service, number);
     }
 
     /// Reads the rules again.
@@ -354,11 +477,44 @@ impl Daemon<'_> {
     }
 }
 
-/// Does for the client of that number, if there is one, what can be done without waiting, and hangs
-/// up on one that is gone, or has to go.
+/// Which client has to make way for the connection of the number `waiting`, when all places are taken;
+/// or else after how many milliseconds it can be of use to look again.
+///
+/// The places are shared among the users that are there, the waiting one included, whose connection
+/// counts as one more. Of those who have more than their share the client goes that has been silent for
+/// longest, if it is silent at all, which is for [`SILENCE`]. It need not be if the user that waits has
+/// no more than its share, and has waited for that long: so nobody keeps more by sending bytes.
+fn who_makes_way(clients: &[Client], waiting: usize, now: u32) -> Result<usize, u32> {
+    let user = |client: &Client| client.session.who.uid;
+    let is_first = |(number, client): (usize, &Client)| {
+        !clients.iter().take(number).any(|other| user(other) == user(client))
+    };
+    let users = clients.iter().enumerate().filter(|one| is_first(*one)).count();
+    let share = (clients.len() - 1) / users.max(1);
+    let has_too_many = |client: &Client| {
+        clients.iter().filter(|other| user(other) == user(client)).count() > share
+    };
+    let mut pause = SILENCE;
+    if let Some(client) = clients.get(waiting).filter(|client| !has_too_many(client)) {
+        pause = SILENCE.saturating_sub(client.silence(now));
+    }
+    let others = clients.iter().enumerate().filter(|(number, _)| *number != waiting);
+    let others = others.filter(|(_, client)| has_too_many(client));
+    let Some((number, client)) = others.max_by_key(|(_, client)| client.silence(now)) else {
+        return Err(pause);
+    };
+    match pause.min(SILENCE.saturating_sub(client.silence(now))) {
+        0 => Ok(number),
+        pause => Err(pause),
+    }
+}
+
+/// Does for the client of that number, if there is one that has a place, what can be done without
+/// waiting, and hangs up on one that is gone, or has to go.
 pub fn attend(clients: &mut [Client], service: &mut Service, number: usize) {
+    make_way(clients, service);
     let client = at(clients, number);
-    if client.fd.is_none() {
+    if client.fd.is_none() || client.is_waiting {
         return;
     }
     // All use the same space, until the beginning of a request has to be kept: its client keeps that
@@ -367,12 +523,14 @@ pub fn attend(clients: &mut [Client], service: &mut Service, number: usize) {
     if !has_kept {
         mem::swap(&mut client.space, &mut service.space);
     }
-    let mut done = client.receive(service);
+    let mut done = client.receive(service.now).map(|()| Progress::Done);
     if done.is_ok() {
-        let descriptors = client.descriptors();
-        make_room(clients, service, descriptors);
         // Nothing that has come is to see what has expired before.
         expire(service);
+        done = client.answer(service);
+    }
+    if let Ok(Progress::NeedsSlots(count)) = done {
+        make_room(clients, service, count);
         done = at(clients, number).answer(service);
     }
     let client = at(clients, number);
@@ -385,6 +543,25 @@ pub fn attend(clients: &mut [Client], service: &mut Service, number: usize) {
     match &mut client.space {
         Some(space) if has_kept => space.give_back(),
         space => mem::swap(space, &mut service.space),
+    }
+}
+
+/// Keeps room under the limit on open files for descriptors of the request that comes next: a quarter
+/// of all, or as many as one can have. Those that came with requests that are not done yet have to make
+/// way, of the client that has been silent for longest first.
+fn make_way(clients: &mut [Client], service: &mut Service) {
+    let Service { table, now, .. } = service;
+    let room = table.open_most.saturating_sub(table.used());
+    let reserve = ENTRIES_MAX.min(table.open_most / 4);
+    // Usually there is enough whatever they send.
+    while room < reserve + clients.len() * ENTRIES_MAX {
+        let parked: usize = clients.iter().map(Client::parked).sum();
+        if room >= reserve + parked {
+            return;
+        }
+        let slowest = clients.iter_mut().filter(|client| client.has_to_make_way(*now));
+        let Some(client) = slowest.max_by_key(|client| client.silence(*now)) else { return };
+        client.make_way();
     }
 }
 
@@ -417,7 +594,7 @@ fn expire(service: &mut Service) -> u32 {
     (seconds * 1000 + milliseconds + 1) as u32
 }
 
-/// Makes room for so many `descriptors`. Answers that nobody takes must not be in the way of what is to
+/// Makes room for so many `descriptors`, for a request that is to be done. Answers that nobody takes must not be in the way of what is to
 /// be held: of the clients for whose answers slots are kept, those that have taken nothing for longest
 /// are hung up on, until there is a free slot for each descriptor, or as many as may be held.
 fn make_room(clients: &mut [Client], service: &mut Service, descriptors: usize) {
@@ -425,7 +602,7 @@ fn make_room(clients: &mut [Client], service: &mut Service, descriptors: usize) 
     while table.free_slots() < descriptors.min(table.most()) {
         let (mut slowest, mut longest) = (None, 0);
         for client in clients.iter_mut() {
-            let waited = now.wrapping_sub(client.last_active);
+            let waited = client.silence(*now);
             if client.needs_slots() && waited >= longest {
                 (slowest, longest) = (Some(client), waited);
             }

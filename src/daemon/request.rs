@@ -6,11 +6,11 @@ use super::log;
 use super::rules::{Identity, Right};
 use super::table::Table;
 use crate::fd::Fd;
-use crate::message::{self, ENTRIES_MAX, EXPIRY};
+use crate::message::{self, ENTRIES_MAX, ENTRY_EXTRA, ENTRY_MAX, EXPIRY, Header, IDENTIFIER_MAX};
 use crate::pool::Composer;
 use crate::sys::Errno;
 use crate::sys::memory::Space;
-use crate::text::text;
+use crate::text::{Phrase, text};
 
 /// The descriptors that came with a request; what nobody takes is closed. Nobody writes to the numbers:
 /// they are borrowed for writing so that nobody else can take them.
@@ -20,6 +20,11 @@ impl Descriptors<'_> {
     /// Takes the first one.
     pub fn take(&mut self) -> Option<Fd> {
         self.0.next().and_then(|number| Fd::own(*number as usize))
+    }
+
+    /// Leaves them where they are, open, for the next look at the same request.
+    pub fn leave(&mut self) {
+        self.0 = Default::default();
     }
 }
 
@@ -44,6 +49,59 @@ impl Session {
     /// Nobody's.
     pub const NOBODY: Session =
         Session { who: Identity { uid: 0, gid: 0 }, missing: 0, access: Access::NOTHING };
+
+    /// Whether the client has a right that a request with descriptors needs.
+    pub fn may_send_descriptors(&self) -> bool {
+        self.access.has(Right::Store) || self.access.has(Right::SetDump)
+    }
+
+    /// Checks what is known of a request as soon as its first byte of payload, the letter, is there: a
+    /// request that cannot be right is refused before anything of it is kept. What its content decides
+    /// is checked later.
+    pub fn vet(&self, letter: u8, header: Header) -> Result<(), Errno> {
+        /// Bytes of the smallest entry.
+        const ENTRY_MIN: usize = ENTRY_EXTRA + 1;
+        /// Bytes of an identifier with its length and its NUL: the fewest and the most.
+        const NAME: (usize, usize) = (3, 2 + IDENTIFIER_MAX);
+        let Header { length, descriptors: count } = header;
+        let (least, most, due, right) = match letter {
+            b'S' => (ENTRY_MIN, ENTRY_MAX, 1, Right::Store),
+            b'D' => (NAME.0, NAME.1, 0, Right::Store),
+            b'R' => (1 + NAME.0, 1 + NAME.1, 0, Right::Retrieve),
+            b'L' => (0, 0, 0, Right::List),
+            b'?' => (0, 0, 0, Right::GetDump),
+            b'!' => (size_of::<u32>(), size_of::<u32>(), 0, Right::SetDump),
+            b'.' if count > 0 && count <= self.missing => {
+                (count * ENTRY_MIN, count * ENTRY_MAX, count, Right::SetDump)
+            }
+            _ => return Err(Errno::PROTO),
+        };
+        // The letter is a byte of the payload.
+        if count != due || !(1 + least..=1 + most).contains(&length) {
+            return Err(Errno::PROTO);
+        }
+        if self.access.has(right) { Ok(()) } else { Err(Errno::PERM) }
+    }
+
+    /// A request of that letter is refused: says so, with an error as [`log::event`] takes it, and
+    /// closes the set dump that is open, if one is.
+    pub fn refuse(&mut self, letter: u8, identifier: &[u8], errno: usize) {
+        self.missing = 0;
+        log::event(self.who, name(letter), identifier, errno);
+    }
+}
+
+/// What a request of that letter is called.
+fn name(letter: u8) -> Phrase {
+    match letter {
+        b'S' => text!("store"),
+        b'D' => text!("delete"),
+        b'R' => text!("retrieve"),
+        b'L' => text!("list"),
+        b'?' => text!("get dump"),
+        b'!' | b'.' => text!("set dump"),
+        _ => text!("request"),
+    }
 }
 
 /// What kind of an answer it is, in an order that tells which have slots: from
@@ -118,33 +176,56 @@ pub struct Request<'a> {
     pub answer: Answer,
 }
 
-impl Request<'_> {
-    /// Does what it asks for, if that may be done. Where there are descriptors, the table must have
-    /// a free slot for each of them, or for as many as may be held.
+/// The table has no free slot for each descriptor of a request that is to be done. Nothing has been
+/// done yet, and the descriptors are still there.
+#[derive(Debug)]
+pub struct NoSlots;
+
+impl<'a> Request<'a> {
+    /// Does what it asks for, if that may be done. Of what is to be held, as many need a free slot as
+    /// may be held.
     #[inline(never)]
-    pub fn handle(mut self) -> Answer {
+    pub fn handle(&mut self) -> Result<Answer, NoSlots> {
+        let count = self.descriptors.0.len();
+        let header = Header { length: self.payload.len(), descriptors: count };
         let letter = self.byte();
-        let (what, done) = match letter {
-            b'S' => (text!("store"), self.store()),
-            b'D' => (text!("delete"), self.delete()),
-            b'R' => (text!("retrieve"), self.retrieve()),
-            b'L' => (text!("list"), self.all(Right::List, Kind::List)),
-            b'?' => (text!("get dump"), self.all(Right::GetDump, Kind::Dump)),
-            b'!' => (text!("set dump"), self.open()),
-            b'.' => (text!("set dump"), self.entries()),
-            _ => (text!("request"), Err(Errno::PROTO)),
-        };
-        let mut errno = 0;
-        if let Err(error) = done {
-            errno = error.number();
-            self.answer = Answer { kind: Kind::Status, number: errno as u32 };
-            self.session.missing = 0;
+        // A refusal names what it is about, if that can be read.
+        let content = self.read(letter);
+        let vetted = self.session.vet(letter, header);
+        let done = vetted.and(content).and_then(|()| match letter {
+            b'S' => self.store(),
+            b'D' => self.delete(),
+            b'R' => self.retrieve(),
+            b'L' => self.all(Kind::List),
+            b'?' => self.all(Kind::Dump),
+            b'!' => self.open(),
+            _ => self.entries(),
+        });
+        if let Err(errno) = done {
+            let errno = errno.number();
+            self.session.refuse(letter, self.identifier, errno);
+            return Ok(Answer { kind: Kind::Status, number: errno as u32 });
         }
-        // Of the frames of a set dump it is enough to say so if one is refused.
-        if errno > 0 || letter != b'.' {
-            log::event(self.session.who, what, self.identifier, errno);
+        // Only requests that have something held come with descriptors, and all that could refuse
+        // them has been looked at.
+        if count > 0 {
+            let table = &self.service.table;
+            if table.free_slots() < count.min(table.most()) {
+                self.descriptors.leave();
+                return Err(NoSlots);
+            }
+            self.hold();
         }
-        self.answer
+        if letter == b'.' {
+            self.session.missing -= count;
+            if self.session.missing > 0 {
+                self.answer.number = libc::EAGAIN as u32;
+            }
+        } else {
+            // Of the frames of a set dump it is enough to say so if one is refused.
+            log::event(self.session.who, name(letter), self.identifier, 0);
+        }
+        Ok(self.answer)
     }
 
     /// Takes a byte off the payload, 0 if there is none.
@@ -154,48 +235,57 @@ impl Request<'_> {
         *byte
     }
 
-    /// The payload must have come to its end, and with it so many descriptors.
-    fn end(&self, descriptors: usize) -> Result<(), Errno> {
-        let is_right = self.payload.is_empty() && self.descriptors.0.len() == descriptors;
-        if is_right { Ok(()) } else { Err(Errno::PROTO) }
+    /// Reads what stands behind the letter, if that is entries, one for each descriptor, or an identifier.
+    fn read(&mut self, letter: u8) -> Result<(), Errno> {
+        match letter {
+            b'S' | b'.' => {
+                if message::count_entries(self.payload) != self.descriptors.0.len() {
+                    return Err(Errno::PROTO);
+                }
+                if letter == b'S' {
+                    self.identifier = next_identifier(&mut &*self.payload);
+                }
+                Ok(())
+            }
+            b'D' => self.identify(self.payload),
+            // In front is a flag.
+            b'R' => self.identify(self.payload.get(1..).unwrap_or_default()),
+            _ => Ok(()),
+        }
     }
 
-    /// A request that says no more than its letter: it needs a right, and an answer about all that
-    /// is held.
-    fn all(&mut self, right: Right, kind: Kind) -> Result<(), Errno> {
+    /// A request that says no more than its letter: its answer is about all that is held.
+    fn all(&mut self, kind: Kind) -> Result<(), Errno> {
         self.answer.kind = kind;
-        self.end(0)?;
-        self.check(right)
+        Ok(())
     }
 
     /// Opens a set dump.
     fn open(&mut self) -> Result<(), Errno> {
         let Ok(number) = self.payload.try_into() else { return Err(Errno::PROTO) };
-        self.payload = &[];
         let missing = u32::from_be_bytes(number) as usize;
-        self.answer.number = frames(missing);
-        self.all(Right::SetDump, Kind::Expect)?;
         if missing > self.service.table.most() {
             return Err(Errno::NFILE);
         }
+        self.answer = Answer { kind: Kind::Expect, number: frames(missing) };
         self.session.missing = missing;
         Ok(())
     }
 
-    /// Takes the rest of a payload as length, identifier, NUL.
+    /// Takes bytes as length, identifier, NUL.
     #[inline(never)]
     #[allow(
         clippy::manual_contains,
         reason = "`contains` takes 150 bytes more: it is made for speed"
     )]
-    fn identify(&mut self) -> Result<(), Errno> {
-        let [length, identifier @ .., 0] = self.payload else { return Err(Errno::PROTO) };
+    fn identify(&mut self, bytes: &'a [u8]) -> Result<(), Errno> {
+        let [length, identifier @ .., 0] = bytes else { return Err(Errno::PROTO) };
         let has_nul = identifier.iter().any(|byte| *byte == 0);
         if identifier.is_empty() || has_nul || identifier.len() != usize::from(*length) {
             return Err(Errno::PROTO);
         }
-        (self.identifier, self.payload) = (identifier, &[]);
-        self.end(0)
+        self.identifier = identifier;
+        Ok(())
     }
 
     /// Checks a right.
@@ -213,8 +303,6 @@ impl Request<'_> {
     }
 
     fn store(&mut self) -> Result<(), Errno> {
-        self.check_entries(1)?;
-        self.identifier = next_identifier(&mut &*self.payload);
         self.check(Right::Store)?;
         if self.find().is_ok() {
             return Err(Errno::BUSY);
@@ -222,14 +310,7 @@ impl Request<'_> {
         if self.service.table.room() == 0 {
             return Err(Errno::NFILE);
         }
-        self.hold();
         Ok(())
-    }
-
-    /// The payload must be so many entries, and with it must have come so many descriptors.
-    fn check_entries(&self, count: usize) -> Result<(), Errno> {
-        let is_right = message::count_entries(self.payload) == count && count > 0;
-        if is_right && self.descriptors.0.len() == count { Ok(()) } else { Err(Errno::PROTO) }
     }
 
     /// Holds descriptors under the valid entries that the payload consists of, in place of what had
@@ -252,7 +333,6 @@ impl Request<'_> {
     }
 
     fn delete(&mut self) -> Result<(), Errno> {
-        self.identify()?;
         self.check(Right::Store)?;
         let slot = self.find()?;
         self.service.table.forget(slot as u32);
@@ -261,7 +341,6 @@ impl Request<'_> {
 
     fn retrieve(&mut self) -> Result<(), Errno> {
         let flag = self.byte();
-        self.identify()?;
         self.check(Right::Retrieve)?;
         if flag > 0 {
             self.check(Right::Store)?;
@@ -275,22 +354,11 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// Holds what a frame of a set dump has in it, but nothing of a frame that is not right from one
-    /// end to the other.
+    /// Checks whether there is room for what a frame of a set dump has in it.
     fn entries(&mut self) -> Result<(), Errno> {
-        let count = self.descriptors.0.len();
-        self.check_entries(count)?;
-        if count > self.session.missing {
-            return Err(Errno::PROTO);
-        }
-        let room = self.service.table.room();
+        let (count, room) = (self.descriptors.0.len(), self.service.table.room());
         if count > room && self.count_new() > room {
             return Err(Errno::NFILE);
-        }
-        self.hold();
-        self.session.missing -= count;
-        if self.session.missing > 0 {
-            self.answer.number = libc::EAGAIN as u32;
         }
         Ok(())
     }

@@ -108,6 +108,9 @@ pub struct Table {
     free: u32,
     /// Nothing that is held expires before this date.
     pub alarm: Label,
+    /// How many descriptors there is room for under the limit on open files, for what is in slots and
+    /// for what comes with requests.
+    pub open_most: usize,
 }
 
 /// Later than all dates.
@@ -125,7 +128,13 @@ impl Table {
             clock: 0,
             free: 0,
             alarm: NO_ALARM,
+            open_most: usize::MAX,
         }
+    }
+
+    /// How many slots are in use: as many descriptors are open, or fewer.
+    pub fn used(&self) -> usize {
+        self.used
     }
 
     /// How many may be held.

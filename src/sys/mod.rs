@@ -305,6 +305,8 @@ impl Poll {
     pub const IN: i16 = libc::POLLIN;
     /// There is room to write.
     pub const OUT: i16 = libc::POLLOUT;
+    /// There is no such descriptor.
+    pub const CLOSED: i16 = libc::POLLNVAL;
 }
 
 /// Waits until something happens on one of the descriptors, or `left` is used up. The kernel
