@@ -26,8 +26,10 @@ const PIECES: usize = 8;
 /// not kept, and then it is answered.
 #[derive(Clone, Copy)]
 struct Refusal {
-    /// The status that is answered.
-    status: u32,
+    /// What it is called by, 0 if that has not come.
+    letter: u8,
+    /// Why, as [`log::event`] takes it; the lowest byte is answered.
+    errno: usize,
     /// How many bytes are still to come.
     left: usize,
 }
@@ -274,9 +276,8 @@ impl Client {
     /// refused as soon as that is known.
     fn take(&mut self, service: &mut Service) -> Result<Progress, Errno> {
         let (whole, have) = (self.whole(), self.have);
-        if let Some(Refusal { status, left: 0 }) = self.refusal {
-            self.refusal = None;
-            self.begin(Answer { kind: Kind::Status, number: status }, service);
+        if let Some(refusal) = self.refusal {
+            self.go_on_refusing(refusal, service);
             return Ok(Progress::Done);
         }
         let Some(header) = self.header() else { return Ok(Progress::Done) };
@@ -288,17 +289,16 @@ impl Client {
             return Err(Errno::PROTO);
         }
         if descriptors > 0 && self.has_lost {
-            self.session.refuse(letter.unwrap_or(0), &[], log::OURS + Errno::MFILE.number());
-            return Ok(self.refuse(Errno::NFILE, service));
+            self.refuse(letter, log::OURS + Errno::NFILE.number(), service);
+            return Ok(Progress::Done);
         }
         if !adds_up(bytes, whole, descriptors, self.descriptors) {
             return Err(Errno::PROTO);
         }
         if have < whole {
-            if let Some((letter, Err(errno))) = letter.map(|it| (it, self.session.vet(it, header)))
-            {
-                self.session.refuse(letter, &[], errno.number());
-                return Ok(self.refuse(errno, service));
+            let vetted = letter.map_or(Ok(()), |letter| self.session.vet(letter, header));
+            if let Err(errno) = vetted {
+                self.refuse(letter, errno.number(), service);
             }
             return Ok(Progress::Done);
         }
@@ -332,7 +332,7 @@ impl Client {
 
     /// Refuses the request of which the header is there: closes its descriptors, forgets what has come
     /// of it and answers when all of it has.
-    fn refuse(&mut self, errno: Errno, service: &mut Service) -> Progress {
+    fn refuse(&mut self, letter: Option<u8>, errno: usize, service: &mut Service) {
         let (whole, have) = (self.whole(), self.have);
         if let Some(space) = &mut self.space {
             drop(own(&mut space.control, self.descriptors));
@@ -340,12 +340,17 @@ impl Client {
         }
         (self.descriptors, self.have) = (0, have.saturating_sub(whole));
         let left = whole.saturating_sub(have);
-        self.refusal = Some(Refusal { status: errno.number() as u32, left });
+        self.go_on_refusing(Refusal { letter: letter.unwrap_or(0), errno, left }, service);
+    }
+
+    /// Answers a request that is refused, if all of it has come.
+    fn go_on_refusing(&mut self, refusal: Refusal, service: &mut Service) {
+        let Refusal { letter, errno, left } = refusal;
+        self.refusal = Some(refusal).filter(|_| left > 0);
         if left == 0 {
-            self.refusal = None;
-            self.begin(Answer { kind: Kind::Status, number: errno.number() as u32 }, service);
+            self.session.refuse(letter, &[], errno);
+            self.begin(Answer { kind: Kind::Status, number: errno as u32 }, service);
         }
-        Progress::Done
     }
 
     /// Sends what there is room for.

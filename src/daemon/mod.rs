@@ -139,10 +139,24 @@ struct Daemon<'a> {
 struct Waiting {
     /// Its number among the clients.
     number: usize,
-    /// When it was looked whether somebody has to make way for it, in milliseconds of uptime, and after
-    /// how many milliseconds it can be of use to look again.
+    /// Since when there has been no place for it, or for those of whom it has taken the place, in
+    /// milliseconds of uptime.
+    since: u32,
+    /// When it was looked whether somebody has to make way for it, and after how many milliseconds it
+    /// can be of use to look again.
     looked: u32,
     pause: u32,
+    /// Whether its user has more than its share of the places: then it must not keep those behind it
+    /// from being seen.
+    is_in_the_way: bool,
+}
+
+impl Waiting {
+    /// For how many milliseconds those behind it have to wait; `u32::MAX` if until it is let in.
+    fn holds_up(&self, now: u32) -> u32 {
+        let left = SILENCE.saturating_sub(now.wrapping_sub(self.since));
+        if self.is_in_the_way { left } else { u32::MAX }
+    }
 }
 
 /// Says what cannot be done, with what, and ends the process.
@@ -374,8 +388,10 @@ impl Daemon<'_> {
                 wait = wait.min(client.prepare(poll, now, timeout, self.is_ending));
             }
         }
-        if let Some(Waiting { looked, pause, .. }) = self.waiting {
-            wait = wait.min(pause.saturating_sub(now.wrapping_sub(looked)));
+        let mut holds_up = if count < self.clients.len() { 0 } else { u32::MAX };
+        if let Some(waiting) = self.waiting {
+            wait = wait.min(waiting.pause.saturating_sub(now.wrapping_sub(waiting.looked)));
+            holds_up = waiting.holds_up(now);
         }
         *signals = Poll { fd: self.signals.number(), events: Poll::IN, happened: Poll::IN };
         *listener = Poll { fd: -1, events: Poll::IN, happened: Poll::IN };
@@ -390,8 +406,10 @@ impl Daemon<'_> {
             wait = wait.min(left);
         } else if self.is_stuck {
             wait = wait.min(MOMENT);
-        } else if count < self.clients.len() {
+        } else if holds_up == 0 {
             listener.fd = LISTENER;
+        } else {
+            wait = wait.min(holds_up);
         }
         wait
     }
@@ -400,11 +418,11 @@ impl Daemon<'_> {
     /// it waits. False if it is of no use to try again now: nobody is waiting, or there is no place, or
     /// no descriptor.
     fn accept(&mut self) -> bool {
-        let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
-            return false;
-        };
-        let is_full = self.clients.iter().filter(|client| client.fd.is_none()).count() == 1;
+        let mut free = self.clients.iter().enumerate().filter(|(_, client)| client.fd.is_none());
+        let (free, is_full) = (free.next().map(|(number, _)| number), free.next().is_none());
         let Service { gate, now, .. } = &mut self.service;
+        let before = self.waiting.filter(|waiting| waiting.holds_up(*now) == 0);
+        let Some(number) = free.or(before.map(|waiting| waiting.number)) else { return false };
         let fd = match server::accept(LISTENER) {
             Ok(number) => Fd::own(number),
             Err(Errno::AGAIN) => return false,
@@ -424,6 +442,13 @@ impl Daemon<'_> {
         let Some(fd) = fd else { return true };
         let Ok((uid, gid)) = server::peer(fd.number()) else { return true };
         let who = Identity { uid, gid };
+        if free.is_none() {
+            let client = at(self.clients, number);
+            (client.is_waiting, client.doom) = (false, Some(Errno::TIMEDOUT));
+            attend(self.clients, &mut self.service, number);
+            self.waiting = None;
+        }
+        let Service { gate, now, .. } = &mut self.service;
         let access = gate.admit(number, who);
         if gate.spare.is_none() {
             gate.spare = spare();
@@ -434,7 +459,9 @@ impl Daemon<'_> {
         (client.fd, client.last_active, client.is_waiting) = (Some(fd), *now, is_full);
         log::note(who, text!("connect"), 0);
         if is_full {
-            self.waiting = Some(Waiting { number, looked: *now, pause: 0 });
+            let since = before.map_or(*now, |waiting| waiting.since);
+            let looked = *now;
+            self.waiting = Some(Waiting { number, since, looked, pause: 0, is_in_the_way: false });
             self.let_in();
         } else {
             attend(self.clients, &mut self.service, number);
@@ -445,7 +472,7 @@ impl Daemon<'_> {
     /// Gives the connection that waits a place, if there is one: a free one, or that of a client who has
     /// to make way.
     fn let_in(&mut self) {
-        let Some(Waiting { number, looked, pause }) = self.waiting else { return };
+        let Some(Waiting { number, looked, pause, .. }) = self.waiting else { return };
         let now = self.service.now;
         if self.clients.iter().all(|client| client.fd.is_some()) {
             if now.wrapping_sub(looked) < pause {
@@ -456,7 +483,14 @@ impl Daemon<'_> {
                     at(self.clients, other).doom = Some(Errno::TIMEDOUT);
                     attend(self.clients, &mut self.service, other);
                 }
-                Err(pause) => return self.waiting = Some(Waiting { number, looked: now, pause }),
+                Err(pause) => {
+                    if let Some(waiting) = &mut self.waiting {
+                        (waiting.looked, waiting.pause) = (now, pause);
+                        let share = share(self.clients);
+                        waiting.is_in_the_way = has_more(self.clients, share, number);
+                    }
+                    return;
+                }
             }
         }
         self.waiting = None;
@@ -477,36 +511,49 @@ impl Daemon<'_> {
     }
 }
 
+/// Whose connection it is.
+fn user(client: &Client) -> u32 {
+    client.session.who.uid
+}
+
+/// How many places each user may have that is there, whether it has one or waits for one.
+fn share(clients: &[Client]) -> usize {
+    let mut users = 0;
+    let mut rest = clients;
+    while let [client, others @ ..] = rest {
+        // The last one of each user counts.
+        users += usize::from(!others.iter().any(|other| user(other) == user(client)));
+        rest = others;
+    }
+    (clients.len() - 1) / users
+}
+
+/// Whether the user of that connection has more of them than its share.
+fn has_more(clients: &[Client], share: usize, number: usize) -> bool {
+    let who = clients.get(number).map(user);
+    clients.iter().filter(|client| Some(user(client)) == who).count() > share
+}
+
 /// Which client has to make way for the connection of the number `waiting`, when all places are taken;
 /// or else after how many milliseconds it can be of use to look again.
 ///
-/// The places are shared among the users that are there, the waiting one included, whose connection
-/// counts as one more. Of those who have more than their share the client goes that has been silent for
-/// longest, if it is silent at all, which is for [`SILENCE`]. It need not be if the user that waits has
-/// no more than its share, and has waited for that long: so nobody keeps more by sending bytes.
-fn who_makes_way(clients: &[Client], waiting: usize, now: u32) -> Result<usize, u32> {
-    let user = |client: &Client| client.session.who.uid;
-    let is_first = |(number, client): (usize, &Client)| {
-        !clients.iter().take(number).any(|other| user(other) == user(client))
-    };
-    let users = clients.iter().enumerate().filter(|one| is_first(*one)).count();
-    let share = (clients.len() - 1) / users.max(1);
-    let has_too_many = |client: &Client| {
-        clients.iter().filter(|other| user(other) == user(client)).count() > share
-    };
-    let mut pause = SILENCE;
-    if let Some(client) = clients.get(waiting).filter(|client| !has_too_many(client)) {
-        pause = SILENCE.saturating_sub(client.silence(now));
+/// The connection that waits counts as one of its user's. Of those who have more than their share the
+/// client goes that has been silent for longest, if it has been for [`SILENCE`]. It need not be if the
+/// user that waits has no more than its share, and has waited for that long: so nobody keeps more by
+/// being busy.
+pub fn who_makes_way(clients: &[Client], waiting: usize, now: u32) -> Result<usize, u32> {
+    let share = share(clients);
+    let (mut silent, mut silence) = (waiting, 0);
+    for (number, client) in clients.iter().enumerate() {
+        let is_silent = number != waiting && client.silence(now) >= silence;
+        if is_silent && has_more(clients, share, number) {
+            (silent, silence) = (number, client.silence(now));
+        }
     }
-    let others = clients.iter().enumerate().filter(|(number, _)| *number != waiting);
-    let others = others.filter(|(_, client)| has_too_many(client));
-    let Some((number, client)) = others.max_by_key(|(_, client)| client.silence(now)) else {
-        return Err(pause);
-    };
-    match pause.min(SILENCE.saturating_sub(client.silence(now))) {
-        0 => Ok(number),
-        pause => Err(pause),
+    if let Some(client) = clients.get(waiting).filter(|_| !has_more(clients, share, waiting)) {
+        silence = silence.max(client.silence(now));
     }
+    if silence >= SILENCE { Ok(silent) } else { Err(SILENCE - silence) }
 }
 
 /// Does for the client of that number, if there is one that has a place, what can be done without
@@ -559,10 +606,26 @@ fn make_way(clients: &mut [Client], service: &mut Service) {
         if room >= reserve + parked {
             return;
         }
-        let slowest = clients.iter_mut().filter(|client| client.has_to_make_way(*now));
-        let Some(client) = slowest.max_by_key(|client| client.silence(*now)) else { return };
+        let may = |client: &Client| client.has_to_make_way(*now);
+        let Some(client) = longest_silent(clients, *now, may) else { return };
         client.make_way();
     }
+}
+
+/// The client that has been silent for longest of those for which that is so.
+fn longest_silent(
+    clients: &mut [Client],
+    now: u32,
+    is_meant: impl Fn(&Client) -> bool,
+) -> Option<&mut Client> {
+    let (mut slowest, mut longest) = (None, 0);
+    for client in clients {
+        let silence = client.silence(now);
+        if is_meant(client) && silence >= longest {
+            (slowest, longest) = (Some(client), silence);
+        }
+    }
+    slowest
 }
 
 /// Stops holding what has expired, and says in how many milliseconds that may be due again; `u32::MAX`
@@ -600,14 +663,7 @@ fn expire(service: &mut Service) -> u32 {
 fn make_room(clients: &mut [Client], service: &mut Service, descriptors: usize) {
     let Service { table, now, .. } = service;
     while table.free_slots() < descriptors.min(table.most()) {
-        let (mut slowest, mut longest) = (None, 0);
-        for client in clients.iter_mut() {
-            let waited = client.silence(*now);
-            if client.needs_slots() && waited >= longest {
-                (slowest, longest) = (Some(client), waited);
-            }
-        }
-        let Some(client) = slowest else { return };
+        let Some(client) = longest_silent(clients, *now, Client::needs_slots) else { return };
         client.doom = Some(Errno::NOBUFS);
         client.forget_answer(table);
     }
