@@ -59,12 +59,12 @@ fn ticks(pid: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// Checks that a process waits, for a second: half of it at the least.
+/// Checks that a process waits: what does not gets much more in two seconds, however busy the machine.
 fn is_waiting(pid: u32) {
     let before = ticks(pid);
-    thread::sleep(Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(2));
     let spent = ticks(pid) - before;
-    assert!(spent < 50, "{spent} hundredths of a second");
+    assert!(spent < 12, "{spent} hundredths of a second");
 }
 
 /// Does something as another user, which takes root.
@@ -213,7 +213,6 @@ fn a_full_house_is_waited_in() {
         }
         let waiting: Vec<_> = (0..2).map(|_| server.connect()).collect();
         // Both are at work, so nobody makes way, and nobody asks every millisecond.
-        is_waiting(server.pid());
         is_waiting(server.pid());
         drop(waiting);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -512,6 +511,8 @@ fn what_is_stored_beyond_the_limit_is_refused_and_ends_nothing() {
     let server = Server::open(Ours, &["-v1"]);
     let client = server.connect();
     assert_eq!(store(&client, "first"), 0);
+    // By the second answer it has looked whether more connect.
+    assert_eq!(status(&client, b"L", &[]), 0);
     let before = limit(&server, free_numbers(&server, 1)[0]).unwrap();
     for _ in 0..3 {
         assert_eq!(store(&client, "second"), ENFILE);
@@ -536,7 +537,7 @@ fn what_is_stored_beyond_the_limit_is_refused_and_ends_nothing() {
 fn a_rule_is_read_with_the_spare_descriptor_where_there_is_no_other() {
     let server = Server::open(Ours, &["-v1"]);
     let first = server.connect();
-    assert_eq!(status(&first, b"L", &[]), 0);
+    (0..2).for_each(|_| assert_eq!(status(&first, b"L", &[]), 0));
     // Room for the connection, and for nothing else.
     let free = free_numbers(&server, 1)[0];
     let before = limit(&server, free + 1).unwrap();

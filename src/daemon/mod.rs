@@ -49,9 +49,9 @@ const LISTENER: i32 = 0;
 /// The first client's place among what is waited for.
 const FIRST: usize = 2;
 
-/// Descriptors that the daemon itself needs besides those that are open when it counts them, the spare
-/// one among these: one for signals, one for reading rules and one for a connection that waits.
-const OWN_DESCRIPTORS: usize = 3;
+/// Descriptors that the daemon itself needs besides those that are open when it counts them: one for
+/// signals and one for a connection that waits. Rules are read with the spare one if need be.
+const OWN_DESCRIPTORS: usize = 2;
 
 /// How many clients are accepted before it is the others' turn.
 const ACCEPTED: usize = 4;
@@ -525,7 +525,7 @@ fn share(clients: &[Client]) -> usize {
         users += usize::from(!others.iter().any(|other| user(other) == user(client)));
         rest = others;
     }
-    (clients.len() - 1) / users
+    clients.len().saturating_sub(1) / users.max(1)
 }
 
 /// Whether the user of that connection has more of them than its share.
