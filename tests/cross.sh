@@ -129,7 +129,7 @@ END
 
 # The modules of tests/main.rs whose tests are run: the program under test takes part in them as a
 # client or a daemon. A name with :: is one test of a module, since the rest is about the library.
-run="access cases clients daemon deadlines exec hostile interop lame_duck limits log old_kernels
+run="access cases clients daemon deadlines exec hostile interop lame_duck limits log old_kernels places
     promises replies rules::the_daemons_decide_alike setdump siege soak starting store"
 
 # Those left out: checks, codec, fuzz, hash, processor, regex, source and the rest of rules are about the
