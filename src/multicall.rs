@@ -64,11 +64,11 @@ pub fn run(process: &mut Process) -> Exit {
     process.errors.speak_as(applet.name);
     match (applet.run)(process) {
         Ok(exit) => exit,
-        Err(Stop::Usage) => process.errors.message().text(applet.usage).end(Exit::USAGE),
-        Err(Stop::Help) => {
+        Err(Stop) if process.arguments.asks_for_help() => {
             process.out.text(applet.usage);
             answer(process, applet.help)
         }
+        Err(Stop) => process.errors.message().text(applet.usage).end(Exit::USAGE),
     }
 }
 
@@ -76,10 +76,8 @@ impl Applet {
     /// Whether it is meant: by its name, with or without the `s6-` in front; as an argument the
     /// `fdholder-` may be missing as well.
     fn answers_to(&self, name: &[u8], by_argument: bool) -> bool {
-        let whole = self.name.to_bytes();
-        let tail = whole.strip_prefix(b"s6-").unwrap_or(whole);
-        let short = tail.strip_prefix(b"fdholder-").unwrap_or(tail);
-        name == whole || name == tail || by_argument && name == short
+        let Some(front) = self.name.to_bytes().strip_suffix(name) else { return false };
+        front.is_empty() || front == b"s6-" || by_argument && front.ends_with(b"fdholder-")
     }
 }
 

@@ -3,8 +3,10 @@
 
 use super::error::Error;
 use super::socket::Stream;
+use crate::cli::output::Buffer;
 use crate::protocol::entry::{ENTRY_MAX, Entries, Entry};
 use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
+use crate::slice::part;
 use crate::sys::fd::{BorrowedFd, Fd, FdQueue};
 use crate::sys::message::Received;
 
@@ -19,11 +21,20 @@ pub struct Pool {
     pub window: Window,
     /// A frame in the making.
     pub frame: Frame,
+    /// Text for standard output.
+    pub answers: Buffer,
+    /// Text for standard error.
+    pub messages: Buffer,
 }
 
 impl Pool {
     /// Buffers that have never been used.
-    pub const EMPTY: Pool = Pool { window: Window::EMPTY, frame: Frame::EMPTY };
+    pub const EMPTY: Pool = Pool {
+        window: Window::EMPTY,
+        frame: Frame::EMPTY,
+        answers: [0; size_of::<Buffer>()],
+        messages: [0; size_of::<Buffer>()],
+    };
 }
 
 /// A window on a dump: frames one behind the other as they were received, and their descriptors.
@@ -72,13 +83,13 @@ impl Window {
 
     /// What has been received from the next frame on.
     pub fn rest(&self) -> &[u8] {
-        self.bytes.get(self.next..self.end).unwrap_or_default()
+        part(&self.bytes, self.next..self.end)
     }
 
     /// How many descriptors came with the next message.
     pub fn next_descriptors(&self) -> usize {
-        let messages = self.messages.get(self.next_message..self.message_count);
-        messages.and_then(|messages| messages.first()).map_or(0, |count| (*count).into())
+        let messages = part(&self.messages, ..self.message_count);
+        messages.get(self.next_message).map_or(0, |count| (*count).into())
     }
 
     /// How many descriptors the window holds.
@@ -124,7 +135,7 @@ impl Window {
     /// Takes everything out, entry by entry, each with its descriptor.
     pub fn drain(&mut self) -> impl Iterator<Item = (Fd, Entry<'_>)> {
         let Window { next, end, bytes, descriptors, .. } = self;
-        let mut frames = bytes.get(*next..*end).unwrap_or_default();
+        let mut frames = part(bytes, *next..*end);
         *next = *end;
         let mut entries = Entries::default();
         core::iter::from_fn(move || {

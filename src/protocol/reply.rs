@@ -37,31 +37,25 @@ impl Expected {
 
 /// How many bytes of the reply are to be read, of which `have` have come. Nothing if it is not valid.
 pub fn length(head: &Head, have: usize, expected: Expected) -> Option<usize> {
-    let whole = STATUS + expected.extra;
+    let favourable = STATUS + expected.extra;
     if have < HEADER {
-        return Some(whole);
+        return Some(favourable);
     }
     let Header { length, descriptors } = Header::parse(head)?;
-    if length > PAYLOAD_MAX {
-        return None;
-    }
+    let whole = HEADER + length;
+    let fits = whole == favourable || expected.more && whole > favourable && length <= PAYLOAD_MAX;
+    let can_be_favourable = fits && descriptors == expected.descriptors;
+    let can_be_unfavourable = whole == STATUS && descriptors == 0;
     // A status that has not come yet can be anything.
-    let is_favourable = head[HEADER] == 0 && (have > HEADER || length > 1);
-    let whole = if is_favourable { whole } else { STATUS };
-    let is_long_enough = if expected.more && is_favourable {
-        HEADER + length >= whole
+    let has_status = have > HEADER;
+    let end = if can_be_favourable && (!has_status || head[HEADER] == 0) {
+        favourable
+    } else if can_be_unfavourable && (!has_status || head[HEADER] != 0) {
+        STATUS
     } else {
-        HEADER + length == whole
+        return None;
     };
-    // Descriptors come with a favourable status only, and that may still be to come.
-    let has_descriptors = if expected.descriptors == 0 || !is_favourable && have > HEADER {
-        descriptors == 0
-    } else if is_favourable {
-        descriptors == expected.descriptors
-    } else {
-        descriptors <= expected.descriptors
-    };
-    if is_long_enough && has_descriptors && have <= whole { Some(whole) } else { None }
+    if have <= end { Some(end) } else { None }
 }
 
 /// The number behind the status that has `before` bytes between them.
