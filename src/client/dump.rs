@@ -134,7 +134,7 @@ impl<'c, 'a> Dump<'c, 'a> {
         let whole = HEADER + header.length;
         self.receive(window, whole, all)?;
         let entries = window.rest().get(HEADER..whole).and_then(Entries::parse);
-        if entries.is_none_or(|entries| entries.count() != header.descriptors) {
+        if entries.is_none_or(|entries| entries.number() != header.descriptors) {
             return Err(Error::Invalid);
         }
         window.advance(whole);

@@ -13,7 +13,6 @@ use crate::protocol::reply::{self, Expected, Head, STATUS};
 use crate::slice::{part, part_mut};
 use crate::sys::Errno;
 use crate::sys::fd::{BorrowedFd, Fd};
-use crate::sys::message::Received;
 use core::ffi::CStr;
 
 /// The request for a list, a whole frame.
@@ -62,18 +61,21 @@ impl<'a> Connection<'a> {
         self.descriptor.take().ok_or(Error::Invalid)
     }
 
-    /// Receives some bytes of a reply, and at most one descriptor if one is due.
-    fn receive(&mut self, bytes: &mut [u8], due: usize) -> Result<(usize, Option<Fd>), Error> {
-        let mut fds = Received::NOTHING;
-        let length = self.stream.receive(bytes, &mut fds)?;
-        // That there are more than are due is a mistake of the daemon's.
-        if fds.descriptors() > due || fds.is_truncated && fds.descriptors() == due {
+    /// Takes the descriptor that came with what has just been received, if one is `due`. That there are
+    /// more is a mistake of the daemon's.
+    fn take_descriptor(&mut self, due: usize) -> Result<(), Error> {
+        let received = &mut self.stream.received;
+        let count = received.descriptors();
+        if count > due || received.is_truncated && count == due {
             return Err(Error::Invalid);
         }
-        if fds.is_truncated {
+        if received.is_truncated {
             return Err(self.loss());
         }
-        Ok((length, fds.next()))
+        if count > 0 {
+            self.descriptor = received.next();
+        }
+        Ok(())
     }
 
     /// Why descriptors are lost that have just been received: there is no room for another one now, or
@@ -88,24 +90,20 @@ impl<'a> Connection<'a> {
 
     /// Reads a reply that has to have this status. Another one is [`Error::Denied`].
     fn reply(&mut self, expected: Expected, status: u8) -> Result<(), Error> {
-        let mut head = Head::default();
-        self.descriptor = None;
+        (self.head, self.descriptor) = (Head::default(), None);
         let mut have = 0;
         loop {
-            let whole = reply::length(&head, have, expected).ok_or(Error::Invalid)?;
+            let whole = reply::length(&self.head, have, expected).ok_or(Error::Invalid)?;
             if have == whole {
                 break;
             }
             // They come with the first byte.
             let due = if have == 0 { expected.descriptors } else { 0 };
-            let (length, descriptor) = self.receive(part_mut(&mut head, have..whole), due)?;
-            have += length;
-            if descriptor.is_some() {
-                self.descriptor = descriptor;
-            }
+            self.stream.receive(part_mut(&mut self.head, have..whole))?;
+            have += self.stream.length;
+            self.take_descriptor(due)?;
         }
-        self.head = head;
-        let said = head[HEADER];
+        let said = self.head[HEADER];
         // What the header says of descriptors must be true.
         let is_due = expected.descriptors > 0 && said == status;
         // The frames of a set dump are answered with `EAGAIN`, the last one with 0. Either at the
@@ -138,9 +136,10 @@ impl<'a> Connection<'a> {
         let mut buffer = [0; 1024];
         while missing > 0 {
             let room = buffer.len().min(missing);
-            let (received, _) = self.receive(part_mut(&mut buffer, ..room), 0)?;
-            missing -= received;
-            let piece = part(&buffer, ..received);
+            self.stream.receive(part_mut(&mut buffer, ..room))?;
+            self.take_descriptor(0)?;
+            let piece = part(&buffer, ..self.stream.length);
+            missing -= piece.len();
             for byte in piece {
                 if *byte != 0 {
                     length += 1;

@@ -6,9 +6,8 @@ use super::socket::Stream;
 use crate::cli::output::Buffer;
 use crate::protocol::entry::{ENTRY_MAX, Entries, Entry};
 use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
-use crate::slice::part;
+use crate::slice::{part, part_mut};
 use crate::sys::fd::{BorrowedFd, Fd, FdQueue};
-use crate::sys::message::Received;
 
 /// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
 pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
@@ -101,15 +100,15 @@ impl Window {
     /// there from the next frame on and none beyond, or, with `all`, whatever has come. If
     /// descriptors were lost the error is [`Error::Truncated`], and the window has the others.
     pub fn receive(&mut self, stream: &mut Stream, length: usize, all: bool) -> Result<(), Error> {
-        let end = if all { BYTES } else { self.next.saturating_add(length) };
-        let bytes = self.bytes.get_mut(self.end..end).ok_or(Error::Invalid)?;
-        let mut received = Received::NOTHING;
-        self.end += stream.receive(bytes, &mut received)?;
+        let end = if all { BYTES } else { self.next + length };
+        stream.receive(part_mut(&mut self.bytes, self.end..end))?;
+        self.end += stream.length;
+        let received = &mut stream.received;
         let count = received.descriptors();
         if count > 0 {
             *self.messages.get_mut(self.message_count).ok_or(Error::Invalid)? = count as u8;
             self.message_count += 1;
-            received.by_ref().for_each(|fd| self.descriptors.push(fd));
+            received.for_each(|fd| self.descriptors.push(fd));
         }
         if received.is_truncated { Err(Error::Truncated) } else { Ok(()) }
     }

@@ -33,12 +33,16 @@ pub struct Stream<'a> {
     has_heard: bool,
     deadline: Deadline,
     open_files: &'a OpenFiles,
+    /// What came last: how many bytes, and the descriptors.
+    pub length: usize,
+    pub received: Received,
 }
 
 impl<'a> Stream<'a> {
     /// Not connected yet.
     pub fn new(deadline: Deadline, open_files: &'a OpenFiles) -> Stream<'a> {
-        Stream { fd: None, has_heard: false, deadline, open_files }
+        let received = Received::NOTHING;
+        Stream { fd: None, has_heard: false, deadline, open_files, length: 0, received }
     }
 
     /// Connects to the daemon at `path`, unless that is done already; `EAGAIN` if it would have to
@@ -98,12 +102,9 @@ impl<'a> Stream<'a> {
         self.open_files
     }
 
-    /// Its descriptor. Only what is connected is asked for it.
+    /// Its descriptor.
     fn fd(&self) -> BorrowedFd<'_> {
-        match &self.fd {
-            Some(fd) => fd.borrow(),
-            None => bug(),
-        }
+        open_fd(&self.fd)
     }
 
     /// Whether there is room for one more descriptor now: `EMFILE` if not.
@@ -133,15 +134,16 @@ impl<'a> Stream<'a> {
     }
 
     /// Receives one or more bytes, at most as many as there is room for, and what descriptors come
-    /// with them. The result is how many bytes.
-    pub fn receive(&mut self, bytes: &mut [u8], fds: &mut Received) -> Result<usize, Error> {
+    /// with them: `length` and `received` say what came.
+    pub fn receive(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         loop {
             self.deadline.count()?;
-            match fds.receive(self.fd(), bytes) {
+            let fd = open_fd(&self.fd);
+            match self.received.receive(fd, bytes) {
                 Ok(0) => return Err(Error::Closed),
-                Ok(received) => {
-                    self.has_heard = true;
-                    return Ok(received);
+                Ok(length) => {
+                    (self.length, self.has_heard) = (length, true);
+                    return Ok(());
                 }
                 Err(errno) => self.recover(errno, Event::Readable)?,
             }
@@ -153,7 +155,7 @@ impl<'a> Stream<'a> {
     fn recover(&mut self, errno: Errno, event: Event) -> Result<(), Error> {
         match errno {
             Errno::AGAIN => {
-                let fd = self.fd.as_ref().map(Fd::borrow).ok_or(Errno::BADF)?;
+                let fd = open_fd(&self.fd);
                 Ok(self.deadline.wait(fd, event)?)
             }
             // The kernel bounds the descriptors that a user has in flight by the soft limit.
@@ -161,5 +163,13 @@ impl<'a> Stream<'a> {
             Errno::PIPE | Errno::CONNRESET => Err(Error::Closed),
             errno => Err(errno.into()),
         }
+    }
+}
+
+/// The descriptor of what is connected: only that is asked for it.
+fn open_fd(fd: &Option<Fd>) -> BorrowedFd<'_> {
+    match fd {
+        Some(fd) => fd.borrow(),
+        None => bug(),
     }
 }

@@ -41,21 +41,20 @@ pub fn length(head: &Head, have: usize, expected: Expected) -> Option<usize> {
     if have < HEADER {
         return Some(favourable);
     }
-    let Header { length, descriptors } = Header::parse(head)?;
-    let whole = HEADER + length;
-    let fits = whole == favourable || expected.more && whole > favourable && length <= PAYLOAD_MAX;
-    let can_be_favourable = fits && descriptors == expected.descriptors;
-    let can_be_unfavourable = whole == STATUS && descriptors == 0;
+    let header = Header::parse(head)?;
+    let Expected { extra, more, descriptors } = expected;
+    let has_length = header.length == 1 + extra
+        || more && header.length > 1 + extra && header.length <= PAYLOAD_MAX;
+    let can_be_favourable = has_length && header.descriptors == descriptors;
+    let can_be_unfavourable = header == Header { length: 1, descriptors: 0 };
     // A status that has not come yet can be anything.
-    let has_status = have > HEADER;
-    let end = if can_be_favourable && (!has_status || head[HEADER] == 0) {
-        favourable
-    } else if can_be_unfavourable && (!has_status || head[HEADER] != 0) {
-        STATUS
+    let is_unfavourable = head[HEADER] != 0 || have == HEADER && can_be_unfavourable;
+    let (is_valid, whole) = if is_unfavourable {
+        (can_be_unfavourable, STATUS)
     } else {
-        return None;
+        (can_be_favourable, favourable)
     };
-    if have <= end { Some(end) } else { None }
+    if is_valid && have <= whole { Some(whole) } else { None }
 }
 
 /// The number behind the status that has `before` bytes between them.

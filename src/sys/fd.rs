@@ -52,11 +52,17 @@ impl Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        // Linux frees the number even when it reports an error: there is nothing to try again.
-        // SAFETY: touches no memory, and nothing else owns the descriptor.
-        unsafe {
-            super::syscall5(libc::SYS_close as usize, self.0.get() as usize, 0, 0, 0, 0);
-        }
+        close(self.borrow());
+    }
+}
+
+/// Closes a descriptor that is being dropped. Linux frees the number even when it reports an error:
+/// there is nothing to try again.
+#[inline(never)]
+fn close(fd: BorrowedFd) {
+    // SAFETY: touches no memory, and nothing else owns the descriptor.
+    unsafe {
+        super::syscall5(libc::SYS_close as usize, fd.number(), 0, 0, 0, 0);
     }
 }
 
@@ -175,8 +181,12 @@ impl<const N: usize> FdQueue<N> {
     /// Closes all that have not been taken, and begins again with the first place.
     pub fn clear(&mut self) {
         let slots = part_mut(&mut self.slots, ..self.end);
-        if !close_range(slots) {
-            slots.fill_with(|| None);
+        let is_closed = close_range(slots);
+        for slot in slots {
+            let fd = slot.take();
+            if is_closed {
+                core::mem::forget(fd);
+            }
         }
         (self.next, self.end) = (0, 0);
     }
@@ -184,22 +194,16 @@ impl<const N: usize> FdQueue<N> {
 
 /// Closes descriptors with one call, if their numbers follow each other, as they do when nothing was
 /// closed in between; false if they do not, or the kernel is older than 5.9.
-fn close_range(slots: &mut [Option<Fd>]) -> bool {
+fn close_range(slots: &[Option<Fd>]) -> bool {
     let [Some(first), _, ..] = slots else { return false };
     let first = first.borrow().number();
     let mut end = first;
-    for slot in &*slots {
+    for slot in slots {
         if slot.as_ref().map(|fd| fd.borrow().number()) != Some(end) {
             return false;
         }
         end += 1;
     }
     // SAFETY: touches no memory, and the queue owns all of them.
-    let is_closed = unsafe { call3(libc::SYS_close_range, first, end - 1, 0) }.is_ok();
-    if is_closed {
-        for slot in slots {
-            core::mem::forget(slot.take());
-        }
-    }
-    is_closed
+    unsafe { call3(libc::SYS_close_range, first, end - 1, 0) }.is_ok()
 }
