@@ -87,6 +87,7 @@ pub mod io;
 pub mod multicall;
 pub mod process;
 pub mod protocol;
+pub mod slice;
 #[allow(unsafe_code, reason = "nothing else asks the kernel, or makes references of addresses")]
 pub mod sys;
 

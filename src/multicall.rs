@@ -71,11 +71,11 @@ pub fn run(process: &mut Process) -> Exit {
     process.errors.speak_as(applet.name);
     match (applet.run)(process) {
         Ok(exit) => exit,
-        Err(Stop::Usage) => process.errors.message().text(applet.usage).end(Exit::USAGE),
-        Err(Stop::Help) => {
+        Err(Stop) if process.arguments.asks_for_help() => {
             process.out.text(applet.usage);
             answer(process, applet.help)
         }
+        Err(Stop) => process.errors.message().text(applet.usage).end(Exit::USAGE),
     }
 }
 

@@ -60,7 +60,7 @@ impl<'a> Request<'a> {
     pub fn descriptors(&self) -> usize {
         match self {
             Request::Store(_) => 1,
-            Request::Entries(entries) => entries.count(),
+            Request::Entries(entries) => entries.number(),
             _ => 0,
         }
     }
