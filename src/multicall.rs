@@ -41,11 +41,11 @@ const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
 pub fn run(process: &mut Process) -> Exit {
-    let called = process.arguments.next().unwrap_or_default();
+    let called = process.arguments.argument().unwrap_or_default();
     let mut name = called.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let by_argument = name == SELF.as_bytes();
     if by_argument {
-        let Some(argument) = process.arguments.next() else { return wrong_usage(process) };
+        let Some(argument) = process.arguments.argument() else { return wrong_usage(process) };
         name = argument.to_bytes();
         match OWN_OPTIONS.iter().position(|option| option.as_bytes() == name) {
             Some(0) => {
@@ -106,7 +106,7 @@ fn answer(process: &mut Process, text: &str) -> Exit {
 
 /// Makes links to this very file in a directory, for each applet.
 fn install(process: &mut Process, called: &'static CStr) -> Exit {
-    let Some(path) = process.arguments.next() else { return wrong_usage(process) };
+    let Some(path) = process.arguments.argument() else { return wrong_usage(process) };
     match make_links(path, called) {
         Ok(()) => Exit::SUCCESS,
         Err((what, errno)) => {

@@ -3,8 +3,9 @@
 use crate::kit::cdb::{HEADER, allow, file as cdb, hash};
 use crate::kit::daemon::Generation;
 use crate::kit::wire;
-use fdholder::daemon::cdb::{self, Missing};
-use fdholder::daemon::rules::{self, Identity, PART_MAX, VALUE_MAX};
+use fdholder::daemon::access::cdb::{self, Missing};
+use fdholder::daemon::access::rules::{self, PART_MAX, VALUE_MAX};
+use fdholder::daemon::access::{Identity, Right};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::process::{getgid, getuid};
@@ -36,10 +37,8 @@ enum Rule<'a> {
 
 /// The rights that the strings of a rule give, by their names.
 fn named(strings: &[u8]) -> Rights<'_> {
-    let mut values = rules::variables().map(|name| rules::value(strings, name));
-    let [store, retrieve, get_dump, set_dump, list] =
-        std::array::from_fn(|_| values.next().unwrap());
-    assert_eq!(values.next(), None);
+    let values = Right::ALL.map(|right| rules::value(strings, right));
+    let [store, retrieve, get_dump, set_dump, list] = values;
     let [get_dump, set_dump, list] = [get_dump, set_dump, list].map(|value| value.is_some());
     Rights { get_dump, set_dump, list, store, retrieve }
 }
@@ -471,7 +470,7 @@ fn compare(generation: Generation, what: &str, file: &[u8]) {
     assert!(cdb::is_valid(file));
     let own = Identity { uid: getuid().as_raw(), gid: getgid().as_raw() };
     let mut strings = &[][..];
-    let decided = rules::decide(own, own, |key| match rules::find(file, key) {
+    let decided = rules::decide(own, own.into(), |key| match rules::find(file, key) {
         Ok(found) => {
             strings = found;
             rules::Rule::Allowed
@@ -515,7 +514,7 @@ fn keys_come_in_their_order() {
         let [client, own] = [client, own].map(|(uid, gid)| Identity { uid, gid });
         // Nobody has a rule, so all of them are asked for.
         let mut asked = Vec::new();
-        let decided = rules::decide(client, own, |key| {
+        let decided = rules::decide(client, own.into(), |key| {
             asked.push(String::from_utf8(key.to_vec()).unwrap());
             rules::Rule::Absent
         });
@@ -539,7 +538,7 @@ fn the_first_rule_decides_and_is_the_last_to_be_looked_at() {
     for place in 0..5 {
         for (rule, decided) in [(rules::Rule::Allowed, true), (rules::Rule::Refused, false)] {
             let mut asked = 0;
-            let result = rules::decide(own, own, |_| {
+            let result = rules::decide(own, own.into(), |_| {
                 asked += 1;
                 if asked > place { rule } else { rules::Rule::Absent }
             });

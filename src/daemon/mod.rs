@@ -104,6 +104,8 @@ pub struct Daemon<'p> {
     settings: &'p Settings,
     /// The listening socket.
     listener: BorrowedFd<'static>,
+    /// What was standard output, another descriptor of the same socket by now.
+    out: BorrowedFd<'static>,
     /// Places for connections: one more than may be clients at a time. A client that comes when all but
     /// one are taken waits there for a place.
     seats: Seats,
@@ -348,7 +350,7 @@ impl Daemon<'_> {
             }
             let substitute = self.signals.descriptor();
             let _ = substitute.put_at(self.listener, true);
-            let _ = substitute.put_at(crate::sys::fd::STDOUT, true);
+            let _ = substitute.put_at(self.out, true);
             self.service.gate.spare = None;
         }
     }

@@ -53,7 +53,7 @@ pub fn closes(fd: BorrowedFd) -> Closes {
         return Closes::Promptly;
     }
     let [.., device_class, _] = status.rdev_and_dev;
-    match u32::from(status.mode) & libc::S_IFMT as u32 {
+    match u32::from(status.mode) & libc::S_IFMT {
         libc::S_IFIFO => Closes::Promptly,
         libc::S_IFSOCK => Closes::Interruptibly,
         libc::S_IFREG | libc::S_IFDIR if status.blocks < LARGE => {
