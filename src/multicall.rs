@@ -41,7 +41,7 @@ const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
 pub fn run(process: &mut Process) -> Exit {
-    let called = process.arguments.next().unwrap_or_default();
+    let called = process.arguments.argument().unwrap_or_default();
     let mut name = called.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     // Others put a byte in front: `-` says that it is a login shell, systemd's initrd spares a process
     // whose name begins with `@`, and wrappers hide what they execute, as `.NAME-wrapped`.
@@ -51,7 +51,7 @@ pub fn run(process: &mut Process) -> Exit {
     };
     let mut found = find(plain, false);
     if found.is_none() && is_name(plain, SELF.as_bytes(), false) {
-        let Some(argument) = process.arguments.next() else { return wrong_usage(process) };
+        let Some(argument) = process.arguments.argument() else { return wrong_usage(process) };
         name = argument.to_bytes();
         match OWN_OPTIONS.iter().position(|option| option.as_bytes() == name) {
             Some(0) => {
@@ -125,7 +125,7 @@ fn answer(process: &mut Process, text: &str) -> Exit {
 
 /// Makes links to this very file in a directory, for each applet.
 fn install(process: &mut Process, called: &'static CStr) -> Exit {
-    let Some(path) = process.arguments.next() else { return wrong_usage(process) };
+    let Some(path) = process.arguments.argument() else { return wrong_usage(process) };
     match make_links(path, called) {
         Ok(()) => Exit::SUCCESS,
         Err((what, errno)) => {

@@ -34,12 +34,22 @@ pub struct Process {
 impl Process {
     /// A process with the usual descriptors.
     pub fn new(arguments: Strings, environment: Strings, pool: &'static mut Pool) -> Process {
+        Process::with_descriptors(arguments, environment, pool, [STDIN, STDOUT, STDERR])
+    }
+
+    /// One with other descriptors in place of standard input, output and error.
+    pub fn with_descriptors(
+        arguments: Strings,
+        environment: Strings,
+        pool: &'static mut Pool,
+        [input, out, errors]: [BorrowedFd<'static>; 3],
+    ) -> Process {
         Process {
             arguments: Arguments::new(arguments),
             environment,
-            input: STDIN,
-            out: Writer::answers(STDOUT, &mut pool.answers),
-            errors: Writer::messages(STDERR, &mut pool.messages),
+            input,
+            out: Writer::answers(out, &mut pool.answers),
+            errors: Writer::messages(errors, &mut pool.messages),
             open_files: OpenFiles::new(),
             auxiliary: Auxiliary::NONE,
             window: &mut pool.window,

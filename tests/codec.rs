@@ -1,9 +1,11 @@
 //! Frames, entries and dates: what holds for all of them.
 
 use crate::kit::wire;
-use fdholder::message::{self, ENTRIES_MAX, ENTRY_MAX, Entry, HEADER, Header};
-use fdholder::sys::Time;
-use fdholder::tai;
+use fdholder::protocol::entry::{ENTRY_MAX, Entries, Entry};
+use fdholder::protocol::frame::{ENTRIES_MAX, HEADER, Header};
+use fdholder::protocol::reply::{self, Expected, Head, STATUS};
+use fdholder::protocol::tai;
+use fdholder::sys::time::Time;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -28,6 +30,13 @@ fn parse_all(mut payload: &[u8]) -> Option<Vec<(Vec<u8>, [u8; 12])>> {
     Some(all)
 }
 
+/// How many entries a payload consists of, as the product counts them; nothing if it is not valid.
+fn count(payload: &[u8]) -> Option<usize> {
+    let entries = Entries::parse(payload)?;
+    assert_eq!(entries.len(), entries.collect::<Vec<_>>().len());
+    Some(entries.len())
+}
+
 /// A failure is in the output of the test; nothing is written into the source tree.
 fn kept_nowhere() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..Default::default() }
@@ -41,13 +50,14 @@ proptest! {
         entries in vec((identifier(), expiry()), 0..=ENTRIES_MAX),
     ) {
         let payload: Vec<u8> = entries.iter().flat_map(|(id, at)| wire::entry(id, *at)).collect();
-        prop_assert_eq!(message::count_entries(&payload), entries.len());
+        prop_assert_eq!(count(&payload), Some(entries.len()));
         prop_assert_eq!(parse_all(&payload), Some(entries));
     }
 
     #[test]
     fn no_bytes_make_an_entry_that_breaks_a_rule(bytes in vec(any::<u8>(), 0..600)) {
         if let Some((entry, rest)) = Entry::parse(&bytes) {
+            prop_assert!(bytes == [entry.bytes, rest].concat());
             prop_assert!((1..=255).contains(&entry.identifier.len()));
             prop_assert!(!entry.identifier.contains(&0));
             prop_assert!(entry.expiry[0] < 0x80);
@@ -64,7 +74,7 @@ proptest! {
         let place = place.index(bytes.len());
         bytes[place] = new;
         let parsed = parse_all(&bytes);
-        prop_assert_eq!(parsed.as_ref().map_or(0, Vec::len), message::count_entries(&bytes));
+        prop_assert_eq!(parsed.as_ref().map(Vec::len), count(&bytes));
         if let Some([(id, at)]) = parsed.as_deref() {
             prop_assert_eq!(wire::entry(id, *at), bytes);
         }
@@ -79,7 +89,7 @@ proptest! {
         let whole = (0..entries.len()).find(|n| {
             entries[..*n].iter().map(|(id, _)| id.len() + 14).sum::<usize>() == part.len()
         });
-        prop_assert_eq!(message::count_entries(part), whole.unwrap_or(0));
+        prop_assert_eq!(count(part), whole);
     }
 
     #[test]
@@ -147,10 +157,9 @@ fn leap_seconds_count_from_the_moment_after_them() {
 
 /// What is made of so many bytes of a reply, the rest not yet there.
 fn reply_length(bytes: &[u8], have: usize, extra: usize) -> Option<usize> {
-    let mut buffer = [0; message::STATUS + message::EXTRA_MAX];
-    buffer[..have].copy_from_slice(&bytes[..have]);
-    let expected = message::Expected { extra, more: false, descriptors: 0 };
-    message::reply_length(&buffer, have, expected)
+    let mut head = Head::default();
+    head[..have].copy_from_slice(&bytes[..have]);
+    reply::length(&head, have, Expected { extra, ..Expected::STATUS })
 }
 
 proptest! {
@@ -172,8 +181,8 @@ proptest! {
             }
         };
         let expected = match (descriptors, payload[0], length as usize) {
-            (0, 0, n) if n == 1 + extra => Some(message::STATUS + extra),
-            (0, 1.., 1) => Some(message::STATUS),
+            (0, 0, n) if n == 1 + extra => Some(STATUS + extra),
+            (0, 1.., 1) => Some(STATUS),
             _ => None,
         };
         prop_assert_eq!(result, expected);

@@ -1,7 +1,7 @@
 //! Regular expressions: ours refuse, match and do not match what those of the C library do.
 
 use crate::checks::regex::{compare, compile};
-use fdholder::daemon::regex::Invalid;
+use fdholder::daemon::access::regex::Invalid;
 use std::time::{Duration, Instant};
 
 /// Texts for the expressions below.

@@ -3,8 +3,9 @@
 use crate::kit::cdb::{HEADER, allow, file as cdb, hash};
 use crate::kit::daemon::Generation;
 use crate::kit::wire;
-use fdholder::daemon::cdb::{self, Missing};
-use fdholder::daemon::rules::{self, Identity, PART_MAX, VALUE_MAX};
+use fdholder::daemon::access::cdb::{self, Missing};
+use fdholder::daemon::access::rules::{self, PART_MAX, VALUE_MAX};
+use fdholder::daemon::access::{Identity, Right};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::process::{getgid, getuid};
@@ -36,10 +37,8 @@ enum Rule<'a> {
 
 /// The rights that the strings of a rule give, by their names.
 fn named(strings: &[u8]) -> Rights<'_> {
-    let mut values = rules::variables().map(|name| rules::value(strings, name));
-    let [store, retrieve, get_dump, set_dump, list] =
-        std::array::from_fn(|_| values.next().unwrap());
-    assert_eq!(values.next(), None);
+    let values = Right::ALL.map(|right| rules::value(strings, right));
+    let [store, retrieve, get_dump, set_dump, list] = values;
     let [get_dump, set_dump, list] = [get_dump, set_dump, list].map(|value| value.is_some());
     Rights { get_dump, set_dump, list, store, retrieve }
 }

@@ -16,17 +16,16 @@ use core::ffi::CStr;
 const WORDING: Wording = Wording::only("store fd");
 
 pub fn run(process: &mut Process) -> Result<Exit, Stop> {
-    let (mut fd, mut timeout, mut expire) = (0, 0, 0);
+    let (mut fd, mut timeout, mut expire) = (process.input, 0, 0);
     while let Some(option) = Opt::next(&mut process.arguments)? {
         match option {
-            Opt::Fd(value) => fd = number(value)?,
+            Opt::Fd(value) => fd = BorrowedFd::named(number(value)?),
             Opt::Timeout(value) => timeout = number(value)?,
             Opt::Expire(value) => expire = number(value)?,
         }
     }
     let (path, identifier) = (process.arguments.operand()?, process.arguments.operand()?);
     let mut daemon = Connection::new(path, timeout, &process.open_files);
-    let fd = BorrowedFd::named(fd);
     Ok(match store(&mut daemon, process.frame, fd, identifier, expire) {
         Ok(()) => Exit::SUCCESS,
         Err(error) => {

@@ -35,6 +35,7 @@ pub fn check(applets: &[Applet], manifest: &str) {
 /// The whole source.
 pub fn source(applets: &[Applet], root: &Path) -> String {
     let (mut modules, mut options, mut rows) = (String::new(), String::new(), String::new());
+    let mut tables = String::new();
     for (module, info) in applets {
         let path = root.join("applets").join(module).join("mod.rs");
         writeln!(modules, "#[path = {path:?}]\npub mod {module};").unwrap();
@@ -42,13 +43,16 @@ pub fn source(applets: &[Applet], root: &Path) -> String {
         let (name, usage, help) = (info.name, usage::line(info), help::text(info));
         let texts = format!("name: c{name:?}, usage: {usage:?}, help: {help:?}");
         writeln!(rows, "    Applet {{ {texts}, run: {module}::run }},").unwrap();
+        writeln!(tables, "    options::{module}::Opt::TABLE,").unwrap();
     }
     format!(
         "{modules}\nuse crate::multicall::Applet;\n\n\
          /// The options of each applet, as an enum that its `match` has to cover.\n\
          pub mod options {{\n    use crate::cli::getopt::{{Arguments, Spec, Stop}};\n    \
          use core::ffi::CStr;\n\n{options}}}\n\n\
-         /// All applets.\npub static APPLETS: &[Applet] = &[\n{rows}];\n"
+         /// All applets.\npub static APPLETS: &[Applet] = &[\n{rows}];\n\n\
+         /// The options of each, in the same order.\n\
+         pub const TABLES: &[&[crate::cli::getopt::Spec]] = &[\n{tables}];\n"
     )
 }
 
@@ -71,7 +75,7 @@ fn enumeration((module, info): Applet) -> String {
     format!(
         "    pub mod {module} {{\n        use super::*;\n\n        /// An option of the applet.\n        \
          #[derive(Clone, Copy, PartialEq, Eq, Debug)]\n        pub enum Opt {{\n{variants}        }}\n\n        \
-         impl Opt {{\n            const TABLE: &'static [Spec] = &[\n{specs}            ];\n\n            \
+         impl Opt {{\n            /// What they look like.\n            pub const TABLE: &'static [Spec] = &[\n{specs}            ];\n\n            \
          /// The next option, if operands have not begun.\n            \
          pub fn next(arguments: &mut Arguments) -> Result<Option<Opt>, Stop> {{\n                \
          Ok(match arguments.option(Opt::TABLE)? {{\n{arms}                    _ => None,\n                \

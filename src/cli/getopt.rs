@@ -105,13 +105,13 @@ impl Arguments {
     }
 
     /// The next argument, if there is one.
-    pub fn next(&mut self) -> Option<&'static CStr> {
+    pub fn argument(&mut self) -> Option<&'static CStr> {
         self.rest.next()
     }
 
     /// The next operand; without one it is wrong usage.
     pub fn operand(&mut self) -> Result<&'static CStr, Stop> {
-        self.next().ok_or(Stop)
+        self.argument().ok_or(Stop)
     }
 
     /// What is left, a program and its arguments; without one it is wrong usage.

@@ -6,12 +6,10 @@ use crate::io::pool::{DESCRIPTORS, Window};
 use crate::protocol::entry::Entries;
 use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
 use crate::protocol::reply::{self, Expected};
+use crate::protocol::request::GET_DUMP;
 use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::limit::OpenFileLimit;
-
-/// The request for a dump, a whole frame.
-const GET_DUMP: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'?'];
 
 /// A dump that is received.
 pub struct Dump<'c, 'a> {
@@ -134,7 +132,7 @@ impl<'c, 'a> Dump<'c, 'a> {
         let whole = HEADER + header.length;
         self.receive(window, whole, all)?;
         let entries = window.rest().get(HEADER..whole).and_then(Entries::parse);
-        if entries.is_none_or(|entries| entries.number() != header.descriptors) {
+        if entries.is_none_or(|entries| entries.len() != header.descriptors) {
             return Err(Error::Invalid);
         }
         window.advance(whole);

@@ -10,13 +10,11 @@ use crate::io::socket::Stream;
 use crate::protocol::entry::IDENTIFIER_MAX;
 use crate::protocol::frame::{HEADER, Header};
 use crate::protocol::reply::{self, Expected, Head, STATUS};
+use crate::protocol::request::LIST;
 use crate::slice::{part, part_mut};
 use crate::sys::Errno;
 use crate::sys::fd::{BorrowedFd, Fd};
 use core::ffi::CStr;
-
-/// The request for a list, a whole frame.
-const LIST: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'L'];
 
 /// A connection to a daemon, to be made or made.
 pub struct Connection<'a> {

@@ -107,7 +107,7 @@ impl Connection {
     /// Whether it is in the middle of an operation.
     fn is_busy(&self) -> bool {
         let is_asking = self.have > 0 || self.refusal.is_some();
-        is_asking || self.answer.is_something() || self.session.missing > 0
+        is_asking || self.is_answered() || self.session.missing > 0
     }
 
     /// For how many milliseconds it has sent and taken nothing.
@@ -126,6 +126,11 @@ impl Connection {
         }
         let silence = if is_busy || !self.has_asked { SILENCE } else { 0 };
         Some(timeout.map_or(silence, |timeout| timeout.min(silence)))
+    }
+
+    /// Whether an answer is not sent whole yet.
+    pub fn is_answered(&self) -> bool {
+        self.answer.is_something()
     }
 
     /// Whether slots of the table are kept for an answer.
@@ -162,15 +167,14 @@ impl Connection {
                 self.doom = Some(if self.is_busy() { Errno::TIMEDOUT } else { Errno::PIPE });
             }
         }
-        let is_answered = self.answer.is_something();
         // There may be a whole request, or what can never become one.
-        if self.doom.is_some() || !is_answered && self.have >= self.whole(bytes) {
+        if self.doom.is_some() || !self.is_answered() && self.have >= self.whole(bytes) {
             return (Poll::NOTHING, 0);
         }
         if self.has_to_retry {
             return (Poll::NOTHING, left.min(MOMENT));
         }
-        let event = if is_answered { Event::Writable } else { Event::Readable };
+        let event = if self.is_answered() { Event::Writable } else { Event::Readable };
         let poll = self.fd().map_or(Poll::NOTHING, |fd| Poll::on(fd, event));
         (poll, left)
     }
@@ -214,7 +218,7 @@ impl Connection {
             return Err(errno);
         }
         let whole = self.whole(inbox.bytes);
-        if self.answer.is_something() || self.have >= whole {
+        if self.is_answered() || self.have >= whole {
             return Ok(());
         }
         // Behind its beginning no more is received than belongs to the request, and descriptors come too
@@ -267,7 +271,7 @@ impl Connection {
     /// Has a request done, if it is there whole and all before it have been answered, and sends what
     /// there is room for.
     pub fn answer(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<Progress, Errno> {
-        if !self.answer.is_something() {
+        if !self.is_answered() {
             let progress = self.take(inbox, service)?;
             if progress != Progress::Done {
                 return Ok(progress);
@@ -363,7 +367,7 @@ impl Connection {
     fn send(&mut self, service: &mut Service) -> Result<(), Errno> {
         self.has_to_retry = false;
         for _ in 0..PIECES {
-            if !self.answer.is_something() {
+            if !self.is_answered() {
                 break;
             }
             let piece = self.answer.compose(service.frame, &service.table);

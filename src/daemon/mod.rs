@@ -104,7 +104,7 @@ pub struct Daemon<'p> {
     settings: &'p Settings,
     /// The listening socket.
     listener: BorrowedFd<'static>,
-    /// Standard output, which is the listening socket as well once it is ready.
+    /// What was standard output, another descriptor of the same socket by now.
     out: BorrowedFd<'static>,
     /// Places for connections: one more than may be clients at a time. A client that comes when all but
     /// one are taken waits there for a place.

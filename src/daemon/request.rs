@@ -183,7 +183,7 @@ fn check(request: &Request, session: &Session, service: &Service) -> Result<(), 
         Request::OpenSetDump(_) => Ok(()),
         Request::Entries(entries) => {
             let room = table.room();
-            let fits = entries.count() <= room || count_new(*entries, table) <= room;
+            let fits = entries.len() <= room || count_new(*entries, table) <= room;
             if fits { Ok(()) } else { Err(Errno::NFILE) }
         }
     }
@@ -223,7 +223,7 @@ fn perform(
             Answer::Frames(frames(session.missing))
         }
         Request::Entries(entries) => {
-            session.missing -= entries.count();
+            session.missing -= entries.len();
             for entry in entries {
                 // It takes the place of what had the identifier.
                 if let Some(slot) = table.find(entry.identifier) {

@@ -100,12 +100,13 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
     }
     // Nothing more is written there, and a shell may wait for its end, as in `x=$(daemon &)`. The
     // listener takes its place: were that free, something that comes later would get the number.
-    let _ = listener.put_at(process.out.descriptor(), true);
+    let out = process.out.descriptor();
+    let _ = listener.put_at(out, true);
     let frame = &mut *process.frame;
     let mut daemon = Daemon {
         settings,
         listener,
-        out: process.out.descriptor(),
+        out,
         signals,
         seats,
         waiting: None,

@@ -61,11 +61,6 @@ impl<'a> Entries<'a> {
         }
         Some(Entries { rest: payload, count })
     }
-
-    /// How many there are.
-    pub fn number(&self) -> usize {
-        self.count
-    }
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -76,5 +71,16 @@ impl<'a> Iterator for Entries<'a> {
         self.rest = rest;
         self.count -= 1;
         Some(entry)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.count, Some(self.count))
+    }
+}
+
+/// They have been counted when they were checked.
+impl ExactSizeIterator for Entries<'_> {
+    fn len(&self) -> usize {
+        self.count
     }
 }

@@ -1,8 +1,14 @@
 //! Requests: payloads into values and back.
 
 use super::entry::{Entries, Entry, take_identifier};
-use super::frame::Frame;
+use super::frame::{Frame, HEADER};
 use crate::sys::Errno;
+
+/// The request for a list, a whole frame.
+pub const LIST: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'L'];
+
+/// The request for a dump, a whole frame.
+pub const GET_DUMP: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'?'];
 
 /// What a client asks a daemon for. The comment names the descriptors that come with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,7 +66,7 @@ impl<'a> Request<'a> {
     pub fn descriptors(&self) -> usize {
         match self {
             Request::Store(_) => 1,
-            Request::Entries(entries) => entries.number(),
+            Request::Entries(entries) => entries.len(),
             _ => 0,
         }
     }

@@ -53,7 +53,7 @@ pub fn closes(fd: BorrowedFd) -> Closes {
         return Closes::Promptly;
     }
     let [special_class, _, device_class, _] = status.rdev_and_dev;
-    match u32::from(status.mode) & libc::S_IFMT as u32 {
+    match u32::from(status.mode) & libc::S_IFMT {
         libc::S_IFIFO => Closes::Promptly,
         // That of /dev/null and its like.
         libc::S_IFCHR if special_class == 1 => Closes::Promptly,

@@ -13,20 +13,33 @@ mod os;
 mod runtime;
 
 use core::ffi::CStr;
-use fdholder::client::{Peer, Side};
-use fdholder::deadline::Deadline;
-use fdholder::fd::Fd;
-use fdholder::socket::{self, Stream};
-use fdholder::sys::text::Text;
-use fdholder::sys::vector::{Builder, Vector};
-use fdholder::sys::{self, Message, Poll, server};
-use fdholder::{exec, exit, multicall, pool, tai, text::text};
+use fdholder::cli::exit::Exit;
+use fdholder::cli::output::Writer;
+use fdholder::client::Connection;
+use fdholder::client::failure::Wording;
+use fdholder::io::deadline::Deadline;
+use fdholder::io::error::Error;
+use fdholder::io::open_files::OpenFiles;
+use fdholder::io::pool::Pool;
+use fdholder::io::socket::{self, Stream};
+use fdholder::process::Process;
+use fdholder::protocol::tai;
+use fdholder::sys::fd::{BorrowedFd, Fd, STDERR, STDIN, STDOUT};
+use fdholder::sys::hand_out::HandOut;
+use fdholder::sys::message::{self, Received};
+use fdholder::sys::strings::{Builder, Strings};
+use fdholder::sys::time::{self, Event, Poll};
+use fdholder::sys::{file, process, socket as call};
+use fdholder::{exec, multicall};
 
 /// For each answer of a daemon.
 const MILLISECONDS: u32 = 20_000;
 
-static STORE: Side = Side::only(text!("store fd"));
-static RETRIEVE: Side = Side::only(text!("retrieve fd for id "));
+/// The buffers, which each process that is started here can take once.
+static POOL: HandOut<Pool> = HandOut::new(Pool::EMPTY);
+
+const STORE: Wording = Wording::only("store fd");
+const RETRIEVE: Wording = Wording::only("retrieve fd for id ");
 
 fdholder::start!(begin);
 
@@ -36,47 +49,55 @@ fdholder::start!(begin);
 /// Only `_entry` may call it.
 unsafe extern "C" fn begin(stack: *const usize) -> ! {
     // SAFETY: `stack` is the initial stack pointer, and the strings live as long as the process.
-    let (mut arguments, environment) = unsafe { Vector::from_stack(stack) };
+    let (arguments, environment) = unsafe { Strings::from_stack(stack) };
     if os::process() == 1 {
         init(environment);
     }
-    if arguments.first() == Some(Text::new(c"listen")) {
-        arguments.next();
-        let listener = bound(arguments.next().unwrap_or(Text::EMPTY));
-        let is_stdin = sys::become_stdin(listener.number()).is_ok();
-        must(is_stdin, c"the socket is standard input");
-        exec::execute(arguments, environment)
-    }
-    multicall::run(arguments, environment)
+    let listens = arguments.first() == Some(c"listen");
+    let mut process = Process::new(arguments, environment, POOL.take());
+    let exit = if listens { listen(&mut process) } else { multicall::run(&mut process) };
+    process::exit(exit.0)
+}
+
+/// Goes on as a program that has a listening socket as standard input: `listen path prog...`.
+fn listen(process: &mut Process) -> Exit {
+    process.arguments.argument();
+    let listener = bound(process.arguments.argument().unwrap_or_default());
+    must(listener.borrow().put_at(STDIN, false).is_ok(), c"the socket is standard input");
+    let program = process.arguments.program();
+    exec::execute(
+        process,
+        program.unwrap_or_else(|_| failed(c"a program")),
+        process.environment,
+        "",
+    )
 }
 
 /// A socket that listens there.
-fn bound(path: Text) -> Fd {
-    let listener = socket::open().ok().filter(|listener| {
-        let number = listener.number();
-        server::bind(number, path).is_ok() && server::listen(number, 5).is_ok()
+fn bound(path: &CStr) -> Fd {
+    let listener = socket::open(&OpenFiles::new()).ok().filter(|listener| {
+        let listener = listener.borrow();
+        call::bind(listener, path).is_ok() && call::listen(listener, 5).is_ok()
     });
     listener.unwrap_or_else(|| failed(c"bind a socket"))
 }
 
-fn init(environment: Vector) -> ! {
-    exit::speak_as(Text::new(c"no shell"));
+fn init(environment: Strings) -> ! {
     let tools = Tools { environment };
 
     let old = tools.daemon(c"/old");
-    let listener = bound(Text::new(c"/service"));
-    let stored = os::child(|| store(c"/old", c"the service", listener.number()));
+    let listener = bound(c"/service");
+    let stored = os::child(|| store(c"/old", c"the service", listener.borrow()));
     must(os::wait(stored) == 0, c"store a listening socket");
     drop(listener);
-    let (reader, writer) = os::pipe();
-    must(os::write(writer, TEXT) == TEXT.len(), c"fill a pipe");
+    let (reader, writer) = pipe();
+    must(file::write(writer.borrow(), TEXT) == Ok(TEXT.len()), c"fill a pipe");
     let words = [c"s6-fdholder-store", c"/old", c"a pipe"];
-    must(os::wait(tools.start(&words, reader, 1)) == 0, c"store a pipe");
-    sys::close(reader);
-    sys::close(writer);
+    must(os::wait(tools.start(&words, Some(reader), None)) == 0, c"store a pipe");
+    drop(writer);
 
     let new = tools.daemon(c"/new");
-    let transfer = tools.start(&[c"s6-fdholder-transferdump", c"/old", c"/new"], 0, 1);
+    let transfer = tools.start(&[c"s6-fdholder-transferdump", c"/old", c"/new"], None, None);
     must(os::wait(transfer) == 0, c"transfer");
     os::terminate(old);
     must(os::wait(old) == 0, c"end the old daemon");
@@ -86,21 +107,30 @@ fn init(environment: Vector) -> ! {
     // A socket that nobody listens on any more would refuse the connection, one that nobody serves
     // would not answer.
     let service = os::child(|| serve(&retrieve(c"/new", c"the service")));
-    let mut connection = Stream::new(Deadline::from_milliseconds(MILLISECONDS));
-    must(connection.connect(Text::new(c"/service")).is_ok(), c"connect to the service");
+    let open_files = OpenFiles::new();
+    let mut connection = Stream::new(Deadline::from_milliseconds(MILLISECONDS), &open_files);
+    must(connection.connect(c"/service").is_ok(), c"connect to the service");
     let mut heard = [0; TEXT.len()];
-    let is_whole = connection.receive(&mut heard, &mut []) == Ok(TEXT.len());
-    must(is_whole && heard == *TEXT, c"an answer of the service");
+    let mut descriptors = Received::NOTHING;
+    let length = connection.receive(&mut heard, &mut descriptors);
+    must(length == Ok(TEXT.len()) && heard == *TEXT, c"an answer of the service");
     must(os::wait(service) == 0, c"end the service");
     os::terminate(new);
     must(os::wait(new) == 0, c"end the new daemon");
 
-    exit::message().quoted(Text::new(c"pass")).say();
+    messages().message().text("pass").say();
     os::switch_off()
 }
 
 /// What is in the pipe, and what the service says.
 const TEXT: &[u8; 17] = b"something to read";
+
+/// Where messages go.
+fn messages() -> Writer {
+    let mut errors = Writer::messages(STDERR);
+    errors.speak_as(c"no shell");
+    errors
+}
 
 /// Goes on if it is true. How far the first process has come is said, in case it hangs.
 fn must(is: bool, what: &'static CStr) {
@@ -108,91 +138,109 @@ fn must(is: bool, what: &'static CStr) {
         failed(what);
     }
     if os::process() == 1 {
-        exit::message().quoted(Text::new(what)).say();
+        messages().message().quoted(what.to_bytes()).say();
     }
 }
 
 /// Ends the process, and if it is the first one the machine.
 fn failed(what: &'static CStr) -> ! {
-    exit::fatal().quoted(Text::new(what)).say();
+    messages().fatal().quoted(what.to_bytes()).say();
     if os::process() == 1 {
         os::switch_off();
     }
-    sys::exit(exit::Exit::SYSTEM.0)
+    process::exit(Exit::SYSTEM.0)
 }
 
-/// Gives a daemon a descriptor, and ends the process.
-fn store(path: &'static CStr, id: &'static CStr, fd: i32) -> ! {
-    let mut daemon = Peer::new(&STORE, Text::new(path), MILLISECONDS, Text::EMPTY);
-    let request = pool::composer();
-    request.begin(b'S');
-    request.expiry(&tai::after(0, sys::now()));
-    request.descriptor(fd as u32);
-    daemon.settle(request, Text::new(id))
+/// A pipe: where to read, where to write.
+fn pipe() -> (Fd, Fd) {
+    os::pipe().unwrap_or_else(|| failed(c"a pipe"))
+}
+
+/// Reads until there is no more, or no room, and says how many bytes.
+fn read(from: &Fd, bytes: &mut [u8]) -> usize {
+    let mut have = 0;
+    while let Ok(read @ 1..) = file::read(from.borrow(), &mut bytes[have..]) {
+        have += read;
+    }
+    have
+}
+
+/// Gives a daemon a descriptor.
+fn store(path: &'static CStr, id: &'static CStr, fd: BorrowedFd) -> u8 {
+    let open_files = OpenFiles::new();
+    let mut daemon = Connection::new(path, MILLISECONDS, &open_files);
+    let expiry = time::now().map(|now| tai::after(0, now));
+    let expiry = expiry.unwrap_or_else(|_| failed(c"read the clock"));
+    let request = POOL.take().frame.request(b'S').entry(&expiry, id.to_bytes());
+    let stored =
+        request.map_err(Error::Denied).and_then(|frame| daemon.settle(frame.finish(1), &[fd]));
+    match stored {
+        Ok(()) => 0,
+        Err(error) => daemon.fail(&mut messages(), &STORE, b"", error, "").0,
+    }
 }
 
 /// Asks a daemon for a descriptor.
 fn retrieve(path: &'static CStr, id: &'static CStr) -> Fd {
-    let id = Text::new(id);
-    let mut daemon = Peer::new(&RETRIEVE, Text::new(path), MILLISECONDS, id);
-    let request = pool::composer();
-    request.begin(b'R');
-    request.byte(0);
-    daemon.retrieve(request, id, false)
+    let open_files = OpenFiles::new();
+    let mut daemon = Connection::new(path, MILLISECONDS, &open_files);
+    let request = POOL.take().frame.retrieve(id.to_bytes(), false);
+    let retrieved =
+        request.map_err(Error::Denied).and_then(|request| daemon.retrieve(request, false));
+    retrieved.unwrap_or_else(|error| {
+        let exit = daemon.fail(&mut messages(), &RETRIEVE, id.to_bytes(), error, "");
+        process::exit(exit.0)
+    })
 }
 
-fn read_pipe(pipe: &Fd) -> ! {
+fn read_pipe(pipe: &Fd) -> u8 {
     let mut bytes = [0; TEXT.len()];
-    must(os::read(pipe.number(), &mut bytes) == TEXT.len() && bytes == *TEXT, c"the same text");
-    exit::success()
+    must(read(pipe, &mut bytes) == TEXT.len() && bytes == *TEXT, c"the same text");
+    0
 }
 
 /// Answers one connection.
-fn serve(listener: &Fd) -> ! {
-    let fd = listener.number();
-    server::wait(&mut [Poll { fd, events: Poll::IN, happened: 0 }], MILLISECONDS);
-    let client = server::accept(fd).ok().and_then(Fd::own);
+fn serve(listener: &Fd) -> u8 {
+    let listener = listener.borrow();
+    let _ = time::poll(&mut [Poll::on(listener, Event::Readable)], Some(MILLISECONDS));
+    let client = call::accept(listener).ok().flatten();
     let client = client.unwrap_or_else(|| failed(c"accept"));
-    let said = Message::outgoing(TEXT, &[]).exchange(client.number());
-    must(said == Ok(TEXT.len()), c"answer");
-    exit::success()
+    must(message::send(client.borrow(), TEXT, &[]) == Ok(TEXT.len()), c"answer");
+    0
 }
 
 /// The tools in this very program.
 struct Tools {
-    environment: Vector,
+    environment: Strings,
 }
 
 impl Tools {
-    /// Runs one in a process of its own, with these descriptors as standard input and output.
-    fn start(&self, words: &[&'static CStr], input: i32, output: i32) -> os::Process {
+    /// Runs one in a process of its own, with these descriptors as standard input and output, or else
+    /// those of this process.
+    fn start(&self, words: &[&'static CStr], input: Option<Fd>, output: Option<Fd>) -> os::Process {
         os::child(|| {
-            for (fd, standard) in [(input, 0), (output, 1)] {
-                // Without others it is the console, from the kernel. Nothing is executed, so what
-                // is to be closed has to be.
-                if fd != standard {
-                    must(server::put_at(fd, standard).is_ok(), c"standard descriptors");
-                    sys::close(fd);
+            for (fd, standard) in [(input, STDIN), (output, STDOUT)] {
+                // Nothing is executed, so what is to be closed has to be.
+                if let Some(fd) = fd {
+                    must(fd.borrow().put_at(standard, false).is_ok(), c"standard descriptors");
                 }
             }
-            let arguments = Builder::new().unwrap_or_else(|| failed(c"memory"));
-            for word in words {
-                arguments.add(Text::new(word));
-            }
-            let arguments = arguments.finish();
-            multicall::run(arguments.unwrap_or_else(|_| failed(c"arguments")), self.environment)
+            let arguments = Builder::new(words.len());
+            let mut arguments = arguments.unwrap_or_else(|| failed(c"memory"));
+            words.iter().for_each(|word| arguments.add(word));
+            let arguments = arguments.finish().unwrap_or_else(|_| failed(c"arguments"));
+            let mut process = Process::new(arguments, self.environment, POOL.take());
+            multicall::run(&mut process).0
         })
     }
 
     /// Starts a daemon, and waits until it is ready.
     fn daemon(&self, path: &'static CStr) -> os::Process {
-        let (reader, writer) = os::pipe();
+        let (reader, writer) = pipe();
         let words = [c"s6-fdholder-daemon", c"-1", c"-i", c"/rules", path];
-        let daemon = self.start(&words, 0, writer);
-        sys::close(writer);
+        let daemon = self.start(&words, None, Some(writer));
         let mut said = [0; 2];
-        must(os::read(reader, &mut said) == 1 && said[0] == b'\n', c"a daemon that is ready");
-        sys::close(reader);
+        must(read(&reader, &mut said) == 1 && said[0] == b'\n', c"a daemon that is ready");
         daemon
     }
 }

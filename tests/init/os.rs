@@ -1,7 +1,9 @@
 //! What a first process needs of the kernel beyond what the tools do.
 
 use core::ptr;
-use fdholder::sys::{self, arch};
+use fdholder::sys::arch;
+use fdholder::sys::fd::Fd;
+use fdholder::sys::process::exit;
 
 /// A process that was started here.
 #[derive(Clone, Copy)]
@@ -22,14 +24,12 @@ pub fn process() -> isize {
     unsafe { call(libc::SYS_getpid, [0; 4]) }
 }
 
-/// Starts a process in which `run` goes on with a copy of all that this one has.
-pub fn child(run: impl FnOnce()) -> Process {
+/// Starts a process in which `run` goes on with a copy of all that this one has, up to an exit code.
+/// Descriptors that `run` owns are left to that process.
+pub fn child(run: impl FnOnce() -> u8) -> Process {
     // SAFETY: with no stack of its own the child has a copy of this one, as after `fork`.
     match unsafe { call(libc::SYS_clone, [libc::SIGCHLD as usize, 0, 0, 0]) } {
-        0 => {
-            run();
-            sys::exit(0)
-        }
+        0 => exit(run()),
         pid => Process(pid as usize),
     }
 }
@@ -49,36 +49,15 @@ pub fn terminate(process: Process) {
     unsafe { call(libc::SYS_kill, [process.0, libc::SIGTERM as usize, 0, 0]) };
 }
 
-/// A pipe: where to read, where to write. -1 if there is none.
-pub fn pipe() -> (i32, i32) {
-    let mut ends = [-1; 2];
+/// A pipe: where to read, where to write.
+pub fn pipe() -> Option<(Fd, Fd)> {
+    let mut ends = [0_i32; 2];
     let place = ptr::from_mut(&mut ends) as usize;
     // SAFETY: the kernel writes two ints.
     unsafe { call(libc::SYS_pipe2, [place, libc::O_CLOEXEC as usize, 0, 0]) };
-    (ends[0], ends[1])
-}
-
-/// Reads until there is no more, or no room, and says how many bytes.
-pub fn read(fd: i32, bytes: &mut [u8]) -> usize {
-    let mut have = 0;
-    while have < bytes.len() {
-        let place = bytes[have..].as_mut_ptr() as usize;
-        // SAFETY: so many bytes are left.
-        let n = unsafe { call(libc::SYS_read, [fd as usize, place, bytes.len() - have, 0]) };
-        if n <= 0 {
-            break;
-        }
-        have += n as usize;
-    }
-    have
-}
-
-/// Writes and says how many bytes.
-pub fn write(fd: i32, bytes: &[u8]) -> usize {
-    let place = bytes.as_ptr() as usize;
-    // SAFETY: the kernel reads so many bytes.
-    let n = unsafe { call(libc::SYS_write, [fd as usize, place, bytes.len(), 0]) };
-    n.max(0) as usize
+    // SAFETY: the kernel has just made them; if it has not they are 0, which nobody ever owns.
+    let [reader, writer] = ends.map(|number| unsafe { Fd::own(number as usize) });
+    Some((reader?, writer?))
 }
 
 /// Switches the machine off.
@@ -87,5 +66,5 @@ pub fn switch_off() -> ! {
     let [first, second, how] = [first, second, libc::LINUX_REBOOT_CMD_POWER_OFF];
     // SAFETY: touches no memory.
     unsafe { call(libc::SYS_reboot, [first as usize, second as usize, how as usize, 0]) };
-    sys::exit(111)
+    exit(111)
 }

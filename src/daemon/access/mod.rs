@@ -33,6 +33,12 @@ pub struct Own {
     pub gid: Option<u32>,
 }
 
+impl From<Identity> for Own {
+    fn from(own: Identity) -> Own {
+        Own { uid: Some(own.uid), gid: Some(own.gid) }
+    }
+}
+
 /// What a client may have a right to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Right {
@@ -185,10 +191,10 @@ impl Gate {
         let is_allowed = rules::decide(client, own, |key| {
             let looked = self.with_spare(|gate| {
                 access.grants = Access::NOTHING.grants;
-                Ok(gate.look_up(key, &mut access, |refusal| {
+                gate.look_up(key, &mut access, |refusal| {
                     log.event(Some(client), refusal.what, refusal.object, refusal.cause);
                     is_logged = true;
-                })?)
+                })
             });
             looked.unwrap_or_else(|errno| {
                 let what = "connect: unable to read the rule";

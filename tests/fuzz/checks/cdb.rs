@@ -2,8 +2,9 @@
 
 use super::Input;
 use crate::kit::cdb::{HEADER, allow, file, hash};
-use fdholder::daemon::cdb::{self, Missing};
-use fdholder::daemon::rules::{self, Identity, PART_MAX, Rule, VALUE_MAX};
+use fdholder::daemon::access::cdb::{self, Missing};
+use fdholder::daemon::access::rules::{self, PART_MAX, Rule, VALUE_MAX};
+use fdholder::daemon::access::{Identity, Right};
 
 /// Checks either a file that is anything, or one that is as it should be.
 pub fn check(bytes: &[u8]) {
@@ -122,7 +123,7 @@ fn check_valid(mut input: Input) {
         });
         let mut rules = keys.map(|key| rules::find(&file, key.as_bytes()));
         let right = rules.find(|rule| *rule != Err(Rule::Absent)).is_some_and(|rule| rule.is_ok());
-        let decided = rules::decide(client, own, |key| {
+        let decided = rules::decide(client, own.into(), |key| {
             rules::find(&file, key).map_or_else(|rule| rule, |_| Rule::Allowed)
         });
         assert_eq!(decided, right);
@@ -167,11 +168,11 @@ fn check_value(value: &[u8]) -> Result<&[u8], Rule> {
     // What no value has has to be understood as well.
     let strings = strings.unwrap_or(value);
     let end = strings.iter().rposition(|byte| *byte == 0).unwrap_or(0);
-    for name in rules::variables() {
-        let start = [b"S6_FDHOLDER_".to_vec(), name.collect(), b"=".to_vec()].concat();
-        let right =
+    for right in Right::ALL {
+        let start = [b"S6_FDHOLDER_", right.variable(), b"="].concat();
+        let value =
             strings[..end].split(|byte| *byte == 0).find_map(|s| s.strip_prefix(&start[..]));
-        assert_eq!(rules::value(strings, name), right);
+        assert_eq!(rules::value(strings, right), value);
     }
     meaning(value)
 }

@@ -1,11 +1,11 @@
 //! Entries of dumps: read, counted, and put into frames.
 
-use super::{composer, text};
 use crate::kit::wire;
-use fdholder::message::{self, ENTRIES_MAX, Entry, FRAME_MAX, IDENTIFIER_MAX};
-use fdholder::sys::{self, CONTROL_HEADER, Errno};
-use fdholder::tai;
-use std::ffi::CString;
+use fdholder::protocol::entry::{Entries, Entry, IDENTIFIER_MAX};
+use fdholder::protocol::frame::{ENTRIES_MAX, FRAME_MAX, Frame};
+use fdholder::protocol::request::Request;
+use fdholder::protocol::tai;
+use fdholder::sys::Errno;
 
 /// Expiry and identifier.
 pub type Parts = ([u8; 12], Vec<u8>);
@@ -35,13 +35,18 @@ pub fn check(bytes: &[u8]) {
     for (expiry, id) in &all {
         let (entry, more) = Entry::parse(rest).expect("a valid entry");
         assert_eq!((entry.expiry, entry.identifier), (expiry, &id[..]));
+        assert_eq!(entry.bytes, &rest[..rest.len() - more.len()]);
         assert!(tai::is_valid(expiry));
         rest = more;
     }
     assert_eq!(rest, behind);
     assert_eq!(Entry::parse(behind), None);
-    let is_whole = behind.is_empty();
-    assert_eq!(message::count_entries(bytes), if is_whole { all.len() } else { 0 });
+    let entries = Entries::parse(bytes);
+    assert_eq!(entries.is_some(), behind.is_empty());
+    if let Some(entries) = entries {
+        assert_eq!(entries.len(), all.len());
+        assert!(entries.map(|entry| (*entry.expiry, entry.identifier.to_vec())).eq(all.clone()));
+    }
     let payload = &bytes[..bytes.len() - behind.len()];
     for pair in all.windows(2) {
         let [a, b] = [pair[0].0, pair[1].0];
@@ -54,33 +59,31 @@ pub fn check(bytes: &[u8]) {
     }
 
     // The same as a frame of a set dump, as far as one has room for it.
-    let mut composer = composer();
-    let composer = composer.as_deref_mut().unwrap();
-    composer.begin(b'.');
+    let mut frame = Box::new(Frame::EMPTY);
+    frame.request(b'.');
     let all = &all[..all.len().min(ENTRIES_MAX)];
-    for (number, (expiry, id)) in all.iter().enumerate() {
-        composer.expiry(expiry);
-        let id = CString::new(&id[..]).unwrap();
-        assert_eq!(composer.identifier(text(&id)), Ok(()));
-        composer.descriptor(number as u32);
+    for (expiry, id) in all {
+        assert!(frame.entry(expiry, id).is_ok());
     }
     let length = all.iter().map(|(_, id)| id.len() + 14).sum::<usize>();
     let whole = [b".", &payload[..length]].concat();
     assert!(whole.len() + 6 <= FRAME_MAX + 1);
-    let (frame, control) = composer.frame();
-    assert_eq!(frame, wire::frame(&whole, all.len() as u16));
-    let numbers: Vec<i32> = (0..all.len() as i32).collect();
-    assert_eq!(control.get(CONTROL_HEADER..).unwrap_or_default(), numbers);
-    let words = if all.is_empty() { 0 } else { CONTROL_HEADER + all.len() };
-    assert_eq!((control.len(), sys::control_length(control)), (words, words));
+    assert_eq!(frame.room(), FRAME_MAX + 1 - 6 - whole.len());
+    assert_eq!(frame.payload(), whole);
+    assert_eq!(frame.finish(all.len()), wire::frame(&whole, all.len() as u16));
+    let request = Request::parse(&whole);
+    let count = request.as_ref().map(Request::descriptors);
+    assert_eq!(count, if all.is_empty() { None } else { Some(all.len()) });
 
     // All that is no entry as one identifier: too short, too long, or just right.
     let id = behind.split(|byte| *byte == 0).next().unwrap_or_default();
-    let done = composer.identifier(text(&CString::new(id).unwrap()));
     let right = match id.len() {
         0 => Err(Errno::INVAL),
         1..=IDENTIFIER_MAX => Ok(()),
         _ => Err(Errno::NAMETOOLONG),
     };
-    assert_eq!(done, right);
+    assert_eq!(frame.begin().identifier(id).map(drop), right);
+    if right.is_ok() {
+        assert_eq!(frame.payload(), [&[id.len() as u8], id, &[0]].concat());
+    }
 }

@@ -1,9 +1,11 @@
 //! Heads of frames, and replies that come in any pieces.
 
 use super::Input;
-use fdholder::message::{
-    self, ENTRIES_MAX, ENTRY_MAX, EXTRA_MAX, Expected, HEADER, Header, STATUS,
-};
+use crate::kit::wire;
+use fdholder::protocol::entry::{ENTRY_MAX, IDENTIFIER_MAX};
+use fdholder::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header, PAYLOAD_MAX};
+use fdholder::protocol::reply::{self, EXTRA_MAX, Expected, STATUS};
+use fdholder::protocol::request::{GET_DUMP, LIST, Request};
 
 /// As many bytes as are looked at of a reply.
 const LOOKED_AT: usize = STATUS + EXTRA_MAX;
@@ -16,7 +18,7 @@ fn judge(reply: &[u8; LOOKED_AT], expected: Expected) -> Option<usize> {
         return (length == 1 && descriptors == 0).then_some(STATUS);
     }
     let least = 1 + expected.extra;
-    let fits = length == least || expected.more && length > least;
+    let fits = length == least || expected.more && (least..=PAYLOAD_MAX).contains(&length);
     (fits && descriptors == expected.descriptors).then_some(HEADER + least)
 }
 
@@ -30,7 +32,7 @@ fn receive(
 ) -> Option<usize> {
     let (mut place, mut have) = ([0; LOOKED_AT], 0);
     loop {
-        match message::reply_length(&place, have, expected) {
+        match reply::length(&place, have, expected) {
             Some(needed) if needed > have => {
                 assert!(needed <= LOOKED_AT);
                 let needed = needed.min(sent);
@@ -80,16 +82,44 @@ pub fn check(bytes: &[u8]) {
     // What lies behind a reply that is an error is none of it; it may be noticed.
     let found = receive(&reply, LOOKED_AT, expected, &mut piece);
     assert!(found == right || found.is_none() && right == Some(STATUS), "{found:?}");
-    for at in 0..2 * LOOKED_AT {
-        let number = reply.get(at..).and_then(|reply| reply.first_chunk());
-        let number = number.map_or(0, |number| u32::from_be_bytes(*number) as usize);
-        assert_eq!(message::number(&reply, at), number);
+    for before in 0..2 * LOOKED_AT {
+        let number = reply.get(STATUS + before..).and_then(|reply| reply.first_chunk());
+        let number = number.map_or(0, |number| u32::from_be_bytes(*number));
+        assert_eq!(reply::number(&reply, before), number);
     }
 
     // Requests that are whole frames are what their heads say.
-    let opening = message::set_dump(u32::from_be_bytes(input.array()));
-    for request in [&opening[..], &message::GET_DUMP, &message::LIST] {
-        let length = request.len() - HEADER;
-        assert_eq!(Header::parse(request), Some(Header { length, descriptors: 0 }));
+    let mut frame = Box::new(Frame::EMPTY);
+    let number = u32::from_be_bytes(input.array());
+    let opening = (frame.open_set_dump(number).to_vec(), Request::OpenSetDump(number));
+    let requests = [(LIST.to_vec(), Request::List), (GET_DUMP.to_vec(), Request::GetDump), opening];
+    for (bytes, request) in requests {
+        let length = bytes.len() - HEADER;
+        assert_eq!(Header::parse(&bytes), Some(Header { length, descriptors: 0 }));
+        assert_eq!(Request::parse(&bytes[HEADER..]), Some(request));
+    }
+    // So are those with an identifier that can be one.
+    let id = input.take(IDENTIFIER_MAX).split(|byte| *byte == 0).next().unwrap_or_default();
+    let requests = [
+        (wire::delete_request(id), frame.delete(id).map(<[u8]>::to_vec), Request::Delete(id)),
+        (
+            wire::retrieve_request(id, 0),
+            frame.retrieve(id, false).map(<[u8]>::to_vec),
+            Request::Retrieve(id),
+        ),
+        (
+            wire::retrieve_request(id, 1),
+            frame.retrieve(id, true).map(<[u8]>::to_vec),
+            Request::RetrieveAndDelete(id),
+        ),
+    ];
+    for (payload, made, request) in requests {
+        assert_eq!(made.is_ok(), !id.is_empty());
+        let parsed = Request::parse(&payload);
+        if let Ok(made) = made {
+            assert_eq!((made, parsed), (wire::frame(&payload, 0), Some(request)));
+        } else {
+            assert_eq!(parsed, None);
+        }
     }
 }

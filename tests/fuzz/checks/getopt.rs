@@ -1,15 +1,13 @@
 //! Command lines: taken as `getopt_long` of the C library takes them, in POSIX order. It has to be
 //! glibc. Unlike that, ours takes no abbreviations, and answers `--help`.
 
-use super::text;
-use fdholder::applets::APPLETS;
-use fdholder::daemon::listener::{GROUPS, Privileges};
-use fdholder::getopt::{Applet, Arguments, Opt};
-use fdholder::sys::text::Text;
-use fdholder::sys::vector::{Builder, Vector};
+use fdholder::applets::{APPLETS, TABLES};
+use fdholder::cli::getopt::{self, Arguments, Spec, Stop};
+use fdholder::cli::number;
+use fdholder::daemon::listener::Privileges;
+use fdholder::sys::strings::{Builder, Strings};
 use libc::{c_char, c_int};
 use std::ffi::{CStr, CString};
-use std::io::{Error, ErrorKind};
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
@@ -26,8 +24,8 @@ unsafe extern "C" {
     static optarg: *const c_char;
 }
 
-/// An option: its letter, and the value if it has one.
-type Found = (u8, Option<Vec<u8>>);
+/// An option: its place in the table, and the value if it has one.
+type Found = (usize, Option<Vec<u8>>);
 
 /// What a command line is.
 #[derive(PartialEq, Eq, Debug)]
@@ -42,6 +40,8 @@ enum Line {
 
 /// What `--help` counts as among letters.
 const HELP: c_int = 256;
+/// The first number that a word counts as.
+const WORD: c_int = 257;
 /// How many words of a command line are used.
 const WORDS: usize = 12;
 
@@ -60,17 +60,19 @@ impl Words {
     }
 
     /// What the C library makes of it.
-    fn judge(&self, applet: &Applet) -> Line {
+    fn judge(&self, options: &[Spec]) -> Line {
         // One process has one state of it.
         static STATE: Mutex<()> = Mutex::new(());
         let _state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut letters = b"+:".to_vec();
         let mut names = Vec::new();
-        for option in applet.options.map(Opt::read) {
-            letters.push(option.letter);
-            letters.extend(option.has_value.then_some(b':'));
-            let (word, value) = (option.word, option.has_value.into());
-            names.push((CString::new(word.collect::<Vec<u8>>()).unwrap(), value, option.letter));
+        for (place, option) in options.iter().enumerate() {
+            if option.letter != 0 {
+                letters.push(option.letter);
+                letters.extend(option.has_value.then_some(b':'));
+            }
+            let value = option.has_value.into();
+            names.push((CString::new(option.word).unwrap(), value, WORD + place as c_int));
         }
         let letters = CString::new(letters).unwrap();
         let option = |name: *const c_char, has_arg, val| libc::option {
@@ -81,7 +83,7 @@ impl Words {
         };
         let mut table: Vec<_> = names
             .iter()
-            .map(|(name, value, letter)| option(name.as_ptr(), *value, *letter as c_int))
+            .map(|(name, value, number)| option(name.as_ptr(), *value, *number))
             .collect();
         table.push(option(c"help".as_ptr(), 0, HELP));
         table.push(option(ptr::null(), 0, 0));
@@ -117,45 +119,24 @@ impl Words {
             }
             match letter {
                 HELP => return Line::Help,
+                WORD.. => found.push(((letter - WORD) as usize, value)),
                 _ if letter == '?' as c_int || letter == ':' as c_int => return Line::Wrong,
-                _ => found.push((letter as u8, value)),
+                _ => {
+                    let place =
+                        options.iter().position(|option| c_int::from(option.letter) == letter);
+                    found.push((place.expect("a letter of the table"), value));
+                }
             }
             at = next;
         }
     }
 }
 
-/// Runs something in a process of its own, which says nothing, and gives its exit code; it is
-/// [`CAME_BACK`] if that has come back.
-fn code(run: impl FnOnce()) -> i32 {
-    // SAFETY: as long as only system calls are made the child of a process with threads may go on;
-    // and so it is here, where the product ends it or this does.
-    unsafe {
-        let child = libc::fork();
-        if child == 0 {
-            let nowhere = libc::open(c"/dev/null".as_ptr(), libc::O_WRONLY);
-            libc::dup2(nowhere, 1);
-            libc::dup2(nowhere, 2);
-            run();
-            libc::_exit(CAME_BACK);
-        }
-        let mut status = 0;
-        // A fuzzer's alarms interrupt that.
-        while libc::waitpid(child, &raw mut status, 0) != child {
-            assert_eq!(Error::last_os_error().kind(), ErrorKind::Interrupted);
-        }
-        assert!(libc::WIFEXITED(status), "{status}");
-        libc::WEXITSTATUS(status)
-    }
-}
-
-/// No exit code of the product.
-const CAME_BACK: i32 = 77;
-
 /// Checks that a command line of an applet is taken as it should be.
 pub fn check(bytes: &[u8]) {
     let Some((number, words)) = bytes.split_first() else { return };
-    let applet = &APPLETS[usize::from(*number) % APPLETS.len()];
+    assert_eq!(TABLES.len(), APPLETS.len());
+    let table = TABLES[usize::from(*number) % TABLES.len()];
     let words = Words::new(words);
     let pointers = words.pointers();
     // As on the stack of a new process, without an environment.
@@ -163,51 +144,64 @@ pub fn check(bytes: &[u8]) {
     stack.extend(pointers);
     stack.push(ptr::null());
     // SAFETY: this is what the kernel leaves there, and it stays for as long as it is looked at.
-    let (mut arguments, environment) = unsafe { Vector::from_stack(stack.as_ptr().cast()) };
-    arguments.next();
+    let (mut strings, environment) = unsafe { Strings::from_stack(stack.as_ptr().cast()) };
+    assert_eq!(environment.first(), None);
+    strings.next();
     if cfg!(miri) {
         // It has no C library.
-        check_vector();
-        return arguments.for_each(|word| check_value(&word.collect::<Vec<u8>>()));
+        check_builder();
+        return strings.for_each(|word| check_value(word.to_bytes()));
     }
-    let mut arguments = Arguments::new(applet, arguments, environment);
-    match words.judge(applet) {
+    let mut arguments = Arguments::new(strings);
+    match words.judge(table) {
         Line::Right(options, operands) => {
-            for (letter, value) in options {
-                assert_eq!(arguments.option(), Some(letter));
+            for (place, value) in options {
+                let (found, given) = arguments.option(table).unwrap().expect("an option");
+                assert_eq!(
+                    (found, given.to_bytes()),
+                    (place, &value.clone().unwrap_or_default()[..])
+                );
+                assert_eq!(table[place].has_value, value.is_some());
                 if let Some(value) = value {
-                    assert!(arguments.value.eq(value.iter().copied()));
                     check_value(&value);
                 }
             }
-            assert_eq!(arguments.option(), None);
-            if operands > 0 {
-                let rest = arguments.program().map(Iterator::collect::<Vec<u8>>);
-                let all = &words.0[words.0.len() - operands..];
-                assert!(rest.eq(all.iter().map(|word| word.to_bytes().to_vec())));
+            assert_eq!(arguments.option(table), Ok(None));
+            let all = &words.0[words.0.len() - operands..];
+            match arguments.program() {
+                Ok(rest) => assert!(rest.eq(all.iter().map(|word| &word[..]))),
+                Err(stop) => assert_eq!((stop, operands), (Stop::Usage, 0)),
             }
+            for word in all {
+                assert_eq!(arguments.operand(), Ok(&word[..]));
+            }
+            assert_eq!(arguments.operand(), Err(Stop::Usage));
         }
         line => {
-            let expected = if line == Line::Help { 0 } else { 100 };
-            assert_eq!(code(|| while arguments.option().is_some() {}), expected, "{line:?}");
+            let stop = loop {
+                match arguments.option(table) {
+                    Ok(found) => assert!(found.is_some(), "{line:?}"),
+                    Err(stop) => break stop,
+                }
+            };
+            assert_eq!(stop, if line == Line::Help { Stop::Help } else { Stop::Usage });
         }
     }
 }
 
 /// Checks what a value means, as a number and as a list of groups.
 fn check_value(value: &[u8]) {
-    let string = CString::new(value).unwrap();
-    let given: Text = text(&string);
     let parse = |digits: &[u8]| {
         let is_number = digits.iter().all(u8::is_ascii_digit);
         let digits = std::str::from_utf8(digits).ok().filter(|_| is_number)?;
         digits.parse::<u32>().ok()
     };
-    assert_eq!(given.number(), parse(value));
+    assert_eq!(number::whole(value), parse(value));
+    let string = CString::new(value).unwrap();
+    assert_eq!(getopt::number(&string), parse(value).ok_or(Stop::Usage));
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, rest) = given.decimal();
-    let rest: Vec<u8> = rest.collect();
-    assert!(value.ends_with(&rest));
+    let (number, rest) = number::leading(value);
+    assert!(value.ends_with(rest));
     let taken = &value[..value.len() - rest.len()];
     assert_eq!(number, parse(taken).unwrap_or(0));
     // All digits, unless one more would be too many.
@@ -215,24 +209,26 @@ fn check_value(value: &[u8]) {
 
     let numbers = value.split(|byte| *byte == b',').map(parse);
     let is_list = numbers.clone().all(|number| number.is_some()) && numbers.count() <= 64;
-    let set = |place| {
-        let mut privileges = Privileges::UNCHANGED;
-        privileges.set(place, given)
-    };
-    assert_eq!(set(GROUPS), value.is_empty() || is_list);
-    for place in 0..GROUPS {
-        assert_eq!(set(place), parse(value).is_some());
+    let mut privileges = Privileges::UNCHANGED;
+    assert_eq!(privileges.set_groups(value).is_some(), value.is_empty() || is_list);
+    for set in [Privileges::set_user, Privileges::set_group] {
+        assert_eq!(set(&mut privileges, value).is_some(), parse(value).is_some());
     }
 }
 
 /// Checks that the strings of a vector that is made piece by piece stay what they are.
-fn check_vector() {
-    let vector = Builder::new().unwrap();
-    vector.add(Text::new(c"there"));
-    vector.begin(Text::new(c"S6_FD_")).number(12).byte(b'=').number(3);
-    vector.begin(Text::new(c""));
-    vector.begin(Text::new(c"S6_FD#="));
-    vector.add(Text::new(c"last"));
-    let made: Vec<_> = vector.finish().unwrap().map(Iterator::collect::<Vec<u8>>).collect();
+fn check_builder() {
+    let mut builder = Builder::new(5).unwrap();
+    builder.add(c"there");
+    builder.begin().bytes(b"S6_FD_").number(12).bytes(b"=").number(3).end();
+    builder.begin().end();
+    builder.begin().bytes(b"S6_FD#=").end();
+    builder.add(c"last");
+    let made: Vec<_> = builder.finish().unwrap().map(CStr::to_bytes).collect();
     assert_eq!(made, [&b"there"[..], b"S6_FD_12=3", b"", b"S6_FD#=", b"last"]);
+    // One more than there is room for.
+    let mut builder = Builder::new(1).unwrap();
+    builder.add(c"there");
+    builder.add(c"too many");
+    assert!(builder.finish().is_err());
 }

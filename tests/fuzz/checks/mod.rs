@@ -11,11 +11,6 @@ pub mod requests;
 pub mod table;
 mod world;
 
-use fdholder::pool::{self, Composer};
-use fdholder::sys::text::Text;
-use std::ffi::CStr;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-
 /// Bytes to be taken for one thing after the other. At their end there are zeros.
 pub struct Input<'a>(pub &'a [u8]);
 
@@ -41,18 +36,4 @@ impl<'a> Input<'a> {
     pub fn array<const N: usize>(&mut self) -> [u8; N] {
         std::array::from_fn(|_| self.byte())
     }
-}
-
-/// The product's text of a string that only lives for a while. The text must not be used later.
-fn text(string: &CStr) -> Text {
-    // SAFETY: only the checks have the text, which end before the string does.
-    Text::new(unsafe { &*std::ptr::from_ref(string) })
-}
-
-/// The one composer of this process, for one check at a time.
-fn composer() -> MutexGuard<'static, Option<&'static mut Composer>> {
-    static COMPOSER: LazyLock<Mutex<Option<&'static mut Composer>>> =
-        LazyLock::new(|| Mutex::new(Some(pool::composer())));
-    // That another check has failed meanwhile is not this one's mistake.
-    COMPOSER.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 
 use super::{Input, entries};
 use crate::kit::wire;
-use fdholder::message::ENTRIES_MAX;
+use fdholder::protocol::frame::ENTRIES_MAX;
 use fdholder::sys::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -128,6 +128,23 @@ impl<D: Clone> Model<D> {
         };
         let nothing = |rest: &[u8]| must(rest.is_empty() && descriptors.is_empty(), Errno::PROTO);
         let status = |number| Ok(Reply::Status(number));
+        // What the header and the letter say is looked at first: the length, the descriptors, and
+        // whether there is such a right at all.
+        let (each, count) = (15..=269, descriptors.len());
+        let (lengths, due, right) = match letter {
+            b'S' => (each, 1, "STORE_REGEX="),
+            b'D' => (3..=257, 0, "STORE_REGEX="),
+            b'R' => (4..=258, 0, "RETRIEVE_REGEX="),
+            b'L' => (0..=0, 0, "LIST="),
+            b'?' => (0..=0, 0, "GETDUMP="),
+            b'!' => (4..=4, 0, "SETDUMP="),
+            b'.' if (1..=*missing).contains(&count) => {
+                (each.start() * count..=each.end() * count, count, "SETDUMP=")
+            }
+            _ => return Err(Errno::PROTO),
+        };
+        must(lengths.contains(&rest.len()) && count == due, Errno::PROTO)?;
+        must(role.rule.iter().any(|rule| rule.starts_with(right)), Errno::PERM)?;
         match letter {
             b'S' => {
                 let all = whole(rest)?;

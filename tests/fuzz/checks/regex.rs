@@ -2,7 +2,7 @@
 
 use super::Input;
 use crate::kit::regex_oracle::Oracle;
-use fdholder::daemon::regex::{self, EMPTY, Invalid, Program};
+use fdholder::daemon::access::regex::{self, EMPTY, Invalid, Program};
 
 /// An expression of ours.
 pub struct Regex(Program);

@@ -2,15 +2,15 @@
 //! of what is held and of every answer. Each thing held is the one end of a pipe, of which the other
 //! tells whether anybody still has it.
 
+use super::Input;
 use super::model::{Model, ROLES, Reply, Role, request};
-use super::world::{MOST, SEATS, World, session};
-use super::{Input, composer};
+use super::world::{self, MOST, SEATS, World, session};
 use crate::kit::wire;
 use fdholder::daemon::request::Service;
-use fdholder::daemon::{self, client::Client};
-use fdholder::fd::Fd;
-use fdholder::message::{ENTRIES_MAX, FRAME_MAX, HEADER};
+use fdholder::daemon::seats::Seats;
+use fdholder::protocol::frame::{ENTRIES_MAX, FRAME_MAX, HEADER};
 use fdholder::sys::Errno;
+use fdholder::sys::fd::Fd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionread;
 use rustix::net::sockopt::set_socket_send_buffer_size;
@@ -27,6 +27,8 @@ use std::time::Duration;
 /// The most steps and pipes of a check.
 const STEPS: usize = 80;
 const PIPES: usize = 200;
+/// More than clients can have open: none has to make way for another.
+const OPEN_MOST: usize = 10_000;
 /// Longer than a process that has been started takes to let go of what it was started with.
 const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
@@ -190,9 +192,9 @@ impl Peer {
 }
 
 /// The daemon's side, the model, and the clients.
-struct Scene {
-    service: Service,
-    clients: [Client; SEATS],
+struct Scene<'w> {
+    service: Service<'w>,
+    seats: Seats,
     peers: [Option<Peer>; SEATS],
     model: Model<Rc<Pipe>>,
     /// All pipes that may still be open elsewhere, and how many there have been.
@@ -202,7 +204,7 @@ struct Scene {
     is_unsure: bool,
 }
 
-impl Scene {
+impl Scene<'_> {
     /// Connects a client.
     fn connect(&mut self, seat: usize, role: &'static Role) {
         let (stream, other) = UnixStream::pair().unwrap();
@@ -211,10 +213,11 @@ impl Scene {
         // As small as it can be.
         set_socket_send_buffer_size(&other, 0).unwrap();
         let session = session(&mut self.service, seat, role);
-        let client = &mut self.clients[seat];
-        client.session = session;
+        let connection = self.seats.at(seat);
+        connection.session = session;
         let copy = other.try_clone().unwrap().into();
-        client.fd = Fd::own(other.into_raw_fd() as usize);
+        // SAFETY: nobody else has it any more.
+        connection.fd = unsafe { Fd::own(other.into_raw_fd() as usize) };
         self.peers[seat] = Some(Peer {
             stream,
             other: copy,
@@ -265,18 +268,18 @@ impl Scene {
         let (was_answered, was_doomed) = (peer.is_answered, peer.is_doomed);
         let wanted = peer.pipes.len().min(self.service.table.most());
         let is_crowded = self.service.table.free_slots() < wanted;
-        daemon::attend(&mut self.clients, &mut self.service, seat);
-        for (client, peer) in self.clients.iter().zip(&mut self.peers) {
+        self.seats.attend(&mut self.service, seat);
+        self.service.table.closing.tend();
+        for (connection, peer) in self.seats.iter().zip(&mut self.peers) {
             let Some(peer) = peer.as_mut().filter(|peer| !peer.is_doomed) else { continue };
-            if client.doom.is_some() {
-                assert_eq!(client.doom, Some(Errno::NOBUFS));
+            if connection.doom.is_some() {
+                assert_eq!(connection.doom, Some(Errno::NOBUFS));
                 assert!(peer.is_answered && is_crowded, "doomed without need");
                 (peer.is_doomed, peer.is_answered, peer.last) = (true, false, None);
             }
         }
-        let client = &self.clients[seat];
         let peer = self.peers[seat].as_mut().unwrap();
-        if client.fd.is_none() {
+        if self.seats[seat].fd.is_none() {
             assert!(was_doomed || peer.may_go, "hung up on without a reason");
             return self.leave(seat);
         }
@@ -297,14 +300,14 @@ impl Scene {
                 peer.expected.push_back(Expected::Reply(reply));
             }
         }
-        assert_eq!(peer.missing, self.clients[seat].session.missing);
-        if peer.is_answered && !self.clients[seat].is_answered() {
+        assert_eq!(peer.missing, self.seats[seat].session.missing);
+        if peer.is_answered && !self.seats[seat].is_answered() {
             peer.is_answered = false;
             if let Some(last) = peer.last.take() {
                 self.model.held.retain(|_, thing| !Rc::ptr_eq(&thing.descriptor, &last));
             }
         }
-        assert_eq!(peer.is_answered, self.clients[seat].is_answered());
+        assert_eq!(peer.is_answered, self.seats[seat].is_answered());
         if !peer.is_slow {
             peer.read(false);
         }
@@ -332,8 +335,8 @@ impl Scene {
         let Some(peer) = &mut self.peers[seat] else { return };
         // A process that is just being started may have a copy of it.
         peer.stream.shutdown(Shutdown::Both).unwrap();
-        daemon::attend(&mut self.clients, &mut self.service, seat);
-        assert!(self.clients[seat].fd.is_none(), "a client that is gone");
+        self.seats.attend(&mut self.service, seat);
+        assert!(self.seats[seat].fd.is_none(), "a client that is gone");
         self.peers[seat] = None;
         self.is_unsure = true;
     }
@@ -434,13 +437,10 @@ pub fn check(bytes: &[u8]) {
 
 fn check_in(world: &mut World, mut input: Input) {
     let most = 1 + input.below(MOST);
-    let mut composer = composer();
-    let service = world.service(most, input.byte(), composer.take().unwrap());
-    let mut clients = [const { Client::NOBODY }; SEATS];
-    clients.iter_mut().for_each(|client| client.space = world.spaces.pop());
+    let service = world.service(most, input.byte());
     let mut scene = Scene {
         service,
-        clients,
+        seats: Seats::new(SEATS, OPEN_MOST).unwrap(),
         peers: [const { None }; SEATS],
         model: Model { held: BTreeMap::new(), most },
         open: Vec::new(),
@@ -459,8 +459,8 @@ fn check_in(world: &mut World, mut input: Input) {
     scene.settle();
     scene.check();
     (0..SEATS).for_each(|seat| scene.hang_up(seat));
-    let Scene { service, mut clients, open, .. } = scene;
-    world.spaces.extend(clients.iter_mut().filter_map(|client| client.space.take()));
-    *composer = Some(world.end(service));
+    let Scene { service, open, .. } = scene;
+    let gate = world::end(service);
+    world.take_back(gate);
     assert!(open.iter().all(|pipe| pipe.is_closed(&PATIENCE)), "descriptors are lost");
 }

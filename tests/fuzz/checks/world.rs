@@ -1,16 +1,21 @@
-//! What checks have of the product that cannot be made anew for each: memory, and rules.
+//! What checks have of the product that cannot be made anew for each: buffers, and rules.
 
 use super::model::{ROLES, Role};
 use crate::kit::cdb;
-use fdholder::daemon::gate::{self, Gate, Source};
+use fdholder::cli::output::Writer;
+use fdholder::daemon::access::{Gate, Identity, Source};
+use fdholder::daemon::closing::Closing;
+use fdholder::daemon::log::Log;
 use fdholder::daemon::request::{Service, Session};
-use fdholder::daemon::rules::Identity;
-use fdholder::daemon::table::{self, NOW, Table};
-use fdholder::pool::Composer;
-use fdholder::sys::memory::{Memory, Space};
-use fdholder::sys::text::Text;
+use fdholder::daemon::table::{NOW, Table};
+use fdholder::protocol::frame::Frame;
+use fdholder::sys::fd::{BorrowedFd, STDERR};
+use fdholder::sys::message::Received;
 use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
+use std::thread;
 use temp_dir::TempDir;
 
 /// The most clients that there are.
@@ -21,10 +26,10 @@ pub const MOST: usize = 12;
 /// What a thread has of the product for all its checks.
 pub struct World {
     gate: Option<Gate>,
-    /// Places to receive in, one for each client and one more.
-    pub spaces: Vec<&'static mut Space>,
-    memory: Memory,
-    start: *mut [u8],
+    frame: Box<Frame>,
+    errors: Writer,
+    /// What closers put in the place of sockets.
+    substitute: File,
 }
 
 impl World {
@@ -39,53 +44,50 @@ impl World {
         let path = dir.child("rules");
         std::fs::write(&path, cdb::file(&ROLES.each_ref().map(rule), 2)).unwrap();
         let path = CString::new(path.into_os_string().into_vec()).unwrap();
-        let source = Source::File(Text::new(Box::leak(path.into_boxed_c_str())));
-        let spaces = SEATS + 1;
-        let size = spaces * (size_of::<Space>() + gate::BYTES_EACH) + 64;
-        let mut memory = Memory::map(size).unwrap();
-        let spaces = memory.zeros(spaces).iter_mut().collect();
-        let mut gate = Gate::new(&mut memory, SEATS, source);
+        let source = Source::File(Box::leak(path.into_boxed_c_str()));
+        let mut gate = Gate::new(SEATS, source).unwrap();
         gate.reload().unwrap();
-        let size = MOST * table::BYTES_EACH + 64;
-        let mut memory = Memory::map(size).unwrap();
-        // Where it begins; a reference to nothing is not allowed to reach what comes behind it.
-        let start = memory.zeros::<u32>(0).as_ptr() as usize as *mut u8;
-        let start = std::ptr::slice_from_raw_parts_mut(start, size);
-        World { gate: Some(gate), spaces, memory, start }
+        let substitute = File::open("/dev/null").unwrap();
+        let (frame, errors) = (Box::new(Frame::EMPTY), Writer::messages(STDERR));
+        World { gate: Some(gate), frame, errors, substitute }
     }
 
-    /// What a daemon begins with: an empty table for so many, in the same memory as the one before.
-    pub fn service(&mut self, most: usize, seed: u8, out: &'static mut Composer) -> Service {
-        // SAFETY: nobody has the table before any more, so all of its memory can be handed out
-        // again, by a copy of what has not handed out anything.
-        let table = unsafe {
-            (*self.start).fill(0);
-            Table::new(&mut std::ptr::read(&raw const self.memory), most, seed.into())
-        };
-        let (space, gate) = (self.spaces.pop(), self.gate.take().unwrap());
-        Service { now: 0, space, out, table, gate }
+    /// What a daemon begins with: an empty table for so many. It says nothing.
+    pub fn service(&mut self, most: usize, seed: u8) -> Service<'_> {
+        let substitute = self.substitute.as_raw_fd() as u32;
+        let closing = Closing::new(BorrowedFd::named(substitute)).unwrap();
+        let table = Table::new(most, [seed.into(), 0], closing).unwrap();
+        let World { gate, frame, errors, .. } = self;
+        let (gate, log) = (gate.take().unwrap(), Log::new(0, errors));
+        Service { now: 0, frame, received: Received::NOTHING, table, gate, log }
     }
 
-    /// Takes back what can be used again, when nothing needs the table any more, which must be empty
-    /// as soon as what it holds is forgotten.
-    pub fn end(&mut self, service: Service) -> &'static mut Composer {
-        let Service { space, out, mut table, gate, .. } = service;
-        let mut at = 0;
-        while table.after(&mut at, NOW).is_some() {
-            table.forget(at - 1);
-        }
-        assert_eq!(table.free_slots(), 2 * table.most(), "slots are lost");
-        self.spaces.extend(space);
-        assert_eq!(self.spaces.len(), SEATS + 1, "spaces are lost");
-        self.spaces.iter_mut().for_each(|space| space.give_back());
+    /// Takes back what can be used again.
+    pub fn take_back(&mut self, gate: Gate) {
         self.gate = Some(gate);
-        out
     }
+}
+
+/// What can be used again when nothing needs the table any more, which must be empty as soon as what it
+/// holds is forgotten.
+pub fn end(service: Service) -> Gate {
+    let Service { mut table, gate, .. } = service;
+    let mut at = 0;
+    while table.after(&mut at, NOW).is_some() {
+        table.forget(at - 1);
+    }
+    assert_eq!(table.free_slots(), 2 * table.most(), "slots are lost");
+    assert_eq!(table.used(), 0);
+    while table.closing.is_busy() {
+        table.closing.tend();
+        thread::yield_now();
+    }
+    gate
 }
 
 /// A session of a client of that role, at a place where nobody else is.
 pub fn session(service: &mut Service, seat: usize, role: &Role) -> Session {
     let who = Identity { uid: role.uid, gid: role.uid };
-    let access = service.gate.admit(seat, who).expect("a client that is let in");
-    Session { who, missing: 0, access }
+    let access = service.gate.admit(seat, who, &mut service.log);
+    Session { who, missing: 0, access: access.expect("a client that is let in") }
 }
