@@ -10,8 +10,8 @@ use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, entry, frame, retrieve_request, set_dump_request, store_request,
 };
 use crate::kit::{make_room, memfd};
-use fdholder::daemon::client::Client;
-use fdholder::daemon::who_makes_way;
+use fdholder::daemon::connection::Connection;
+use fdholder::daemon::places::who_makes_way;
 use proptest::prelude::*;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, geteuid, getrlimit, prlimit};
@@ -301,7 +301,7 @@ proptest! {
     fn who_makes_way_has_too_much_or_nobody_does(all in crowd(), now in any::<u32>()) {
         let mut clients = Vec::new();
         for (uid, silence) in &all {
-            let mut client = Client::NOBODY;
+            let mut client = Connection::NOBODY;
             client.session.who.uid = *uid;
             client.last_active = now.wrapping_sub(*silence);
             clients.push(client);

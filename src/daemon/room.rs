@@ -5,9 +5,9 @@ use super::{CLIENTS_MAX, Settings};
 use crate::sys::limit::OpenFileLimit;
 use crate::sys::time::{self, Poll};
 
-/// Descriptors that the daemon itself needs besides those that are open when it counts them, the spare
-/// one among these: one for signals, one for reading rules and one for a connection that waits.
-const OWN_DESCRIPTORS: usize = 3;
+/// Descriptors that the daemon itself needs besides those that are open when it counts them: one for
+/// signals and one for a connection that waits. Rules are read with the spare one if need be.
+const OWN_DESCRIPTORS: usize = 2;
 
 /// What there is room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
