@@ -106,7 +106,7 @@ const ROWS: &[Row<Due>] = &[
     Row("", "readlinkat", "", LOOK, LINKS),
     // What is there is another one's.
     Row("", "symlinkat", "", &[EEXIST], LINKS),
-    Row("", "faccessat", "", &[EACCES, ENOENT], LINKS),
+    Row("", "faccessat", "", &[EACCES, ENOENT], Unable(111, NO_PROGRAM)),
     Row("", "symlinkat", "", &[EDQUOT, ENOENT, ENOSPC, EPERM, EROFS], LINKS),
     Row("", "symlinkat", "", LOOK, LINKS),
 ];
@@ -141,6 +141,7 @@ const EXECUTE: &[i32] =
     &[EACCES, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENFILE, ENOEXEC, ENOMEM, EPERM, ETXTBSY];
 const WRITE: &[i32] = &[0, EAGAIN, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, EPERM, EPIPE];
 const LOOK: &[i32] = &[EACCES, EIO, ELOOP, ENOMEM, ENOTDIR];
+const NO_PROGRAM: &str = "make links in DIR: the program itself: REASON";
 const LINKS: Due = Unable(111, "make links in DIR: NAME: REASON");
 const ABSENT: &str = "exec PROG: No such file or directory";
 const CROWDED: Due = Unable(

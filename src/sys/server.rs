@@ -302,9 +302,9 @@ pub fn set_user(uid: u32) -> Result<(), Errno> {
 
 /// Gives the process a name in place of that of its program: what `ps` and `pidof` go by.
 pub fn set_name(name: Text) {
+    let (what, name) = (libc::PR_SET_NAME as usize, name.as_ptr() as usize);
     // SAFETY: the kernel reads up to the NUL of a C string.
-    let _ =
-        unsafe { call3(libc::PR_SET_NAME as usize, name.as_ptr() as usize, 0, libc::SYS_prctl) };
+    let _ = unsafe { call3(what, name, 0, libc::SYS_prctl) };
 }
 
 /// Keeps other processes of the same user from taking descriptors out of this one, and from reading
