@@ -111,7 +111,7 @@ const ROWS: &[Row<Due>] = &[
     Row("", "readlinkat", "", LOOK, LINKS),
     // What is there is another one's.
     Row("", "symlinkat", "", &[EEXIST], LINKS),
-    Row("", "faccessat", "", &[EACCES, ENOENT], LINKS),
+    Row("", "faccessat", "", &[EACCES, ENOENT], Unable(111, NO_PROGRAM)),
     Row("", "symlinkat", "", &[EDQUOT, ENOENT, ENOSPC, EPERM, EROFS], LINKS),
     Row("", "symlinkat", "", LOOK, LINKS),
 ];
