@@ -384,9 +384,11 @@ impl Daemon<'_> {
             while let Ok(number) = server::accept(LISTENER) {
                 self.turn_away(Fd::own(number));
             }
-            sys::close(LISTENER);
-            if self.settings.says_ready {
-                sys::close(1);
+            // It has been put at others of the first three numbers if these were free.
+            for number in 0..3 {
+                if server::check_listening(number).is_ok() {
+                    sys::close(number);
+                }
             }
             self.spare = None;
         }

@@ -77,17 +77,17 @@ impl Auxiliary {
     /// The random bytes that each process gets, as numbers; kernels before 2.6.29 have none.
     pub fn random(self) -> Option<[u64; 2]> {
         const AT_RANDOM: usize = 25;
-        let mut pair = self.0;
+        let mut next = self.0;
         loop {
             // SAFETY: up to that of number 0 there is a pair behind every other.
-            match unsafe { pair.read() } {
+            let (pair, behind) = unsafe { (next.read(), next.add(1)) };
+            match pair {
                 [0, _] => return None,
-                // SAFETY: the value is the address of 16 bytes.
                 [AT_RANDOM, place] => {
+                    // SAFETY: the value is the address of 16 bytes.
                     return Some(unsafe { (place as *const [u64; 2]).read_unaligned() });
                 }
-                // SAFETY: as above.
-                _ => pair = unsafe { pair.add(1) },
+                _ => next = behind,
             }
         }
     }
