@@ -3,7 +3,7 @@
 
 use crate::kit::daemon::Generation::Ours;
 use crate::kit::process::{descriptors, until};
-use crate::kit::server::{Place, Server, answer, hangs_up, status};
+use crate::kit::server::{Place, Server, hangs_up, status};
 use crate::kit::strace::strace_aside;
 use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, delete_request, entry, expiry_in, store_request,

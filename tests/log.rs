@@ -535,22 +535,24 @@ fn no_line_is_longer_than_a_page() {
 #[test]
 fn what_repeats_is_counted() {
     let server = Server::open(Ours, &[]);
+    let begun = Instant::now();
     for _ in 0..50 {
         let client = server.connect();
         wire::send(&client, &[255; 6], &[]).unwrap();
         hangs_up(&client);
     }
-    let begun = Instant::now();
     let line = warning("disconnect: Protocol error");
     assert_eq!(server.line(), line);
     let (mut count, mut lines) = (1, 1);
     while count < 50 {
         let next = server.line();
-        let more =
-            next.strip_prefix(&format!("{line} (and ")).and_then(|n| n.strip_suffix(" more)"));
-        count += more.unwrap().parse::<u32>().unwrap();
+        let more = next.strip_prefix(&format!("{line} (and "));
+        let more = more.and_then(|rest| rest.strip_suffix(" more)"));
+        // If it took longer than a second there may be a new one.
+        assert!(more.is_some() || next == line, "{next}");
+        count += more.map_or(1, |number| number.parse::<u64>().unwrap());
         lines += 1;
     }
     assert_eq!(count, 50);
-    assert!(lines <= 2 + begun.elapsed().as_secs(), "{lines} lines");
+    assert!(lines <= 3 + begun.elapsed().as_secs(), "{lines} lines");
 }
