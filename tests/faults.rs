@@ -149,6 +149,7 @@ const LOOK: &[i32] = &[EACCES, EIO, ELOOP, ENOMEM, ENOTDIR];
 const CLOCK: &[i32] = &[EINVAL, EPERM];
 const NO_CLOCK: Due = Unable(111, "read the clock: REASON");
 const LINKS: Due = Unable(111, "make links in DIR: NAME: REASON");
+const NO_PROGRAM: &str = "make links in DIR: the program itself: REASON";
 const ABSENT: &str = "exec PROG: No such file or directory";
 const CROWDED: Due = Unable(
     111,

@@ -24,7 +24,7 @@ pub mod table;
 
 use crate::protocol::tai;
 use crate::sys::Errno;
-use crate::sys::fd::{BorrowedFd, Fd};
+use crate::sys::fd::{BorrowedFd, Fd, STDERR, STDIN, STDOUT};
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::socket;
 use crate::sys::time::{self, Poll};
@@ -349,9 +349,13 @@ impl Daemon<'_> {
             while let Ok(fd) = socket::accept(self.listener) {
                 fd.into_iter().for_each(|fd| table.closing.close(fd));
             }
+            // It has been put at others of the first three numbers if these were free.
             let substitute = self.signals.descriptor();
-            let _ = substitute.put_at(self.listener, true);
-            let _ = substitute.put_at(self.out, true);
+            for fd in [self.listener, self.out, STDIN, STDOUT, STDERR] {
+                if socket::listens(fd) == Ok(true) {
+                    let _ = substitute.put_at(fd, true);
+                }
+            }
             self.service.gate.spare = None;
         }
     }
