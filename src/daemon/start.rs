@@ -118,7 +118,6 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
         daemon.admit(fd);
     }
     daemon.run();
-    daemon.end();
     Exit::SUCCESS
 }
 
