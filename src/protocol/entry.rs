@@ -61,7 +61,6 @@ impl<'a> Entries<'a> {
         }
         Some(Entries { rest: payload, count })
     }
-
 }
 
 impl<'a> Iterator for Entries<'a> {

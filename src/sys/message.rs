@@ -119,11 +119,11 @@ impl Received {
         self.clear();
         let buffer = Buffer { bytes: bytes.as_mut_ptr(), length: bytes.len() };
         let control = &raw mut self.control;
-        let (flags, room) = (libc::MSG_CMSG_CLOEXEC, size_of::<Control>());
+        let (call, flags) = (libc::SYS_recvmsg, libc::MSG_CMSG_CLOEXEC);
+        let room = size_of::<Control>();
         // SAFETY: the kernel writes into the two places, both borrowed for writing, within their
         // lengths.
-        let (length, flags) =
-            unsafe { exchange(libc::SYS_recvmsg, socket, buffer, control, room, flags)? };
+        let (length, flags) = unsafe { exchange(call, socket, buffer, control, room, flags)? };
         self.is_truncated = flags & libc::MSG_CTRUNC as u32 != 0;
         // No other kind of message was asked for with a socket option.
         if (self.control.level, self.control.kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
