@@ -52,6 +52,7 @@ mod lame_duck;
 mod limits;
 mod log;
 mod old_kernels;
+mod one_process;
 mod promises;
 mod regex;
 mod replies;
