@@ -56,4 +56,11 @@ impl Process {
             frame: &mut pool.frame,
         }
     }
+
+    /// Gives the buffers back, to be used again, and closes what a tool has left in them. Where the
+    /// process itself ends the kernel does that.
+    pub fn end(self) -> &'static mut Pool {
+        self.pool.window.clear();
+        self.pool
+    }
 }

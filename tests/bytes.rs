@@ -84,7 +84,12 @@ fn part(name: &str) -> String {
         );
     }
     let steps = path.split("fdholder::").nth(1).unwrap().split("::").collect::<Vec<_>>();
-    let depth = if ["applets", "daemon", "sys"].contains(&steps[0]) { 2 } else { 1 };
+    let depth =
+        if ["applets", "cli", "client", "daemon", "io", "protocol", "sys"].contains(&steps[0]) {
+            2
+        } else {
+            1
+        };
     let is_module = |step: &&&str| step.starts_with(|first: char| first.is_ascii_lowercase());
     steps[..depth.min(steps.len() - 1)]
         .iter()

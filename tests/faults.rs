@@ -88,6 +88,7 @@ const ROWS: &[Row<Due>] = &[
     Row("", "dup3", "", &[EINTR], Unnoticed),
     Row("", "dup3", "", &[EBADF, EBUSY, EMFILE], Failed),
     Row("", "mmap", "", &[ENOMEM], Failed),
+    Row("", "munmap", "", &[EINVAL, ENOMEM], Unnoticed),
     // A limit that cannot be known, or not be raised, is reached sooner.
     Row("low limit", "prlimit64", "", &[EPERM], CROWDED),
     Row("", "prlimit64", "", &[EPERM], Unnoticed),

@@ -55,6 +55,7 @@ mod lame_duck;
 mod limits;
 mod log;
 mod old_kernels;
+mod one_process;
 mod places;
 #[path = "../src/build/processor.rs"]
 mod processor;

@@ -8,7 +8,7 @@ use crate::client::failure::Wording;
 use crate::exec;
 use crate::io::error::Error;
 use crate::process::Process;
-use crate::sys::fd::{Fd, STDIN};
+use crate::sys::fd::STDIN;
 
 const WORDING: Wording = Wording::only("retrieve fd for id ");
 const GONE: &str = "; the daemon may no longer hold it";
@@ -28,14 +28,18 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     // No daemon holds anything under a name that is not valid: that counts as denied, as it does in C.
     let request = process.frame.retrieve(identifier, deletes).map_err(Error::Denied);
     let retrieved = request.and_then(|request| daemon.retrieve(request, deletes));
-    if let Err(error) = retrieved.and_then(become_input) {
-        return Ok(daemon.fail(&mut process.errors, &WORDING, identifier, error, GONE));
-    }
+    let fd = match retrieved {
+        Ok(fd) => fd,
+        Err(error) => {
+            return Ok(daemon.fail(&mut process.errors, &WORDING, identifier, error, GONE));
+        }
+    };
     let remark = if deletes { GONE } else { "" };
+    // It is closed on exec; what is in the place of standard input is not.
+    if let Err(errno) = fd.borrow().put_at(STDIN, false) {
+        let error = Error::System(errno);
+        let line = daemon.complain(&mut process.errors, &WORDING, identifier, error);
+        return Ok(line.text(remark).end(error.exit(WORDING.blame)));
+    }
     Ok(exec::execute(process, program, process.environment, remark))
-}
-
-/// Makes a descriptor standard input, in place of what that was.
-fn become_input(fd: Fd) -> Result<(), Error> {
-    Ok(fd.borrow().put_at(STDIN, false)?)
 }

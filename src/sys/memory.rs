@@ -156,9 +156,9 @@ impl<T> Drop for List<T> {
         while self.length > 0 {
             drop(self.remove(self.length - 1));
         }
+        let (place, size) = (self.place.as_ptr() as usize, self.capacity * size_of::<T>());
         // SAFETY: nobody else has the mapping, and borrows of it have ended.
-        let place = self.place.as_ptr() as usize;
-        let _ = unsafe { call3(libc::SYS_munmap, place, self.capacity * size_of::<T>(), 0) };
+        let _ = unsafe { call3(libc::SYS_munmap, place, size, 0) };
     }
 }
 

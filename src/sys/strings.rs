@@ -97,9 +97,10 @@ impl Auxiliary {
             // SAFETY: up to that of number 0 there is a pair behind every other.
             match unsafe { pair.read() } {
                 [0, _] => return None,
-                // SAFETY: the value is the address of 16 bytes.
                 [AT_RANDOM, place] => {
-                    return Some(unsafe { (place as *const [u64; 2]).read_unaligned() });
+                    let bytes = place as *const [u64; 2];
+                    // SAFETY: the value is the address of 16 bytes.
+                    return Some(unsafe { bytes.read_unaligned() });
                 }
                 // SAFETY: as above.
                 _ => pair = unsafe { pair.add(1) },

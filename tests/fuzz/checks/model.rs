@@ -165,8 +165,8 @@ impl<D: Clone> Model<D> {
             b'R' => {
                 let (flag, rest) = rest.split_first().unwrap_or((&0, &[]));
                 let id = identifier(rest)?;
-                must((role.retrieve)(&id) && (*flag == 0 || (role.store)(&id)), Errno::PERM)?;
                 must(*flag < 2, Errno::PROTO)?;
+                must((role.retrieve)(&id) && (*flag == 0 || (role.store)(&id)), Errno::PERM)?;
                 let thing = self.held.get(&id).ok_or(Errno::NOENT)?;
                 Ok(Reply::Descriptor(thing.descriptor.clone(), *flag == 1))
             }

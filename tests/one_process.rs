@@ -1,0 +1,312 @@
+//! Two tools and two daemons in one process, each on a thread with a [`Process`] of its own: nothing
+//! that one of them uses, says or comes to is another's.
+
+use crate::kit::daemon::{GETDUMP, LIST, RETRIEVE, SETDUMP, STORE};
+use crate::kit::process::until;
+use crate::kit::server::Place;
+use crate::kit::tool::run;
+use crate::kit::wire::{self, Held, never};
+use crate::kit::{cdb, memfd};
+use fdholder::io::pool::Pool;
+use fdholder::multicall;
+use fdholder::process::Process;
+use fdholder::sys::fd::BorrowedFd;
+use fdholder::sys::strings::Builder;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::thread::JoinHandleExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Barrier;
+use std::thread::{self, JoinHandle};
+
+/// How often the two tools run at the same time.
+const ROUNDS: usize = 50;
+
+/// What tells the process that is for this test alone.
+const ALONE: &str = "FDHOLDER_ALONE";
+
+#[test]
+fn two_tools_and_two_daemons_do_not_disturb_each_other() {
+    if std::env::var_os(ALONE).is_some() {
+        return alone();
+    }
+    // Other tests open descriptors as well, and look into this process, which daemons forbid.
+    let name = concat!(module_path!(), "::two_tools_and_two_daemons_do_not_disturb_each_other");
+    let name = name.split_once("::").unwrap().1;
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let ended = run(again.args(["--exact", name, "--nocapture"]).env(ALONE, "yes"));
+    let out = String::from_utf8_lossy(&ended.out);
+    assert!(ended.code == 0 && out.contains("1 passed"), "{out}{}", ended.err);
+}
+
+/// A tool on a thread.
+struct Tool {
+    thread: JoinHandle<(u8, &'static mut Pool)>,
+    out: File,
+    err: File,
+    /// What the process has as its standard descriptors.
+    given: [OwnedFd; 3],
+}
+
+/// How one has ended.
+struct Ended {
+    code: u8,
+    out: String,
+    err: String,
+    pool: &'static mut Pool,
+}
+
+/// Buffers that nobody has used.
+fn pool() -> &'static mut Pool {
+    Box::leak(Box::new(Pool::EMPTY))
+}
+
+impl Tool {
+    /// Starts one as soon as all others are there whose start is `at_once`.
+    fn start(
+        words: &[&dyn AsRef<OsStr>],
+        input: impl Into<OwnedFd>,
+        pool: &'static mut Pool,
+        at_once: &'static Barrier,
+    ) -> Tool {
+        let [(out, their_out), (err, their_err)] =
+            [(); 2].map(|()| pipe_with(PipeFlags::CLOEXEC).unwrap());
+        let given = [input.into(), their_out, their_err];
+        let numbers = given.each_ref().map(|fd| BorrowedFd::named(fd.as_raw_fd() as u32));
+        let words: Vec<Vec<u8>> =
+            words.iter().map(|word| word.as_ref().as_bytes().to_vec()).collect();
+        let thread = thread::spawn(move || {
+            let mut arguments = Builder::new(words.len()).unwrap();
+            for word in words {
+                // It stays as long as the process, as arguments do.
+                arguments.add(Box::leak(CString::new(word).unwrap().into_boxed_c_str()));
+            }
+            let environment = Builder::new(0).unwrap().finish().unwrap();
+            let arguments = arguments.finish().unwrap();
+            let mut process = Process::with_descriptors(arguments, environment, pool, numbers);
+            at_once.wait();
+            let exit = multicall::run(&mut process);
+            (exit.0, process.end())
+        });
+        Tool { thread, out: out.into(), err: err.into(), given }
+    }
+
+    /// Waits until it has written something to standard output.
+    fn until_ready(&mut self) {
+        let mut one = [0];
+        assert_eq!((self.out.read(&mut one).unwrap(), one), (1, *b"\n"));
+    }
+
+    /// Sends its thread a signal.
+    fn signal(&self, signal: libc::c_int) {
+        // SAFETY: the thread has not been joined.
+        assert_eq!(unsafe { libc::pthread_kill(self.thread.as_pthread_t(), signal) }, 0);
+    }
+
+    /// What it has said so far on standard error, which goes into `said`.
+    fn hear(&mut self, said: &mut String) {
+        let mut bytes = [0; 1 << 16];
+        let length = self.err.read(&mut bytes).unwrap();
+        said.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+    }
+
+    /// Waits for the end.
+    fn wait(mut self) -> Ended {
+        until(|| String::from("a tool that ends"), || self.thread.is_finished());
+        let (code, pool) = self.thread.join().unwrap();
+        drop(self.given);
+        let [out, err] = [&mut self.out, &mut self.err].map(|from| {
+            let mut all = String::new();
+            from.read_to_string(&mut all).unwrap();
+            all
+        });
+        Ended { code, out, err, pool }
+    }
+}
+
+/// What a tool has to come to: its exit code, its output and its messages.
+type Right<'a> = (u8, &'a str, String);
+
+/// Two of them at the same time, each with its own buffers.
+struct Pair {
+    pools: Option<[&'static mut Pool; 2]>,
+    at_once: &'static Barrier,
+}
+
+impl Pair {
+    fn new() -> Pair {
+        Pair { pools: Some([pool(), pool()]), at_once: barrier() }
+    }
+
+    fn run(&mut self, all: [(&[&dyn AsRef<OsStr>], Right); 2]) {
+        let [first, second] = self.pools.take().unwrap();
+        let [(words, right), (other_words, other_right)] = all;
+        let nothing = || File::open("/dev/null").unwrap();
+        let tool = Tool::start(words, nothing(), first, self.at_once);
+        let other = Tool::start(other_words, nothing(), second, self.at_once);
+        let (ended, other) = (tool.wait(), other.wait());
+        assert_eq!((ended.code, &ended.out[..], ended.err), right);
+        assert_eq!((other.code, &other.out[..], other.err), other_right);
+        self.pools = Some([ended.pool, other.pool]);
+    }
+}
+
+/// For two threads to begin at the same time.
+fn barrier() -> &'static Barrier {
+    Box::leak(Box::new(Barrier::new(2)))
+}
+
+/// Makes a file of rules with one that allows everybody this.
+fn rules_file(path: &Path, rights: &[&str]) {
+    let strings: String = rights.iter().map(|right| format!("{right}=\0")).collect();
+    let value = cdb::allow(strings.as_bytes(), b"");
+    fs::write(path, cdb::file(&[("uid/default", value)], 2)).unwrap();
+}
+
+/// Whether a daemon holds exactly this.
+fn holds(path: &Path, all: &[Held]) -> bool {
+    wire::identities(&wire::get_dump(path).unwrap()) == wire::identities(all)
+}
+
+/// All open descriptors of this process, and what each is of.
+fn open() -> Vec<(OsString, PathBuf)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        // That of the folder itself is gone by then.
+        if let Ok(link) = fs::read_link(entry.path()) {
+            all.push((entry.file_name(), link));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn alone() {
+    let before = open();
+    // They differ in all that a daemon can be told.
+    let (first, second) = (Place::new(), Place::new());
+    let (old, new, file) = (first.socket(), second.socket(), first.child("file"));
+    rules_file(&file, &[STORE, GETDUMP, LIST]);
+    second
+        .allow("uid/default", &[(SETDUMP, "\n"), (GETDUMP, "\n"), (STORE, "^b"), (RETRIEVE, "^b")]);
+    let words: [&dyn AsRef<OsStr>; 9] =
+        [&"s6-fdholder-daemon", &"-1", &"-v2", &"-n3", &"-c40", &"-x", &file, &"-t9000", &old];
+    let at_once = barrier();
+    let mut source = Tool::start(&words, File::open("/dev/null").unwrap(), pool(), at_once);
+    let listener = UnixListener::bind(&new).unwrap();
+    let rules = second.rules();
+    let words: [&dyn AsRef<OsStr>; 6] = [&"s6-fdholderd", &"-1", &"-v1", &"-n100", &"-i", &rules];
+    let mut destination = Tool::start(&words, listener, pool(), at_once);
+    source.until_ready();
+    destination.until_ready();
+
+    let all = ["a", "b", "c"].map(|id| Held::new(id, never(), memfd()));
+    let client = UnixStream::connect(&old).unwrap();
+    all.iter().for_each(|held| wire::store(&client, held).unwrap());
+    let other = UnixStream::connect(&new).unwrap();
+    let status = |client, held: &Held| match wire::store(client, held) {
+        Ok(()) => 0,
+        Err(error) => error.raw_os_error().unwrap(),
+    };
+    let more = ["d", "bd"].map(|id| Held::new(id, never(), memfd()));
+    // The one is full, the other allows other names.
+    assert_eq!(more.each_ref().map(|held| status(&client, held)), [libc::ENFILE; 2]);
+    assert_eq!(more.each_ref().map(|held| status(&other, held)), [libc::EPERM, 0]);
+    wire::delete(&other, b"bd").unwrap();
+    assert_eq!(wire::retrieve(&client, b"a").unwrap_err().raw_os_error(), Some(libc::EPERM));
+    drop((client, other, more));
+
+    let mut pair = Pair::new();
+    let nobody = first.child("nobody");
+    let no_list = || {
+        let message = "s6-fdholder-list: fatal: unable to get fd list: Operation not permitted\n";
+        (1, "", String::from(message))
+    };
+    let list: &[&dyn AsRef<OsStr>] = &[&"s6-fdholder-list", &old];
+    let transfer: &[&dyn AsRef<OsStr>] = &[&"s6-fdholder-transferdump", &old, &new];
+    for _ in 0..ROUNDS {
+        let done = |out| (0, out, String::new());
+        pair.run([(transfer, done("")), (list, done("a\nb\nc\n"))]);
+        assert!(holds(&new, &all));
+        let no_transfer = format!(
+            "s6-fdholder-transferdump: fatal: unable to connect to a destination fd-holder daemon at \
+             {}: No such file or directory\n",
+            nobody.display()
+        );
+        pair.run([
+            (&[&"s6-fdholder-transferdump", &old, &nobody], (111, "", no_transfer)),
+            (&[&"s6-fdholder-list", &new], no_list()),
+        ]);
+        let usage = "s6-fdholder-delete: usage: s6-fdholder-delete [ -t timeout ] socket id\n";
+        pair.run([
+            (
+                &[&"fdholder", &"--version"],
+                done(concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n")),
+            ),
+            (&[&"s6-fdholder-delete", &"-x"], (100, "", String::from(usage))),
+        ]);
+    }
+
+    // Each reads its own rules again, and says so or not.
+    rules_file(&file, &[GETDUMP]);
+    for daemon in [&source, &destination] {
+        daemon.signal(libc::SIGHUP);
+    }
+    let mut said = String::new();
+    while !said.contains("rules read") {
+        source.hear(&mut said);
+    }
+    pair.run([
+        (list, no_list()),
+        (&[&"s6-fdholder-transferdump", &new, &old], {
+            let message = format!(
+                "s6-fdholder-transferdump: fatal: unable to set dump in the destination fd-holder \
+                 daemon at {}: Operation not permitted (the right S6_FDHOLDER_SETDUMP is missing)\n",
+                old.display()
+            );
+            (2, "", message)
+        }),
+    ]);
+
+    // One ends, with all that it holds. The other serves on.
+    source.signal(libc::SIGTERM);
+    let ended = source.wait();
+    said.push_str(&ended.err);
+    assert_eq!((ended.code, &ended.out[..]), (0, ""));
+    assert_eq!(UnixStream::connect(&old).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert!(holds(&new, &all));
+    let mut hostile = UnixStream::connect(&new).unwrap();
+    wire::send(&hostile, &[255; 6], &[]).unwrap();
+    assert_eq!(hostile.read(&mut [0]).unwrap(), 0);
+    drop(hostile);
+    destination.signal(libc::SIGTERM);
+    let ended = destination.wait();
+    let who = |said: &str| {
+        let lines = said.lines().map(|line| line.split_once(": uid ").map_or(line, |line| line.0));
+        lines.map(str::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!((ended.code, &ended.out[..]), (0, ""));
+    assert_eq!(who(&ended.err), ["s6-fdholderd: warning"]);
+    assert!(ended.err.ends_with(": disconnect: Protocol error\n"), "{}", ended.err);
+
+    let info = |what: &str| said.lines().filter(|line| line.ends_with(what)).count();
+    assert_eq!((info(": get dump"), info(": list")), (2 * ROUNDS, ROUNDS));
+    assert_eq!(
+        (info(" rules read"), info(" lame duck"), info(" d: Too many open files in system")),
+        (1, 1, 1)
+    );
+    assert!(said.lines().all(|line| line.starts_with("s6-fdholderd: info: ")), "{said}");
+
+    drop(all);
+    // Daemons forbid that others look into the process, this one included.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
+    assert_eq!(open(), before);
+}
