@@ -45,6 +45,7 @@ impl Arguments {
 
     /// The place in the table of the next option; nothing when operands begin. What is not in the table
     /// stops.
+    #[inline(never)]
     pub fn option(&mut self, table: &[Spec]) -> Result<Option<usize>, Stop> {
         let mut letters = self.letters;
         if letters.is_empty() {

@@ -31,6 +31,7 @@ pub struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// The daemon at `path`, to be waited for `milliseconds` at most in all; 0 is no limit.
+    #[inline(never)]
     pub fn new(path: &'static CStr, milliseconds: u32, open_files: &'a OpenFiles) -> Self {
         let stream = Stream::new(Deadline::from_milliseconds(milliseconds), open_files);
         Connection { stream, path, is_in_doubt: false, head: Head::default(), descriptor: None }
