@@ -82,7 +82,7 @@ fn set(delivery: &mut Delivery, frame: &mut Frame, environment: Strings) -> Resu
     for index in 0..total {
         rows.compose(frame.request(b'.'), index)?.is_open()?;
     }
-    delivery.begin(frame, total)?;
+    delivery.begin(total)?;
     let mut index = 0;
     while index < total {
         frame.request(b'.');

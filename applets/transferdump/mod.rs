@@ -10,7 +10,6 @@ use crate::client::failure::Wording;
 use crate::io::error::Error;
 use crate::io::pool::Window;
 use crate::process::Process;
-use crate::protocol::frame::Frame;
 
 const SOURCE: Wording = Wording {
     connect: "connect to a source fd-holder daemon at ",
@@ -44,7 +43,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut destination = Connection::new(path, to, &process.open_files);
     let (mut dump, mut delivery) = (Dump::new(&mut source), Delivery::new(&mut destination));
 
-    let Err(failure) = transfer(&mut dump, &mut delivery, process.window, process.frame) else {
+    let Err(failure) = transfer(&mut dump, &mut delivery, process.window) else {
         return Ok(Exit::SUCCESS);
     };
     let (total, acknowledged) = (delivery.total, delivery.acknowledged);
@@ -62,14 +61,9 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
 
 /// Copies everything. The destination may be connected to while the source answers. It is not asked
 /// anything before all that there is room for has been received and checked.
-fn transfer(
-    dump: &mut Dump,
-    delivery: &mut Delivery,
-    window: &mut Window,
-    frame: &mut Frame,
-) -> Result<(), Failure> {
+fn transfer(dump: &mut Dump, delivery: &mut Delivery, window: &mut Window) -> Result<(), Failure> {
     let total = dump.get(window, Some(delivery)).map_err(Failure::Source)?;
-    delivery.begin(frame, total).map_err(Failure::Destination)?;
+    delivery.begin(total).map_err(Failure::Destination)?;
     loop {
         delivery.send(window).map_err(Failure::Destination)?;
         if dump.is_complete() {

@@ -1,10 +1,11 @@
 //! What a tool says: answers on standard output, messages on standard error.
 
 use super::exit::Exit;
-use crate::slice::{part, part_mut};
+use crate::slice::part;
 use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::file;
+use crate::sys::memory::at;
 use crate::sys::time::{self, Event, Poll};
 use core::ffi::CStr;
 
@@ -60,16 +61,13 @@ impl Writer {
     }
 
     /// Adds bytes as they are.
-    pub fn bytes(&mut self, mut bytes: &[u8]) -> &mut Writer {
-        while !bytes.is_empty() {
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
+        for byte in bytes {
             if self.length == SIZE {
                 let _ = self.flush();
             }
-            let end = SIZE.min(self.length + bytes.len());
-            let place = part_mut(self.buffer, self.length..end);
-            place.copy_from_slice(part(bytes, ..place.len()));
-            bytes = part(bytes, place.len()..);
-            self.length = end;
+            *at(self.buffer, self.length) = *byte;
+            self.length += 1;
         }
         self
     }

@@ -4,8 +4,9 @@ use super::Connection;
 use crate::io::error::Error;
 use crate::io::pool::{DESCRIPTORS, Window};
 use crate::protocol::entry::Entries;
-use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
+use crate::protocol::frame::{ENTRIES_MAX, HEADER, Header};
 use crate::protocol::reply::{self, Expected};
+use crate::protocol::request::open_set_dump;
 use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::limit::OpenFileLimit;
@@ -178,10 +179,10 @@ impl<'c, 'a> Delivery<'c, 'a> {
 
     /// Connects to the daemon and announces `total` entries that it is to hold, in place of those
     /// it has of the same identifiers. With none there is nothing to announce.
-    pub fn begin(&mut self, frame: &mut Frame, total: usize) -> Result<(), Error> {
+    pub fn begin(&mut self, total: usize) -> Result<(), Error> {
         self.destination.connect()?;
         if total > 0 {
-            self.destination.stream.send(frame.open_set_dump(total as u32), &[])?;
+            self.destination.stream.send(&open_set_dump(total as u32), &[])?;
             // The reply says how many frames the daemon expects, by 255 again in s6 2.11.
             self.destination.reply(Expected::FRAMES, 0)?;
             self.total = total;

@@ -99,7 +99,7 @@ impl<'a> Connection<'a> {
                 break;
             }
             // They come with the first byte.
-            let due = if have == 0 { expected.descriptors } else { 0 };
+            let due = if have == 0 { expected.descriptors.into() } else { 0 };
             self.stream.receive(part_mut(&mut self.head, have..whole))?;
             have += self.stream.length;
             self.take_descriptor(due)?;

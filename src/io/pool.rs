@@ -123,9 +123,9 @@ impl Window {
     /// taken once.
     pub fn take(&mut self) -> Option<(&[u8], &[BorrowedFd<'_>])> {
         let Header { length, descriptors } = Header::parse(self.rest())?;
-        let at = self.next.checked_sub(1)?;
+        let start = self.next - 1;
         self.advance(HEADER + length);
-        let frame = self.bytes.get_mut(at..self.next)?;
+        let frame = part_mut(&mut self.bytes, start..self.next);
         Header { length: length + 1, descriptors }.write(frame)?;
         *frame.get_mut(HEADER)? = b'.';
         Some((frame, self.descriptors.lend(descriptors)))
