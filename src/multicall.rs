@@ -3,7 +3,7 @@
 use crate::applets::APPLETS;
 use crate::cli::exit::Exit;
 use crate::cli::getopt::Stop;
-use crate::io::path::PathBuffer;
+use crate::io::path;
 use crate::process::Process;
 use crate::sys::Errno;
 use crate::sys::file;
@@ -119,31 +119,29 @@ fn install(process: &mut Process, called: &'static CStr) -> Exit {
 /// error says what failed.
 fn make_links(directory: &CStr, called: &'static CStr) -> Result<(), (&'static CStr, Errno)> {
     const SELF_LINK: &CStr = c"/proc/self/exe";
-    let mut target = PathBuffer::EMPTY;
-    match target.read_link(SELF_LINK) {
+    let mut buffer = [0; path::SIZE];
+    let target = match path::read_link(SELF_LINK, &mut buffer) {
         // Without /proc an absolute name of the program is as good.
-        Err(Errno::NOENT) if called.to_bytes().starts_with(b"/") => {
-            target.push(called.to_bytes());
-        }
+        Err(Errno::NOENT) if called.to_bytes().starts_with(b"/") => called,
         read => read.map_err(|errno| (SELF_LINK, errno))?,
-    }
+    };
     file::change_directory(directory).map_err(|errno| (c"the directory", errno))?;
     for make in [false, true] {
         for applet in APPLETS {
-            link(&target, applet.name, make).map_err(|errno| (applet.name, errno))?;
+            link(target, applet.name, make).map_err(|errno| (applet.name, errno))?;
         }
     }
     Ok(())
 }
 
 /// Makes a link called `name`, unless it is there, or only looks whether that is possible.
-fn link(target: &PathBuffer, name: &CStr, make: bool) -> Result<(), Errno> {
-    let mut found = PathBuffer::EMPTY;
-    match found.read_link(name) {
-        Ok(()) if found.bytes() == target.bytes() => Ok(()),
+fn link(target: &CStr, name: &CStr, make: bool) -> Result<(), Errno> {
+    let mut buffer = [0; path::SIZE];
+    match path::read_link(name, &mut buffer) {
+        Ok(found) if found == target => Ok(()),
         // What is no link at all is `EINVAL`.
-        Ok(()) | Err(Errno::INVAL) => Err(Errno::EXIST),
-        Err(Errno::NOENT) if make => file::link(target.path()?, name),
+        Ok(_) | Err(Errno::INVAL) => Err(Errno::EXIST),
+        Err(Errno::NOENT) if make => file::link(target, name),
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno),
     }

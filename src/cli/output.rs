@@ -186,5 +186,6 @@ impl Writer {
 
 /// The two hexadecimal digits of a byte.
 pub fn hexadecimal(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)])
+    let digit = |digit: u8| if digit < 10 { b'0' + digit } else { b'a' - 10 + digit };
+    [digit(byte >> 4), digit(byte & 15)]
 }

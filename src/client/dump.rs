@@ -108,7 +108,7 @@ impl<'c, 'a> Dump<'c, 'a> {
             let room = self.room.saturating_sub(window.descriptors());
             let most = self.missing.min(ENTRIES_MAX);
             // A frame of which a part is here has to be received whole.
-            if room < most && window.rest().is_empty() && window.descriptors() > 0 {
+            if room < most && window.rest().is_empty() {
                 break;
             }
             // Where there is room for all that is missing, whatever has come can be taken.

@@ -142,7 +142,7 @@ impl<const N: usize> FdQueue<N> {
 
     /// Adds one at the end; it is closed if there is no room for it.
     pub fn push(&mut self, fd: Fd) {
-        if let Some(slot) = self.slots.get_mut(self.end) {
+        if let Some(slot @ None) = self.slots.get_mut(self.end) {
             *slot = Some(fd);
             self.end += 1;
         }
