@@ -8,6 +8,7 @@ use crate::protocol::entry::{ENTRY_MAX, Entries, Entry};
 use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
 use crate::slice::{part, part_mut};
 use crate::sys::fd::{BorrowedFd, Fd, FdQueue};
+use crate::sys::message::Received;
 
 /// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
 pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
@@ -53,6 +54,7 @@ pub struct Window {
     next_message: usize,
     message_count: usize,
     descriptors: FdQueue<DESCRIPTORS>,
+    received: Received,
     bytes: [u8; BYTES],
 }
 
@@ -65,6 +67,7 @@ impl Window {
         next_message: 0,
         message_count: 0,
         descriptors: FdQueue::EMPTY,
+        received: Received::NOTHING,
         bytes: [0; BYTES],
     };
 
@@ -101,9 +104,9 @@ impl Window {
     /// descriptors were lost the error is [`Error::Truncated`], and the window has the others.
     pub fn receive(&mut self, stream: &mut Stream, length: usize, all: bool) -> Result<(), Error> {
         let end = if all { BYTES } else { self.next + length };
-        stream.receive(part_mut(&mut self.bytes, self.end..end))?;
+        let received = &mut self.received;
+        stream.receive(part_mut(&mut self.bytes, self.end..end), received)?;
         self.end += stream.length;
-        let received = &mut stream.received;
         let count = received.descriptors();
         if count > 0 {
             *self.messages.get_mut(self.message_count).ok_or(Error::Invalid)? = count as u8;
