@@ -14,14 +14,14 @@ use crate::process::Process;
 const SOURCE: Wording = Wording {
     connect: "connect to a source fd-holder daemon at ",
     doing: "get dump from the source fd-holder daemon at ",
-    right: Some("S6_FDHOLDER_GETDUMP"),
+    advice: " (the right S6_FDHOLDER_GETDUMP is missing)",
     blame: Exit::DENIED,
 };
 
 const DESTINATION: Wording = Wording {
     connect: "connect to a destination fd-holder daemon at ",
     doing: "set dump in the destination fd-holder daemon at ",
-    right: Some("S6_FDHOLDER_SETDUMP"),
+    advice: " (the right S6_FDHOLDER_SETDUMP is missing)",
     blame: Exit::DESTINATION,
 };
 
@@ -38,20 +38,19 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
             Opt::Timeout(value) => (from, to) = timeouts(value.to_bytes()).ok_or(Stop)?,
         }
     }
-    let (source_path, path) = (process.arguments.operand()?, process.arguments.operand()?);
-    let mut source = Connection::new(source_path, from, &process.open_files);
-    let mut destination = Connection::new(path, to, &process.open_files);
+    let mut source = Connection::new(process.arguments.operand()?, from, &process.open_files);
+    let mut destination = Connection::new(process.arguments.operand()?, to, &process.open_files);
     let (mut dump, mut delivery) = (Dump::new(&mut source), Delivery::new(&mut destination));
 
     let Err(failure) = transfer(&mut dump, &mut delivery, process.window) else {
         return Ok(Exit::SUCCESS);
     };
     let (total, acknowledged) = (delivery.total, delivery.acknowledged);
-    let (daemon, wording, path, error) = match failure {
-        Failure::Source(error) => (&source, &SOURCE, source_path, error),
-        Failure::Destination(error) => (&destination, &DESTINATION, path, error),
+    let (daemon, wording, error) = match failure {
+        Failure::Source(error) => (&source, &SOURCE, error),
+        Failure::Destination(error) => (&destination, &DESTINATION, error),
     };
-    let line = daemon.complain(&mut process.errors, wording, path.to_bytes(), error);
+    let line = daemon.complain(&mut process.errors, wording, daemon.path().to_bytes(), error);
     if total > 0 {
         line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
         line.text(" descriptors acknowledged, the source still holds all");

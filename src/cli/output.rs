@@ -108,7 +108,7 @@ impl Writer {
     pub fn reason(&mut self, errno: Errno) -> &mut Writer {
         self.text(": ");
         match errno.text() {
-            Some(text) => self.text(text),
+            Some(text) => self.bytes(text),
             None => self.text("error ").number(errno.number() as u32),
         }
     }

@@ -13,9 +13,9 @@ pub struct Wording {
     pub connect: &'static str,
     /// What failed later, up to the object.
     pub doing: &'static str,
-    /// The right that a user needs, an environment variable in the daemon's rules, where it is to be
-    /// named.
-    pub right: Option<&'static str>,
+    /// What is added if permission is denied: the right that a user needs, an environment variable in
+    /// the daemon's rules.
+    pub advice: &'static str,
     /// The exit code if it is the daemon that failed.
     pub blame: Exit,
 }
@@ -24,7 +24,7 @@ impl Wording {
     /// For the one daemon that a tool talks to: what failed once there was a connection.
     pub const fn only(doing: &'static str) -> Wording {
         let connect = "connect to a fd-holder daemon at ";
-        Wording { connect, doing, right: None, blame: Exit::DENIED }
+        Wording { connect, doing, advice: "", blame: Exit::DENIED }
     }
 }
 
@@ -85,8 +85,8 @@ impl Connection<'_> {
         if matches!(error, Error::Closed) && !self.stream.has_heard() {
             line.text(" without an answer: is this user allowed to connect?");
         }
-        if let (Error::Denied(Errno::PERM), Some(right)) = (error, wording.right) {
-            line.text(" (the right ").text(right).text(" is missing)");
+        if let Error::Denied(Errno::PERM) = error {
+            line.text(wording.advice);
         }
         line
     }

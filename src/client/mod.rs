@@ -38,6 +38,11 @@ impl<'a> Connection<'a> {
         Connection { stream, path, is_in_doubt: false, head: Head::default(), descriptor: None }
     }
 
+    /// The path of the daemon's socket.
+    pub fn path(&self) -> &'static CStr {
+        self.path
+    }
+
     /// Connects, waiting for a place in the daemon's backlog.
     fn connect(&mut self) -> Result<(), Error> {
         self.stream.begin_turn()?;
