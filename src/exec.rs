@@ -39,7 +39,7 @@ fn search(name: &'static CStr, arguments: Strings, environment: Strings) -> Errn
         return process::execute(name, arguments, environment);
     }
     let mut errno = Errno::NOENT;
-    for directory in environment.value(b"PATH").unwrap_or(PATH).split(|byte| *byte == b':') {
+    for directory in environment.value(b"PATH=").unwrap_or(PATH).split(|byte| *byte == b':') {
         let mut file = PathBuffer::EMPTY;
         // An empty entry is the working directory.
         if !directory.is_empty() {

@@ -10,7 +10,7 @@ use crate::io::error::Error;
 use crate::process::Process;
 use crate::sys::fd::{Fd, STDIN};
 
-const WORDING: Wording = Wording::only("retrieve fd for id ");
+const WORDING: Wording = Wording::only("retrieve fd for id ", GONE);
 const GONE: &str = "; the daemon may no longer hold it";
 
 pub fn run(process: &mut Process) -> Result<Exit, Stop> {
@@ -29,7 +29,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let request = process.frame.retrieve(identifier, deletes).map_err(Error::Denied);
     let retrieved = request.and_then(|request| daemon.retrieve(request, deletes));
     if let Err(error) = retrieved.and_then(become_input) {
-        return Ok(daemon.fail(&mut process.errors, &WORDING, identifier, error, GONE));
+        return Ok(daemon.fail(&mut process.errors, &WORDING, identifier, error));
     }
     let remark = if deletes { GONE } else { "" };
     Ok(exec::execute(process, program, process.environment, remark))

@@ -20,7 +20,7 @@ use crate::sys::strings::{Pointer, Strings};
 use crate::sys::time::{self, Time};
 use core::ffi::CStr;
 
-const WORDING: Wording = Wording::only("set dump");
+const WORDING: Wording = Wording::only("set dump", "");
 
 /// The values of the variables with the same number: descriptor, identifier, expiry.
 type Row = [Pointer; 3];

@@ -15,6 +15,7 @@ const SOURCE: Wording = Wording {
     connect: "connect to a source fd-holder daemon at ",
     doing: "get dump from the source fd-holder daemon at ",
     advice: " (the right S6_FDHOLDER_GETDUMP is missing)",
+    doubt: "",
     blame: Exit::DENIED,
 };
 
@@ -22,6 +23,7 @@ const DESTINATION: Wording = Wording {
     connect: "connect to a destination fd-holder daemon at ",
     doing: "set dump in the destination fd-holder daemon at ",
     advice: " (the right S6_FDHOLDER_SETDUMP is missing)",
+    doubt: "",
     blame: Exit::DESTINATION,
 };
 

@@ -16,15 +16,17 @@ pub struct Wording {
     /// What is added if permission is denied: the right that a user needs, an environment variable in
     /// the daemon's rules.
     pub advice: &'static str,
+    /// What is added if the daemon may have done what it was asked for.
+    pub doubt: &'static str,
     /// The exit code if it is the daemon that failed.
     pub blame: Exit,
 }
 
 impl Wording {
-    /// For the one daemon that a tool talks to: what failed once there was a connection.
-    pub const fn only(doing: &'static str) -> Wording {
+    /// For the one daemon that a tool talks to: what failed once there was a connection, and the doubt.
+    pub const fn only(doing: &'static str, doubt: &'static str) -> Wording {
         let connect = "connect to a fd-holder daemon at ";
-        Wording { connect, doing, advice: "", blame: Exit::DENIED }
+        Wording { connect, doing, advice: "", doubt, blame: Exit::DENIED }
     }
 }
 
@@ -91,19 +93,26 @@ impl Connection<'_> {
         line
     }
 
-    /// The whole message, with `remark` if the daemon may have done what it was asked for.
-    pub fn fail(
+    /// The whole message.
+    pub fn fail(&self, errors: &mut Writer, wording: &Wording, object: &[u8], error: Error) -> Exit {
+        let line = self.complain(errors, wording, object, error);
+        if self.may_have_done_it(error) {
+            line.text(wording.doubt);
+        }
+        line.end(error.exit(wording.blame))
+    }
+
+    /// The end of a tool that has nothing left to do: nothing is said if all is done.
+    pub fn conclude(
         &self,
         errors: &mut Writer,
         wording: &Wording,
         object: &[u8],
-        error: Error,
-        remark: &str,
+        done: Result<(), Error>,
     ) -> Exit {
-        let line = self.complain(errors, wording, object, error);
-        if self.may_have_done_it(error) {
-            line.text(remark);
+        match done {
+            Ok(()) => Exit::SUCCESS,
+            Err(error) => self.fail(errors, wording, object, error),
         }
-        line.end(error.exit(wording.blame))
     }
 }
