@@ -35,7 +35,17 @@ const MORE: &str = "
 'name --help' explains each. --install makes links in dir.
 ";
 
-const OWN_OPTIONS: [&str; 4] = ["--help", "--list", "--version", "--install"];
+/// What the program itself can be asked for, by its first argument. The second parameter is what it is
+/// called.
+const OWN_OPTIONS: [(&str, fn(&mut Process, &'static CStr) -> Exit); 4] = [
+    ("--help", |process, _| {
+        process.out.text(USAGE).text(HELP);
+        names(process, MORE)
+    }),
+    ("--list", |process, _| names(process, "")),
+    ("--version", |process, _| answer(process, VERSION)),
+    ("--install", install),
+];
 
 const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 
@@ -47,15 +57,10 @@ pub fn run(process: &mut Process) -> Exit {
     if by_argument {
         let Some(argument) = process.arguments.next() else { return wrong_usage(process) };
         name = argument.to_bytes();
-        match OWN_OPTIONS.iter().position(|option| option.as_bytes() == name) {
-            Some(0) => {
-                process.out.text(USAGE).text(HELP);
-                return names(process, MORE);
+        for (option, run) in OWN_OPTIONS {
+            if option.as_bytes() == name {
+                return run(process, called);
             }
-            Some(1) => return names(process, ""),
-            Some(2) => return answer(process, VERSION),
-            Some(3) => return install(process, called),
-            _ => {}
         }
     }
     let Some(applet) = APPLETS.iter().find(|applet| applet.answers_to(name, by_argument)) else {

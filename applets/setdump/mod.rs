@@ -7,7 +7,7 @@ use crate::cli::number;
 use crate::cli::output::Writer;
 use crate::client::Connection;
 use crate::client::dump::Delivery;
-use crate::client::failure::Wording;
+use crate::client::failure::{self, Wording};
 use crate::io::error::Error;
 use crate::process::Process;
 use crate::protocol::frame::{ENTRIES_MAX, Frame};
@@ -68,10 +68,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
         Err(Failure::Daemon(error)) => error,
     };
     let line = daemon.complain(&mut process.errors, &WORDING, b"", error);
-    if total > 0 {
-        line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
-        line.text(" descriptors acknowledged");
-    }
+    failure::progress(line, acknowledged, total, "");
     Ok(line.end(error.exit(WORDING.blame)))
 }
 

@@ -6,7 +6,7 @@ use crate::cli::getopt::Stop;
 use crate::cli::number;
 use crate::client::Connection;
 use crate::client::dump::{Delivery, Dump};
-use crate::client::failure::Wording;
+use crate::client::failure::{self, Wording};
 use crate::io::error::Error;
 use crate::io::pool::Window;
 use crate::process::Process;
@@ -44,19 +44,16 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut destination = Connection::new(process.arguments.operand()?, to, &process.open_files);
     let (mut dump, mut delivery) = (Dump::new(&mut source), Delivery::new(&mut destination));
 
-    let Err(failure) = transfer(&mut dump, &mut delivery, process.window) else {
+    let Err(failed) = transfer(&mut dump, &mut delivery, process.window) else {
         return Ok(Exit::SUCCESS);
     };
     let (total, acknowledged) = (delivery.total, delivery.acknowledged);
-    let (daemon, wording, error) = match failure {
+    let (daemon, wording, error) = match failed {
         Failure::Source(error) => (&source, &SOURCE, error),
         Failure::Destination(error) => (&destination, &DESTINATION, error),
     };
     let line = daemon.complain(&mut process.errors, wording, daemon.path().to_bytes(), error);
-    if total > 0 {
-        line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
-        line.text(" descriptors acknowledged, the source still holds all");
-    }
+    failure::progress(line, acknowledged, total, ", the source still holds all");
     Ok(line.end(error.exit(wording.blame)))
 }
 

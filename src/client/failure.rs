@@ -60,6 +60,14 @@ impl Error {
     }
 }
 
+/// Adds how far a dump came to a message, if it has begun, and `remark` to that.
+pub fn progress(line: &mut Writer, acknowledged: usize, total: usize, remark: &str) {
+    if total > 0 {
+        line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
+        line.text(" descriptors acknowledged").text(remark);
+    }
+}
+
 impl Connection<'_> {
     /// Whether the daemon may have done what it was asked for, though that failed for this reason.
     pub fn may_have_done_it(&self, error: Error) -> bool {
