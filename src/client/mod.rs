@@ -96,7 +96,7 @@ impl<'a> Connection<'a> {
 
     /// Reads a reply that has to have this status. Another one is [`Error::Denied`].
     fn reply(&mut self, expected: Expected, status: u8) -> Result<(), Error> {
-        (self.head, self.descriptor) = (Head::default(), None);
+        self.head = Head::default();
         let (mut have, mut received) = (0, Received::NOTHING);
         loop {
             let whole = reply::length(&self.head, have, expected).ok_or(Error::Invalid)?;
