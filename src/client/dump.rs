@@ -125,31 +125,28 @@ impl<'c, 'a> Dump<'c, 'a> {
         Ok(())
     }
 
-    /// Receives a frame of at most that many entries and checks it.
+    /// Receives a frame of at most that many entries and checks it. More may come along if `all` is fine.
     fn take_frame(&mut self, window: &mut Window, most: usize, all: bool) -> Result<(), Error> {
-        self.receive(window, HEADER, all)?;
-        let header = Header::parse(window.rest()).ok_or(Error::Invalid)?;
-        if !header.is_entries(most) || header.descriptors != window.next_descriptors() {
-            return Err(Error::Invalid);
+        loop {
+            let rest = window.rest();
+            let mut whole = HEADER;
+            if let Some(header) = Header::parse(rest) {
+                if !header.is_entries(most) || header.descriptors != window.next_descriptors() {
+                    return Err(Error::Invalid);
+                }
+                whole += header.length;
+                if let Some(payload) = rest.get(HEADER..whole) {
+                    let entries = Entries::parse(payload).ok_or(Error::Invalid)?;
+                    if entries.number() != header.descriptors {
+                        return Err(Error::Invalid);
+                    }
+                    window.advance(whole);
+                    self.missing -= header.descriptors;
+                    return Ok(());
+                }
+            }
+            window.receive(&mut self.source.stream, whole, all)?;
         }
-        let whole = HEADER + header.length;
-        self.receive(window, whole, all)?;
-        let entries = window.rest().get(HEADER..whole).and_then(Entries::parse);
-        if entries.is_none_or(|entries| entries.number() != header.descriptors) {
-            return Err(Error::Invalid);
-        }
-        window.advance(whole);
-        self.missing -= header.descriptors;
-        Ok(())
-    }
-
-    /// Receives until there are `length` bytes from the next frame on, and no more unless it may
-    /// be `all` that comes.
-    fn receive(&mut self, window: &mut Window, length: usize, all: bool) -> Result<(), Error> {
-        while window.rest().len() < length {
-            window.receive(&mut self.source.stream, length, all)?;
-        }
-        Ok(())
     }
 }
 
