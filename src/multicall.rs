@@ -37,7 +37,7 @@ const MORE: &str = "
 
 /// What the program itself can be asked for, by its first argument. The second parameter is what it is
 /// called.
-const OWN_OPTIONS: [(&str, fn(&mut Process, &'static CStr) -> Exit); 4] = [
+static OWN_OPTIONS: [(&str, fn(&mut Process, &'static CStr) -> Exit); 4] = [
     ("--help", |process, _| {
         process.out.text(USAGE).text(HELP);
         names(process, MORE)
@@ -57,7 +57,7 @@ pub fn run(process: &mut Process) -> Exit {
     if by_argument {
         let Some(argument) = process.arguments.next() else { return wrong_usage(process) };
         name = argument.to_bytes();
-        for (option, run) in OWN_OPTIONS {
+        for (option, run) in &OWN_OPTIONS {
             if option.as_bytes() == name {
                 return run(process, called);
             }
