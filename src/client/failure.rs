@@ -42,13 +42,13 @@ impl Error {
     /// Adds the reason to a message.
     fn explain(self, line: &mut Writer) {
         match self {
-            Error::System(errno) | Error::Unreachable(errno) | Error::Denied(errno) => {
-                line.reason(errno)
-            }
+            Error::System(errno)
+            | Error::Unreachable(errno)
+            | Error::Denied(errno)
+            | Error::NoClock(errno) => line.reason(errno),
             Error::Invalid => line.reason(Errno::PROTO),
             Error::Late => line.reason(Errno::TIMEDOUT),
             Error::Closed => line.text(": connection closed"),
-            Error::NoClock(errno) => line.reason(errno),
             Error::Withheld => line.text(": lost on the way: does a security module forbid it?"),
             Error::Truncated => line.reason(Errno::MFILE),
             Error::Crowded(needed) => {

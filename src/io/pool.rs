@@ -4,7 +4,7 @@
 use super::error::Error;
 use super::socket::Stream;
 use crate::cli::output::Buffer;
-use crate::protocol::entry::{ENTRY_MAX, Entries, Entry};
+use crate::protocol::entry::{ENTRY_MAX, Entry};
 use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
 use crate::slice::{part, part_mut};
 use crate::sys::fd::{BorrowedFd, Fd, FdQueue};
@@ -139,18 +139,17 @@ impl Window {
         let Window { next, end, bytes, descriptors, .. } = self;
         let mut frames = part(bytes, *next..*end);
         *next = *end;
-        let mut entries = Entries::default();
+        let mut entries: &[u8] = &[];
         core::iter::from_fn(move || {
-            loop {
-                if let Some(entry) = entries.next() {
-                    return descriptors.pop().map(|fd| (fd, entry));
-                }
+            if entries.is_empty() {
                 // Each frame has been checked: its payload consists of entries.
                 let whole = HEADER + Header::parse(frames)?.length;
-                let (frame, behind) = frames.split_at_checked(whole)?;
-                entries = Entries::parse(frame.get(HEADER..)?)?;
-                frames = behind;
+                entries = part(frames, HEADER..whole);
+                frames = part(frames, whole..);
             }
+            let (entry, rest) = Entry::parse(entries)?;
+            entries = rest;
+            descriptors.pop().map(|fd| (fd, entry))
         })
     }
 }
