@@ -35,9 +35,11 @@ const MORE: &str = "
 'name --help' explains each. --install makes links in dir.
 ";
 
-/// What the program itself can be asked for, by its first argument. The second parameter is what it is
-/// called.
-static OWN_OPTIONS: [(&str, fn(&mut Process, &'static CStr) -> Exit); 4] = [
+/// What an option of the program itself does. The second parameter is what it is called.
+type OwnOption = fn(&mut Process, &'static CStr) -> Exit;
+
+/// What the program itself can be asked for, by its first argument.
+static OWN_OPTIONS: [(&str, OwnOption); 4] = [
     ("--help", |process, _| {
         process.out.text(USAGE).text(HELP);
         names(process, MORE)
@@ -51,11 +53,11 @@ const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
 pub fn run(process: &mut Process) -> Exit {
-    let called = process.arguments.next().unwrap_or_default();
+    let called = process.arguments.operand().unwrap_or_default();
     let mut name = called.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let by_argument = name == SELF.as_bytes();
     if by_argument {
-        let Some(argument) = process.arguments.next() else { return wrong_usage(process) };
+        let Ok(argument) = process.arguments.operand() else { return wrong_usage(process) };
         name = argument.to_bytes();
         for (option, run) in &OWN_OPTIONS {
             if option.as_bytes() == name {
@@ -109,7 +111,7 @@ fn answer(process: &mut Process, text: &str) -> Exit {
 
 /// Makes links to this very file in a directory, for each applet.
 fn install(process: &mut Process, called: &'static CStr) -> Exit {
-    let Some(path) = process.arguments.next() else { return wrong_usage(process) };
+    let Ok(path) = process.arguments.operand() else { return wrong_usage(process) };
     match make_links(path, called) {
         Ok(()) => Exit::SUCCESS,
         Err((what, errno)) => {

@@ -66,8 +66,7 @@ fn enumeration((module, info): Applet) -> String {
         let letter = flag.short.unwrap_or('\0');
         let spec = format!("letter: b{letter:?}, word: {word:?}, has_value: {has_value}");
         writeln!(specs, "                Spec {{ {spec} }},").unwrap();
-        writeln!(arms, "                    Some({place}) => Some(Opt::{name}{made}),")
-            .unwrap();
+        writeln!(arms, "                    Some({place}) => Some(Opt::{name}{made}),").unwrap();
     }
     format!(
         "    pub mod {module} {{\n        use super::*;\n\n        /// An option of the applet.\n        \

@@ -90,14 +90,9 @@ impl Arguments {
         self.asks_for_help
     }
 
-    /// The next argument, if there is one.
-    pub fn next(&mut self) -> Option<&'static CStr> {
-        self.rest.next()
-    }
-
     /// The next operand; without one it is wrong usage.
     pub fn operand(&mut self) -> Result<&'static CStr, Stop> {
-        self.next().ok_or(Stop)
+        self.rest.next().ok_or(Stop)
     }
 
     /// What is left, a program and its arguments; without one it is wrong usage.

@@ -102,7 +102,13 @@ impl Connection<'_> {
     }
 
     /// The whole message.
-    pub fn fail(&self, errors: &mut Writer, wording: &Wording, object: &[u8], error: Error) -> Exit {
+    pub fn fail(
+        &self,
+        errors: &mut Writer,
+        wording: &Wording,
+        object: &[u8],
+        error: Error,
+    ) -> Exit {
         let line = self.complain(errors, wording, object, error);
         if self.may_have_done_it(error) {
             line.text(wording.doubt);

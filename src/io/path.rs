@@ -16,8 +16,7 @@ pub struct PathBuffer {
 
 impl PathBuffer {
     /// Nothing yet.
-    pub const EMPTY: PathBuffer =
-        PathBuffer { bytes: [0; SIZE], length: 0, is_cut: false };
+    pub const EMPTY: PathBuffer = PathBuffer { bytes: [0; SIZE], length: 0, is_cut: false };
 
     /// Adds bytes. Too many make the path unusable: see [`PathBuffer::path`].
     pub fn push(&mut self, bytes: &[u8]) -> &mut PathBuffer {

@@ -1,8 +1,8 @@
 //! `sendmsg` and `recvmsg`: bytes of a stream, and descriptors that travel with the first of them.
 
+use super::call3;
 use super::errno::Errno;
 use super::fd::{BorrowedFd, Fd};
-use super::call3;
 use crate::slice::part_mut;
 use core::ptr;
 
@@ -106,7 +106,8 @@ impl Received {
         self.clear();
         let buffer = Buffer { bytes: bytes.as_mut_ptr(), length: bytes.len() };
         let mut message = Message::new(&buffer, &raw mut self.control, size_of::<Control>());
-        let (place, flags) = (ptr::from_mut(&mut message) as usize, libc::MSG_CMSG_CLOEXEC as usize);
+        let (place, flags) =
+            (ptr::from_mut(&mut message) as usize, libc::MSG_CMSG_CLOEXEC as usize);
         // SAFETY: the kernel writes into the message and the two places that it names, all borrowed for
         // writing, within their lengths.
         let length = unsafe { call3(libc::SYS_recvmsg, socket.number(), place, flags)? };
