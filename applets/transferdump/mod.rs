@@ -59,7 +59,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
 
 /// Copies everything. The destination may be connected to while the source answers. It is not asked
 /// anything before all that there is room for has been received and checked.
-// Apart from its caller it takes 208 bytes less, 60 with `xz`.
+// Apart from its caller it takes 352 bytes less, 92 with `xz`, of 13,400 and 7,976.
 #[inline(never)]
 fn transfer(dump: &mut Dump, delivery: &mut Delivery, window: &mut Window) -> Result<(), Failure> {
     let total = dump.get(window, Some(delivery)).map_err(Failure::Source)?;

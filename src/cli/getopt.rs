@@ -46,7 +46,6 @@ impl Arguments {
 
     /// The place in the table of the next option; nothing when operands begin. What is not in the table
     /// stops.
-    #[inline(never)]
     pub fn option(&mut self, table: &[Spec]) -> Result<Option<usize>, Stop> {
         let (mut text, mut is_word) = (replace(&mut self.letters, c""), false);
         if text.is_empty() {

@@ -77,7 +77,6 @@ impl Connection<'_> {
 
     /// Begins a message that says what failed, with what, and why; [`Writer::end`] ends it, with the
     /// exit code [`Error::exit`].
-    #[inline(never)]
     pub fn complain<'w>(
         &self,
         errors: &'w mut Writer,
