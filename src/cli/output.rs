@@ -106,10 +106,9 @@ impl Writer {
 
     /// Adds `: ` and what the C library says of an error.
     pub fn reason(&mut self, errno: Errno) -> &mut Writer {
-        self.text(": ");
         match errno.text() {
-            Some(text) => self.bytes(text),
-            None => self.text("error ").number(errno.number() as u32),
+            Some(text) => self.text(": ").bytes(text),
+            None => self.text(": error ").number(errno.number() as u32),
         }
     }
 
