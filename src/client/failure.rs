@@ -84,12 +84,12 @@ impl Connection<'_> {
         object: &[u8],
         error: Error,
     ) -> &'w mut Writer {
-        let line = errors.fatal().text("unable to ");
-        match error {
-            Error::Unreachable(_) => line.text(wording.connect).quoted(self.path.to_bytes()),
-            Error::NoClock(_) => line.text("read the clock"),
-            _ => line.text(wording.doing).quoted(object),
+        let (doing, object) = match error {
+            Error::Unreachable(_) => (wording.connect, self.path.to_bytes()),
+            Error::NoClock(_) => ("read the clock", &b""[..]),
+            _ => (wording.doing, object),
         };
+        let line = errors.fatal().text("unable to ").text(doing).quoted(object);
         error.explain(line);
         if matches!(error, Error::Closed) && !self.stream.has_heard() {
             line.text(" without an answer: is this user allowed to connect?");
