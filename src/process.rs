@@ -57,10 +57,8 @@ impl Process {
         }
     }
 
-    /// Gives the buffers back, to be used again, and closes what a tool has left in them. Where the
-    /// process itself ends the kernel does that.
-    pub fn end(self) -> &'static mut Pool {
-        self.pool.window.clear();
-        self.pool
+    /// Closes what a tool has left in the buffers. Where the process itself ends the kernel does that.
+    pub fn end(self) {
+        self.window.clear();
     }
 }
