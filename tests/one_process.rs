@@ -88,7 +88,7 @@ impl Tool {
             }
             let environment = Builder::new(0).unwrap().finish().unwrap();
             let arguments = arguments.finish().unwrap();
-            let mut process = Process::with_descriptors(arguments, environment, numbers);
+            let mut process = Process::with_descriptors(arguments, environment, pool(), numbers);
             at_once.wait();
             let exit = multicall::run(&mut process);
             process.end();
@@ -220,7 +220,7 @@ fn alone() {
     assert_eq!(wire::retrieve(&client, b"a").unwrap_err().raw_os_error(), Some(libc::EPERM));
     drop((client, other, more));
 
-    let mut pair = Pair::new();
+    let pair = Pair::new();
     let nobody = first.child("nobody");
     let no_list = || {
         let message = "s6-fdholder-list: fatal: unable to get fd list: Operation not permitted\n";
