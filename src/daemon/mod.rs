@@ -353,10 +353,9 @@ impl Daemon<'_> {
             fd.into_iter().for_each(|fd| table.closing.close(fd));
         }
         // It has been put at others of the first three numbers if these were free.
-        let substitute = self.signals.descriptor();
         for fd in [self.listener, self.out, STDIN, STDOUT, STDERR] {
             if socket::listens(fd) == Ok(true) {
-                let _ = substitute.put_at(fd, true);
+                fd.close();
             }
         }
         self.service.gate.spare = None;

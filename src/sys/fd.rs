@@ -77,6 +77,11 @@ impl<'a> BorrowedFd<'a> {
         self.0 as usize
     }
 
+    /// Closes it, for good. It must be one that no [`Fd`] owns, such as standard input.
+    pub fn close(self) {
+        close(self);
+    }
+
     /// Checks that there is an open descriptor of that number: `EBADF` if not.
     pub fn is_open(self) -> Result<(), Errno> {
         self.command(libc::F_GETFD).map(drop)
