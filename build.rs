@@ -36,6 +36,7 @@ include!("applets/list.rs");
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap());
+    check_processor(&root);
     let info = Applets::get_args_info();
     let commands = info.commands.iter().map(|sub| &sub.command);
     let applets: Vec<build::Applet> = NAMES.iter().copied().zip(commands).collect();
@@ -57,6 +58,17 @@ fn main() {
         ["applets", "build.rs", "src/build", "src/multicall.rs", "src/sys/link.ld", "Cargo.toml"]
     {
         println!("cargo:rerun-if-changed={path}");
+    }
+}
+
+/// Stops the build for a processor that there is no file for, with a sentence that says so.
+fn check_processor(root: &Path) {
+    let target = |name| env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
+    let source = fs::read_to_string(root.join("src/sys/arch/mod.rs")).unwrap();
+    let (arch, os, width) = (target("ARCH"), target("OS"), target("POINTER_WIDTH"));
+    if let Some(why) = build::processor::refusal(&arch, &os, &width, &source) {
+        println!("cargo::error={why}");
+        std::process::exit(1);
     }
 }
 

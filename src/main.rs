@@ -14,13 +14,14 @@ use fdholder::io::pool::Pool;
 use fdholder::multicall;
 use fdholder::process::Process;
 use fdholder::sys::hand_out::HandOut;
-use fdholder::sys::strings::Strings;
+use fdholder::sys::strings::{Auxiliary, Strings};
 
 /// The buffers of the process.
 static POOL: HandOut<Pool> = HandOut::new(Pool::EMPTY);
 
 /// Runs a tool. The result is the exit code of the process.
-fn main(arguments: Strings, environment: Strings, random: Option<[u64; 2]>) -> u8 {
-    let process = Process::new(arguments, environment, POOL.take());
-    multicall::run(&mut Process { random, ..process }).0
+fn main(arguments: Strings, environment: Strings, auxiliary: Auxiliary) -> u8 {
+    let mut process = Process::new(arguments, environment, POOL.take());
+    process.auxiliary = auxiliary;
+    multicall::run(&mut process).0
 }

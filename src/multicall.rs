@@ -43,8 +43,14 @@ const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 pub fn run(process: &mut Process) -> Exit {
     let called = process.arguments.argument().unwrap_or_default();
     let mut name = called.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let by_argument = name == SELF.as_bytes();
-    if by_argument {
+    // Others put a byte in front: `-` says that it is a login shell, systemd's initrd spares a process
+    // whose name begins with `@`, and wrappers hide what they execute, as `.NAME-wrapped`.
+    let plain = match name {
+        [b'-' | b'@' | b'.', plain @ ..] => plain,
+        _ => name,
+    };
+    let mut found = find(plain, false);
+    if found.is_none() && is_name(plain, SELF.as_bytes(), false) {
         let Some(argument) = process.arguments.argument() else { return wrong_usage(process) };
         name = argument.to_bytes();
         match OWN_OPTIONS.iter().position(|option| option.as_bytes() == name) {
@@ -57,29 +63,42 @@ pub fn run(process: &mut Process) -> Exit {
             Some(3) => return install(process, called),
             _ => {}
         }
+        found = find(name, true);
     }
-    let Some(applet) = APPLETS.iter().find(|applet| applet.answers_to(name, by_argument)) else {
+    let Some(applet) = found else {
         return process.errors.fatal().text("no tool is called ").quoted(name).end(Exit::USAGE);
     };
     process.errors.speak_as(applet.name);
     match (applet.run)(process) {
         Ok(exit) => exit,
-        Err(Stop::Usage) => process.errors.message().text(applet.usage).end(Exit::USAGE),
-        Err(Stop::Help) => {
+        Err(Stop) if process.arguments.asks_for_help() => {
             process.out.text(applet.usage);
             answer(process, applet.help)
         }
+        Err(Stop) => process.errors.message().text(applet.usage).end(Exit::USAGE),
     }
 }
 
-impl Applet {
-    /// Whether it is meant: by its name, with or without the `s6-` in front; as an argument the
-    /// `fdholder-` may be missing as well.
-    fn answers_to(&self, name: &[u8], by_argument: bool) -> bool {
-        let whole = self.name.to_bytes();
+/// The applet that is meant by a name: its own, with or without the `s6-` in front; as an argument the
+/// `fdholder-` may be missing as well.
+fn find(name: &[u8], by_argument: bool) -> Option<&'static Applet> {
+    APPLETS.iter().find(|applet| {
+        let whole = applet.name.to_bytes();
         let tail = whole.strip_prefix(b"s6-").unwrap_or(whole);
         let short = tail.strip_prefix(b"fdholder-").unwrap_or(tail);
-        name == whole || name == tail || by_argument && name == short
+        let is_meant = |tail| is_name(name, tail, by_argument);
+        is_meant(whole) || is_meant(tail) || by_argument && is_meant(short)
+    })
+}
+
+/// Whether a name is that of a tool. Packagers and wrappers add to the name of a program: `-x86_64`,
+/// `-1.2`, `.static`, `-wrapped`; what does not begin with a letter is no other word. (No tool has the
+/// name of another with a dash and more behind it.) Nothing is added to an argument.
+fn is_name(name: &[u8], tool: &[u8], by_argument: bool) -> bool {
+    match name.strip_prefix(tool) {
+        Some([]) => true,
+        Some([first, ..]) => !by_argument && !first.is_ascii_alphabetic(),
+        None => false,
     }
 }
 
@@ -117,8 +136,9 @@ fn install(process: &mut Process, called: &'static CStr) -> Exit {
     }
 }
 
-/// A link that is already right stays; if anything else is in the way, nothing is made at all. The
-/// error says what failed.
+/// A link that is already right stays; if anything else is in the way, nothing is made at all, nor if the
+/// file is not there any more: of a program that has been replaced the kernel names the path with
+/// ` (deleted)` behind it. The error says what failed.
 fn make_links(directory: &CStr, called: &'static CStr) -> Result<(), (&'static CStr, Errno)> {
     const SELF_LINK: &CStr = c"/proc/self/exe";
     let mut target = PathBuffer::EMPTY;
@@ -130,6 +150,11 @@ fn make_links(directory: &CStr, called: &'static CStr) -> Result<(), (&'static C
         read => read.map_err(|errno| (SELF_LINK, errno))?,
     }
     file::change_directory(directory).map_err(|errno| (c"the directory", errno))?;
+    let is_there = target.path().and_then(file::exists);
+    match is_there.map_err(|errno| (c"the program itself", errno))? {
+        true => {}
+        false => return Err((c"the program itself", Errno::NOENT)),
+    }
     for make in [false, true] {
         for applet in APPLETS {
             link(&target, applet.name, make).map_err(|errno| (applet.name, errno))?;
@@ -140,13 +165,24 @@ fn make_links(directory: &CStr, called: &'static CStr) -> Result<(), (&'static C
 
 /// Makes a link called `name`, unless it is there, or only looks whether that is possible.
 fn link(target: &PathBuffer, name: &CStr, make: bool) -> Result<(), Errno> {
+    if is_linked(target, name)? || !make {
+        return Ok(());
+    }
+    match file::link(target.path()?, name) {
+        // Somebody has just made it.
+        Err(Errno::EXIST) => is_linked(target, name).map(drop),
+        made => made,
+    }
+}
+
+/// Whether the right link is there. Anything else that is there is an error.
+fn is_linked(target: &PathBuffer, name: &CStr) -> Result<bool, Errno> {
     let mut found = PathBuffer::EMPTY;
     match found.read_link(name) {
-        Ok(()) if found.bytes() == target.bytes() => Ok(()),
+        Ok(()) if found.bytes() == target.bytes() => Ok(true),
         // What is no link at all is `EINVAL`.
         Ok(()) | Err(Errno::INVAL) => Err(Errno::EXIST),
-        Err(Errno::NOENT) if make => file::link(target.path()?, name),
-        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno),
     }
 }

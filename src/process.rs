@@ -3,9 +3,10 @@
 use crate::cli::getopt::Arguments;
 use crate::cli::output::Writer;
 use crate::io::open_files::OpenFiles;
-use crate::io::pool::Pool;
+use crate::io::pool::{Pool, Window};
+use crate::protocol::frame::Frame;
 use crate::sys::fd::{BorrowedFd, STDERR, STDIN, STDOUT};
-use crate::sys::strings::Strings;
+use crate::sys::strings::{Auxiliary, Strings};
 
 /// A process, or a thread that stands for one: nothing that a tool uses lies outside of it. The
 /// program's `main` makes one; a test may make several.
@@ -22,10 +23,12 @@ pub struct Process {
     pub errors: Writer,
     /// The limit on open files.
     pub open_files: OpenFiles,
-    /// Random bytes that the kernel gives each process; kernels before 2.6.29 have none.
-    pub random: Option<[u64; 2]>,
-    /// The buffers.
-    pub pool: &'static mut Pool,
+    /// What else the kernel tells each process.
+    pub auxiliary: Auxiliary,
+    /// A window on a dump.
+    pub window: &'static mut Window,
+    /// A frame in the making.
+    pub frame: &'static mut Frame,
 }
 
 impl Process {
@@ -45,18 +48,18 @@ impl Process {
             arguments: Arguments::new(arguments),
             environment,
             input,
-            out: Writer::answers(out),
-            errors: Writer::messages(errors),
+            out: Writer::answers(out, &mut pool.answers),
+            errors: Writer::messages(errors, &mut pool.messages),
             open_files: OpenFiles::new(),
-            random: None,
-            pool,
+            auxiliary: Auxiliary::NONE,
+            window: &mut pool.window,
+            frame: &mut pool.frame,
         }
     }
 
-    /// Gives the buffers back, to be used again, and closes what a tool has left in them. Where the
-    /// process itself ends the kernel does that.
-    pub fn end(self) -> &'static mut Pool {
-        self.pool.window.clear();
-        self.pool
+    /// Closes what a tool has left in the buffers, which can be used again then. Where the process
+    /// itself ends the kernel does that.
+    pub fn end(self) {
+        self.window.clear();
     }
 }

@@ -60,11 +60,12 @@ mirror() {
     done
 }
 
-# Writes into $work/$1 a configuration for apt that knows the suite $1 alone and keeps what it
-# finds there; $2 is added to it. How to reach the mirror (proxies and the like) is taken from the machine's own,
-# the rest of which, hooks and indexes of other things, is not.
+# Writes into $work/$1 a configuration for apt that knows the suite $1 alone, keeps what it finds
+# there, and takes nothing for installed. How to reach the mirror (proxies and the like) is taken from
+# the machine's own, the rest of which, hooks and indexes of other things, is not.
 configure() {
     mkdir -p "$work/$1/lists/partial" "$work/$1/cache/archives/partial"
+    : >"$work/$1/status"
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
     signed=
     [ ! -e "$keyring" ] || signed="[signed-by=$keyring] "
@@ -82,19 +83,19 @@ Dir::Etc::preferencesparts "/dev/null";
 Dir::Etc::sourcelist "$work/$1/sources.list";
 Dir::Etc::sourceparts "/dev/null";
 Dir::State::lists "$work/$1/lists";
+Dir::State::status "$work/$1/status";
 Dir::Cache "$work/$1/cache";
-${2:-}
 END
     } >"$work/$1/apt.conf"
 }
 
-# Has apt know the packages of the suite $1 alone from now on, with $2 in its configuration.
+# Has apt know the packages of the suite $1 alone from now on.
 choose() {
     if [ -z "${mirror:-}" ]; then
         mirror=$(mirror | sed -n 1p)
         [ -n "$mirror" ] || fail "apt has no source for this Debian release, so no known mirror"
     fi
-    configure "$1" "${2:-}"
+    configure "$1"
     export APT_CONFIG="$work/$1/apt.conf"
     persistently apt-get -q update || fail "no list of packages for $1 ($mirror)"
 }
@@ -110,4 +111,38 @@ unpack() {
         dpkg -x "$package" "$tree"
         rm "$package"
     done
+}
+
+# Fetches packages of the suite $1, all others, with everything that they depend on, which apt finds
+# out, and unpacks them in the folder $2. What lies in bin, lib and sbin goes below usr.
+unpack_all() {
+    suite=$1 tree=$2
+    shift 2
+    mkdir -p "$tree"
+    persistently apt-get -q -y --no-install-recommends --download-only install "$@" ||
+        fail "cannot download all that $* of $suite take ($mirror)"
+    for package in "$work/$suite/cache/archives"/*.deb; do
+        dpkg -x "$package" "$tree"
+        rm "$package"
+    done
+    for folder in bin lib lib32 lib64 libx32 sbin; do
+        [ -d "$tree/$folder" ] && [ ! -L "$tree/$folder" ] || continue
+        mkdir -p "$tree/usr/$folder"
+        cp -R -P "$tree/$folder/." "$tree/usr/$folder/"
+        rm -r "${tree:?}/$folder"
+        ln -s "usr/$folder" "$tree/$folder"
+    done
+}
+
+# The same, with what no Debian is without: the folder can be used as a root directory. Scripts of
+# packages do not run; what the essential ones would do is done here.
+unpack_system() {
+    suite=$1 tree=$2
+    shift 2
+    unpack_all "$suite" "$tree" '?essential' "$@"
+    mkdir -p "$tree/usr/local/bin"
+    for file in passwd group; do
+        cp "$tree/usr/share/base-passwd/$file.master" "$tree/etc/$file"
+    done
+    ln -sf mawk "$tree/usr/bin/awk"
 }

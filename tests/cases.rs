@@ -3,6 +3,7 @@
 
 use crate::kit::fake::{Fake, Step, source, status, things, transfer};
 use crate::kit::program;
+use crate::kit::strace::strace;
 use crate::kit::tool::{Ended, run, tool};
 use argh::FromArgs;
 use proptest::prelude::*;
@@ -208,6 +209,43 @@ fn the_tool_goes_by_its_names_and_no_others() {
 }
 
 #[test]
+fn a_name_may_have_a_mark_in_front_and_a_suffix_behind() {
+    // Login shells, what systemd's initrd is to spare, wrappers, packagers.
+    for name in [
+        "-s6-fdholder-transferdump",
+        "-fdholder-transferdump",
+        "@s6-fdholder-transferdump",
+        "@/usr/bin/s6-fdholder-transferdump",
+        "/usr/bin/@s6-fdholder-transferdump",
+        ".s6-fdholder-transferdump-wrapped",
+        "/bin/.s6-fdholder-transferdump-wrapped__",
+        ".s6-fdholder-transferdump-real",
+        "s6-fdholder-transferdump.static",
+        "fdholder-transferdump-1.2",
+        "s6-fdholder-transferdump-x86_64",
+    ] {
+        assert_eq!(ending(&called(name, &[])), (100, "", USAGE), "{name}");
+        assert_eq!(ending(&called(name, &["/no/a", "/no/b"])), (111, "", &no_source("/no/a")[..]));
+    }
+    for name in [
+        "-fdholder",
+        "@fdholder",
+        ".fdholder-wrapped",
+        "fdholder-x86_64",
+        "/opt/fdholder-1.2",
+        "fdholder.static",
+        "fdholder_64",
+        "fdholder2",
+        "@/bin/fdholder.old",
+    ] {
+        assert_eq!(ending(&called(name, &["transferdump"])), (100, "", USAGE), "{name}");
+        let ended = called(name, &["transferdump", "/no/a", "/no/b"]);
+        assert_eq!(ending(&ended), (111, "", &no_source("/no/a")[..]), "{name}");
+        assert_eq!(called(name, &["--list"]).out, called("fdholder", &["--list"]).out, "{name}");
+    }
+}
+
+#[test]
 fn a_name_that_no_tool_has_is_named_in_one_line_with_exit_100() {
     // The name, the arguments, and what has to be named. An empty argument list, which older
     // kernels allow, newer ones turn into one empty name.
@@ -224,6 +262,16 @@ fn a_name_that_no_tool_has_is_named_in_one_line_with_exit_100() {
         ("S6-fdholder-transferdump", &[], "S6-fdholder-transferdump"),
         ("s6-fdholder", &["--list"], "s6-fdholder"),
         ("a\nb", &[], "a\\nb"),
+        ("fdholders", &["--list"], "fdholders"),
+        ("fdholderx.static", &["transferdump"], "fdholderx.static"),
+        ("--s6-fdholder-list", &[], "--s6-fdholder-list"),
+        ("-", &[], "-"),
+        ("@", &["transferdump"], "@"),
+        (".s6-fdholder-lists-wrapped", &[], ".s6-fdholder-lists-wrapped"),
+        ("s6-fdholder-x86_64", &[], "s6-fdholder-x86_64"),
+        ("fdholder", &["transferdump.static"], "transferdump.static"),
+        ("fdholder", &["@transferdump"], "@transferdump"),
+        ("fdholder-1.2", &["-transferdump"], "-transferdump"),
         ("fdholder", &["nobody"], "nobody"),
         ("fdholder", &[""], ""),
         ("fdholder", &["fdholder"], "fdholder"),
@@ -372,6 +420,55 @@ fn what_is_in_the_way_of_a_link_is_named_and_nothing_changes() {
             if name == "a file" {
                 assert_eq!(fs::read(dir.child(link)).unwrap(), b"precious");
             }
+        }
+    }
+}
+
+#[test]
+fn no_link_leads_to_a_program_that_is_not_there_any_more() {
+    let dir = TempDir::new().unwrap();
+    let (old, links) = (dir.child("fdholder"), dir.child("links"));
+    for replaced in [false, true] {
+        fs::create_dir(&links).unwrap();
+        fs::copy(program(), &old).unwrap();
+        // An upgrade while it runs, or its removal: it is executed by what is left of it.
+        let rest = if replaced { "touch \"$0\"" } else { "true" };
+        let script = format!(
+            "exec 3<\"$0\"; rm \"$0\"; {rest}; exec -a fdholder /proc/self/fd/3 --install \"$1\""
+        );
+        let ended = run(Command::new("bash").arg("-c").arg(script).arg(&old).arg(&links));
+        let (code, out, err) = ending(&ended);
+        assert_eq!((code, out), (111, ""), "{err}");
+        let line = "fdholder: fatal: unable to make links in ";
+        assert!(err.starts_with(line), "{err}");
+        assert!(err.ends_with(": the program itself: No such file or directory\n"), "{err}");
+        assert!(contents(&links).is_empty(), "{:?}", contents(&links));
+        fs::remove_dir(&links).unwrap();
+    }
+}
+
+#[test]
+fn a_file_that_appears_in_the_instant_of_making_a_link_is_reported() {
+    // The program is told that nothing is there yet: it looks, and then somebody makes it.
+    let answer = ["readlinkat:error=ENOENT:when=2".to_string()];
+    let target = program().canonicalize().unwrap();
+    let first = &list()[0];
+    type Row<'a> = (&'a str, &'a dyn Fn(&Path), i32);
+    let rows: [Row; 3] = [
+        ("a file", &|path| fs::write(path, "precious").unwrap(), 111),
+        ("another link", &|path| symlink("/bin/true", path).unwrap(), 111),
+        ("the right link", &|path| symlink(&target, path).unwrap(), 0),
+    ];
+    for (what, put, code) in rows {
+        let dir = TempDir::new().unwrap();
+        let links = dir.child("links");
+        fs::create_dir(&links).unwrap();
+        put(&links.join(first));
+        let mut command = strace(&dir.child("trace"), &answer);
+        let ended = run(command.arg("--install").arg(&links));
+        assert_eq!(ended.code, code, "{what}: {}", ended.err);
+        if code != 0 {
+            assert!(ended.err.ends_with(&format!(": {first}: File exists\n")), "{}", ended.err);
         }
     }
 }

@@ -539,6 +539,7 @@ fn broken() -> Vec<Row> {
         ("65535 descriptors announced", raw(&head(1, 65535), 0), C::Same),
         ("a descriptor announced and none sent", raw(&whole, 0), C::Same),
         ("a descriptor announced and two sent", raw(&whole, 2), kept.clone()),
+        ("two stores and three descriptors", raw(&whole.repeat(2), 3), kept.clone()),
         ("two descriptors announced and one sent", raw(&frame(b"L", 2), 1), C::Same),
         ("no descriptor announced and one sent", raw(&frame(b"L", 0), 1), kept.clone()),
         (

@@ -4,7 +4,7 @@
 # serves on that socket in the end is a third daemon.
 set -eu
 cd "$(dirname "$0")/.."
-command -v cc >/dev/null || sh tests/setup.sh
+sh tests/setup.sh cc
 cargo build --release --locked --quiet
 
 work=$(mktemp -d)

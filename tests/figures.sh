@@ -3,7 +3,7 @@
 # by processor.
 set -eu
 cd "$(dirname "$0")/.."
-sh tests/setup.sh
+sh tests/setup.sh cc strace
 sh tests/peers.sh
 cargo bench --locked
 sh tests/cross.sh

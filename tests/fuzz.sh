@@ -12,7 +12,7 @@ shift
 [ $# -gt 0 ] || set -- frames entries getopt regex cdb table requests
 
 # libFuzzer is C++. Its runtime is built along with the targets.
-command -v c++ >/dev/null || sh tests/setup.sh g++
+sh tests/setup.sh cc c++
 host=$(rustc -vV | sed -n 's/^host: //p')
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 coverage="$coverage -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"

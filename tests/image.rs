@@ -38,14 +38,14 @@ fn is_within(budget: u64, program: &Path) {
 
 #[test]
 fn the_program_with_all_tools_is_small() {
-    is_within(31_744, program());
+    is_within(49_152, program());
 }
 
 #[test]
 fn the_program_with_transferdump_alone_is_complete_and_small() {
     let features = ["--no-default-features", "--features", "transferdump"];
     let alone = build(&features, "transferdump");
-    is_within(8192, &alone);
+    is_within(12_288, &alone);
     let list = run(Command::new(&alone).arg("--list"));
     assert_eq!(String::from_utf8(list.out).unwrap(), "s6-fdholder-transferdump\n");
     let help = run(Command::new(&alone).args(["transferdump", "--help"]));

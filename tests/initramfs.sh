@@ -13,8 +13,7 @@ if [ "$(uname -m)" != x86_64 ]; then
     echo "initramfs.sh: nothing booted: the kernel is for x86_64, and this is $(uname -m)" >&2
     exit 0
 fi
-command -v qemu-system-x86_64 >/dev/null || sh tests/setup.sh qemu-system-x86
-command -v cc >/dev/null || sh tests/setup.sh
+sh tests/setup.sh cc qemu-system-x86_64
 
 work=$(mktemp -d)
 machine=

@@ -204,17 +204,31 @@ fn requests_that_arrived_before_the_signal_are_answered() {
     ends(server);
 }
 
+/// Sends a byte of a request again and again until the daemon has hung up: never silent, and never
+/// done.
+fn drip(client: &UnixStream) {
+    let request = wire::frame(&vec![b'.'; 60_000], 253);
+    let fds: Vec<_> = (0..253).map(|_| memfd()).collect();
+    let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    for (at, byte) in request.iter().enumerate() {
+        if wire::send(client, &[*byte], if at == 0 { &fds } else { &[] }).is_err() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it is not hung up on");
+}
+
 #[test]
 fn it_waits_no_longer_than_it_was_told() {
-    for (option, limit) in [("-T1", 1), ("-T400", 400), ("-T1500", 1500)] {
+    for (option, limit) in [("-T1", 1), ("-T400", 400), ("-T2500", 2500)] {
         let server = Server::open(Ours, &[option]);
-        let (half, dump) = (server.connect(), server.connect());
-        open_dump(&dump, 2);
-        wire::send(&half, &[0, 0], &[]).unwrap();
+        let client = server.connect();
+        open_dump(&client, 253);
+        let dripping = thread::spawn(move || drip(&client));
         let begun = Instant::now();
         terminate(&server);
-        hangs_up(&dump);
-        hangs_up(&half);
+        dripping.join().unwrap();
         ends(server);
         let (spent, limit) = (begun.elapsed(), Duration::from_millis(limit));
         assert!(limit <= spent && spent < limit + Duration::from_secs(20), "{option}: {spent:?}");
@@ -222,19 +236,87 @@ fn it_waits_no_longer_than_it_was_told() {
 }
 
 #[test]
-fn without_a_limit_it_waits() {
+fn without_a_limit_it_waits_for_what_moves_on() {
     for options in [&[][..], &["-T0"], &["-T", "4294967295"]] {
         let mut server = Server::open(Ours, options);
-        let client = server.connect();
-        open_dump(&client, 1);
+        let (half, dump) = (server.connect(), server.connect());
+        open_dump(&dump, 20);
+        let request = wire::frame(&store_request(b"half", wire::never()), 1);
+        wire::send(&half, &request[..1], &[memfd().as_fd()]).unwrap();
         terminate(&server);
-        // Nothing is to happen here, so nothing can be waited for.
-        thread::sleep(Duration::from_millis(300));
+        // Twice as long as who is silent is waited for.
+        for (at, byte) in request[1..20].iter().enumerate() {
+            thread::sleep(Duration::from_millis(100));
+            wire::send(&half, &[*byte], &[]).unwrap();
+            assert_eq!(send_one(&dump, &format!("{at}")), AGAIN, "{options:?}");
+        }
         assert!(server.is_running(), "{options:?}");
-        assert_eq!(send_one(&client, "a"), 0);
-        hangs_up(&client);
+        wire::send(&half, &request[20..], &[]).unwrap();
+        assert_eq!(wire::receive_frame(&half).unwrap().0, b"\0");
+        assert_eq!(send_one(&dump, "last"), 0);
+        hangs_up(&half);
+        hangs_up(&dump);
         ends(server);
     }
+}
+
+#[test]
+fn who_is_silent_is_not_waited_for() {
+    make_room();
+    let begin: [fn(&Server, &UnixStream); 6] = [
+        |_, client| wire::send(client, &[0], &[]).unwrap(),
+        |_, client| wire::send(client, &wire::frame(b"Lx", 0)[..7], &[]).unwrap(),
+        |_, client| {
+            // Its own end of the connection, so that it is never closed.
+            let request = wire::frame(&store_request(b"it", wire::never()), 1);
+            wire::send(client, &request[..9], &[client.as_fd()]).unwrap();
+        },
+        |_, client| open_dump(client, 2),
+        |_, client| {
+            open_dump(client, 2);
+            assert_eq!(send_one(client, "it"), AGAIN);
+        },
+        |server, client| {
+            wire::set_dump(&server.place.socket(), &things(900, 255)).unwrap();
+            wire::send_frame(client, b"?", &[]).unwrap();
+            assert_eq!(wire::receive_frame(client).unwrap().0[0], 0);
+        },
+    ];
+    for (at, begin) in begin.iter().enumerate() {
+        for options in [&["-v1"][..], &["-v1", "-T60000"], &["-v1", "-t60000"]] {
+            let server = Server::open(Ours, options);
+            let client = server.connect();
+            begin(&server, &client);
+            let begun = Instant::now();
+            terminate(&server);
+            let (code, lines) = server.end();
+            let spent = begun.elapsed();
+            let line = "disconnect: Connection timed out";
+            assert!(code == 0 && lines.len() == 1 && lines[0].ends_with(line), "{at}: {lines:?}");
+            assert!(spent >= Duration::from_secs(1), "{at}: {spent:?}");
+            assert!(spent < Duration::from_secs(20), "{at}: {spent:?}");
+        }
+    }
+}
+
+#[test]
+fn who_has_just_come_may_still_ask() {
+    let server = Server::open(Ours, &["-c16"]);
+    server.signal(Signal::STOP);
+    let clients: Vec<_> = (0..12).map(|_| server.connect()).collect();
+    server.signal(Signal::TERM);
+    server.signal(Signal::CONT);
+    thread::sleep(Duration::from_millis(200));
+    for client in &clients[..11] {
+        wire::send_frame(client, b"L", &[]).unwrap();
+    }
+    for client in &clients[..11] {
+        assert_eq!(wire::receive_frame(client).unwrap().0, b"\0\0\0\0\0");
+        hangs_up(client);
+    }
+    // And is not waited for long.
+    hangs_up(&clients[11]);
+    ends(server);
 }
 
 #[test]
@@ -269,12 +351,13 @@ fn a_second_signal_does_not_begin_the_time_anew() {
     let limit = Duration::from_secs(3);
     let server = Server::open(Ours, &["-T3000"]);
     let client = server.connect();
-    open_dump(&client, 1);
+    open_dump(&client, 253);
+    let dripping = thread::spawn(move || drip(&client));
     let begun = Instant::now();
     terminate(&server);
     thread::sleep(Duration::from_secs(2));
     server.signal(Signal::TERM);
-    hangs_up(&client);
+    dripping.join().unwrap();
     ends(server);
     let spent = begun.elapsed();
     assert!(limit <= spent && spent < limit + Duration::from_millis(1900), "{spent:?}");

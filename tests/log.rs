@@ -12,7 +12,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{getgid, getuid};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -454,4 +454,105 @@ fn the_default_is_to_warn_and_rights_alone_are_no_reason_to() {
     let server = Server::start(place, &mut command);
     drop(server.connect());
     assert_eq!(server.stop(), [""; 0]);
+}
+
+/// A terminal: what is written to the second appears in the first.
+fn terminal() -> (File, File) {
+    let (mut master, mut slave) = (0, 0);
+    let null = std::ptr::null_mut();
+    // SAFETY: the C library writes two numbers.
+    let done = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast()) };
+    assert_eq!(done, 0);
+    // SAFETY: both are open, and nobody else has them.
+    unsafe { (File::from_raw_fd(master), File::from_raw_fd(slave)) }
+}
+
+#[test]
+fn a_terminal_that_is_stopped_keeps_nobody_waiting() {
+    let (mut master, slave) = terminal();
+    // Control-S.
+    master.write_all(&[0x13]).unwrap();
+    let mut deaf = Deaf::start(slave);
+    deaf.work(1000);
+    // Control-Q.
+    master.write_all(&[0x11]).unwrap();
+    let mut log = BufReader::new(master);
+    let mut line = String::new();
+    while !line.contains("connect") {
+        line.clear();
+        log.read_line(&mut line).unwrap();
+    }
+    assert_eq!(line.trim_end(), info("connect"));
+    let next = log.lines().next().unwrap().unwrap();
+    let expected = info(&format!("delete {}: No such file or directory", "x".repeat(255)));
+    assert_eq!(next.trim_end(), expected);
+}
+
+#[test]
+fn a_terminal_that_nobody_reads_keeps_nobody_waiting() {
+    let (_master, slave) = terminal();
+    Deaf::start(slave).work(1000);
+}
+
+#[test]
+fn no_line_is_longer_than_a_page() {
+    let place = Place::new();
+    let expression = format!("({}", "\u{1}".repeat(1990));
+    place.allow("uid/default", &[(STORE, &expression)]);
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let mut full = File::from(writer.try_clone().unwrap());
+    fcntl_setfl(&full, OFlags::NONBLOCK).unwrap();
+    while full.write(&[b'.'; 4096]).is_ok() {}
+    let mut reader = File::from(reader);
+    // Room for a page.
+    reader.read_exact(&mut [0; 4096]).unwrap();
+    fcntl_setfl(&full, OFlags::empty()).unwrap();
+    drop(full);
+    let inner = place.daemon(&[]);
+    let mut command = through(Ours, "s6-fdholder-daemon", "", "");
+    command.args(inner.get_args().skip(4)).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.stderr(writer).spawn().unwrap();
+    drop(command);
+    let mut ready = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut ready).unwrap();
+    let mut deaf = Deaf(child, place);
+    hangs_up(&connect(&deaf.1.socket()));
+    // It does not stand still.
+    hangs_up(&connect(&deaf.1.socket()));
+    assert!(deaf.0.try_wait().unwrap().is_none());
+    drop(deaf);
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).unwrap();
+    let said = all.split(|byte| *byte == b'.').find(|part| !part.is_empty()).unwrap();
+    let line = String::from_utf8_lossy(said);
+    assert!(line.starts_with("s6-fdholderd: warning: uid "), "{line}");
+    let all = String::from_utf8_lossy(&all);
+    assert!(all.ends_with("\\0x01...: Invalid argument\n"), "{all}");
+    let length = all.len() - all.find("s6-fdholderd").unwrap();
+    assert!(length <= 4096, "{length}");
+}
+
+#[test]
+fn what_repeats_is_counted() {
+    let server = Server::open(Ours, &[]);
+    let begun = Instant::now();
+    for _ in 0..50 {
+        let client = server.connect();
+        wire::send(&client, &[255; 6], &[]).unwrap();
+        hangs_up(&client);
+    }
+    let line = warning("disconnect: Protocol error");
+    assert_eq!(server.line(), line);
+    let (mut count, mut lines) = (1, 1);
+    while count < 50 {
+        let next = server.line();
+        let more = next.strip_prefix(&format!("{line} (and "));
+        let more = more.and_then(|rest| rest.strip_suffix(" more)"));
+        // If it took longer than a second there may be a new one.
+        assert!(more.is_some() || next == line, "{next}");
+        count += more.map_or(1, |number| number.parse::<u64>().unwrap());
+        lines += 1;
+    }
+    assert_eq!(count, 50);
+    assert!(lines <= 3 + begun.elapsed().as_secs(), "{lines} lines");
 }

@@ -18,41 +18,54 @@ use temp_dir::TempDir;
 /// processors `clock_gettime64` and `ppoll_time64`, which came with 5.1.
 const NEWER: [&str; 3] = ["prlimit64", "clock_gettime64", "ppoll_time64"];
 
-/// The answer that a kernel gives which does not know these calls. No processor has all of them.
-fn unknown(calls: &[&str]) -> Vec<String> {
-    calls.iter().map(|call| format!("?{call}:error=ENOSYS")).collect()
+/// The answers of a kernel that does not know a call, and of sandboxes that do not, or were told only
+/// of those calls that C libraries make.
+const UNKNOWN: [&str; 3] = ["ENOSYS", "EPERM", "EACCES"];
+
+/// This answer to these calls. No processor has all of them.
+fn unknown(answer: &str, calls: &[&str]) -> Vec<String> {
+    calls.iter().map(|call| format!("?{call}:error={answer}")).collect()
 }
 
-/// Runs a tool on daemons where the kernel does not know some calls.
-fn tool_without(calls: &[&str], name: &str, options: &[&str], operands: &[&Path]) -> Ended {
+/// Runs a tool on daemons where some calls get that answer.
+fn tool_without(
+    (answer, calls): (&str, &[&str]),
+    name: &str,
+    options: &[&str],
+    operands: &[&Path],
+) -> Ended {
     let dir = TempDir::new().unwrap();
-    let mut command = strace(&dir.child("trace"), &unknown(calls));
+    let mut command = strace(&dir.child("trace"), &unknown(answer, calls));
     run(command.arg(name).stdin(Stdio::null()).args(options).args(operands))
 }
 
-/// A command that starts a daemon where the kernel does not know some calls.
-fn daemon_without(calls: &[&str], options: &[&str], place: &Place) -> Command {
-    let mut command = strace_aside(&place.child("trace"), &unknown(calls));
+/// A command that starts a daemon where some calls get that answer.
+fn daemon_without((answer, calls): (&str, &[&str]), options: &[&str], place: &Place) -> Command {
+    let mut command = strace_aside(&place.child("trace"), &unknown(answer, calls));
     command.args(["daemon", "-1"]).args(options).arg("-i").arg(place.rules()).arg(place.socket());
     command.stdin(Stdio::null());
     command
 }
 
 /// Such a daemon, where the kernel lacks all that is newer.
-fn old_daemon(options: &[&str]) -> Server {
+fn old_daemon(answer: &str, options: &[&str]) -> Server {
     let place = Place::open();
-    let mut command = daemon_without(&NEWER, options, &place);
+    let mut command = daemon_without((answer, &NEWER), options, &place);
     Server::start(place, &mut command)
 }
 
 #[test]
 fn an_old_kernel_will_do_for_all_tools() {
-    let (source, destination) = (old_daemon(&[]), old_daemon(&[]));
+    UNKNOWN.iter().for_each(|answer| all_tools_work(answer));
+}
+
+fn all_tools_work(answer: &str) {
+    let (source, destination) = (old_daemon(answer, &[]), old_daemon(answer, &[]));
     let (from, to) = (source.place.socket(), destination.place.socket());
     let (from, to) = (&from as &Path, &to as &Path);
     for options in [&[][..], &["-t", "5000"]] {
         let succeeds = |name, operands: &[&Path], out: &str| {
-            let ended = tool_without(&NEWER, name, options, operands);
+            let ended = tool_without((answer, &NEWER), name, options, operands);
             assert_eq!((ended.code, &ended.err[..]), (0, ""), "{name} {options:?}");
             assert_eq!(String::from_utf8_lossy(&ended.out), out, "{name} {options:?}");
         };
@@ -73,19 +86,25 @@ fn an_old_kernel_will_do_for_all_tools() {
 
 #[test]
 fn an_old_kernel_will_do_for_deadlines_and_expiry() {
+    UNKNOWN.iter().for_each(|answer| deadlines_and_expiry_work(answer));
+}
+
+fn deadlines_and_expiry_work(answer: &str) {
     let dir = TempDir::new().unwrap();
     let silent = dir.child("s");
     let _listener = UnixListener::bind(&silent).unwrap();
-    let ended = tool_without(&NEWER, "list", &["-t", "200"], &[&silent]);
+    let ended = tool_without((answer, &NEWER), "list", &["-t", "200"], &[&silent]);
     assert_eq!(ended.code, 1, "{}", ended.err);
     assert!(ended.err.ends_with(": Connection timed out\n"), "{}", ended.err);
     assert!(ended.wall >= Duration::from_millis(200), "{ended:?}");
 
-    let server = old_daemon(&[]);
+    let server = old_daemon(answer, &[]);
     let path = server.place.socket();
-    let ended = tool_without(&NEWER, "store", &["-T", "3600000"], &[&path, Path::new("long")]);
+    let ended =
+        tool_without((answer, &NEWER), "store", &["-T", "3600000"], &[&path, Path::new("long")]);
     assert_eq!(ended.code, 0, "{}", ended.err);
-    let ended = tool_without(&NEWER, "store", &["-T", "200"], &[&path, Path::new("short")]);
+    let ended =
+        tool_without((answer, &NEWER), "store", &["-T", "200"], &[&path, Path::new("short")]);
     assert_eq!(ended.code, 0, "{}", ended.err);
     let client = server.connect();
     let only_long = || wire::list(&client).unwrap() == [b"long"];
@@ -95,7 +114,7 @@ fn an_old_kernel_will_do_for_deadlines_and_expiry() {
 
 #[test]
 fn a_limit_that_the_kernel_does_not_say_is_taken_for_1024() {
-    let server = old_daemon(&["-n", "2000"]);
+    let server = old_daemon("ENOSYS", &["-n", "2000"]);
     let warning = server.line();
     let due = "s6-fdholderd: warning: the open-file limit is 1024: it leaves room for ";
     assert!(warning.starts_with(due), "{warning}");
@@ -107,12 +126,13 @@ fn what_cannot_be_done_without_a_call_is_said_in_one_line() {
     let server = Server::open(Ours, &[]);
     let path = server.place.socket();
     wire::store(&server.connect(), &Held::new("it", wire::never(), memfd())).unwrap();
-    let place = Place::open();
+    let (place, prog) = (Place::open(), Path::new("true"));
+    const NONE: &str = "ENOSYS";
     let ended = [
-        tool_without(&["socket"], "list", &[], &[&path]),
-        tool_without(&["socket"], "transferdump", &[], &[&path, &path]),
-        tool_without(&["dup3"], "retrieve", &[], &[&path, Path::new("it"), Path::new("true")]),
-        run(&mut daemon_without(&["signalfd4"], &[], &place)),
+        tool_without((NONE, &["socket"]), "list", &[], &[&path]),
+        tool_without((NONE, &["socket"]), "transferdump", &[], &[&path, &path]),
+        tool_without((NONE, &["dup3"]), "retrieve", &[], &[&path, Path::new("it"), prog]),
+        run(&mut daemon_without((NONE, &["signalfd4"]), &[], &place)),
     ];
     for ended in ended {
         assert_eq!(ended.code, 111, "{}", ended.err);

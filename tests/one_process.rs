@@ -48,7 +48,7 @@ fn two_tools_and_two_daemons_do_not_disturb_each_other() {
 
 /// A tool on a thread.
 struct Tool {
-    thread: JoinHandle<(u8, &'static mut Pool)>,
+    thread: JoinHandle<u8>,
     out: File,
     err: File,
     /// What the process has as its standard descriptors.
@@ -60,12 +60,22 @@ struct Ended {
     code: u8,
     out: String,
     err: String,
-    pool: &'static mut Pool,
 }
 
-/// Buffers that nobody has used.
-fn pool() -> &'static mut Pool {
-    Box::leak(Box::new(Pool::EMPTY))
+/// Buffers for one tool after the other.
+struct Buffers(*mut Pool);
+
+impl Buffers {
+    /// Buffers that nobody has used.
+    fn new() -> Buffers {
+        Buffers(Box::leak(Box::new(Pool::EMPTY)))
+    }
+
+    /// Those for a tool, which has to have ended before there is another one.
+    fn take(&mut self) -> &'static mut Pool {
+        // SAFETY: they stay as long as the process, and the tool that had them has ended.
+        unsafe { &mut *self.0 }
+    }
 }
 
 impl Tool {
@@ -93,7 +103,8 @@ impl Tool {
             let mut process = Process::with_descriptors(arguments, environment, pool, numbers);
             at_once.wait();
             let exit = multicall::run(&mut process);
-            (exit.0, process.end())
+            process.end();
+            exit.0
         });
         Tool { thread, out: out.into(), err: err.into(), given }
     }
@@ -120,14 +131,14 @@ impl Tool {
     /// Waits for the end.
     fn wait(mut self) -> Ended {
         until(|| String::from("a tool that ends"), || self.thread.is_finished());
-        let (code, pool) = self.thread.join().unwrap();
+        let code = self.thread.join().unwrap();
         drop(self.given);
         let [out, err] = [&mut self.out, &mut self.err].map(|from| {
             let mut all = String::new();
             from.read_to_string(&mut all).unwrap();
             all
         });
-        Ended { code, out, err, pool }
+        Ended { code, out, err }
     }
 }
 
@@ -136,17 +147,17 @@ type Right<'a> = (u8, &'a str, String);
 
 /// Two of them at the same time, each with its own buffers.
 struct Pair {
-    pools: Option<[&'static mut Pool; 2]>,
+    buffers: [Buffers; 2],
     at_once: &'static Barrier,
 }
 
 impl Pair {
     fn new() -> Pair {
-        Pair { pools: Some([pool(), pool()]), at_once: barrier() }
+        Pair { buffers: [(); 2].map(|()| Buffers::new()), at_once: barrier() }
     }
 
     fn run(&mut self, all: [(&[&dyn AsRef<OsStr>], Right); 2]) {
-        let [first, second] = self.pools.take().unwrap();
+        let [first, second] = self.buffers.each_mut().map(Buffers::take);
         let [(words, right), (other_words, other_right)] = all;
         let nothing = || File::open("/dev/null").unwrap();
         let tool = Tool::start(words, nothing(), first, self.at_once);
@@ -154,7 +165,6 @@ impl Pair {
         let (ended, other) = (tool.wait(), other.wait());
         assert_eq!((ended.code, &ended.out[..], ended.err), right);
         assert_eq!((other.code, &other.out[..], other.err), other_right);
-        self.pools = Some([ended.pool, other.pool]);
     }
 }
 
@@ -200,11 +210,12 @@ fn alone() {
     let words: [&dyn AsRef<OsStr>; 9] =
         [&"s6-fdholder-daemon", &"-1", &"-v2", &"-n3", &"-c40", &"-x", &file, &"-t9000", &old];
     let at_once = barrier();
-    let mut source = Tool::start(&words, File::open("/dev/null").unwrap(), pool(), at_once);
+    let mut source =
+        Tool::start(&words, File::open("/dev/null").unwrap(), Buffers::new().take(), at_once);
     let listener = UnixListener::bind(&new).unwrap();
     let rules = second.rules();
     let words: [&dyn AsRef<OsStr>; 6] = [&"s6-fdholderd", &"-1", &"-v1", &"-n100", &"-i", &rules];
-    let mut destination = Tool::start(&words, listener, pool(), at_once);
+    let mut destination = Tool::start(&words, listener, Buffers::new().take(), at_once);
     source.until_ready();
     destination.until_ready();
 

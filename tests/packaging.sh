@@ -4,8 +4,9 @@
 # buildah, which takes the Dockerfile, are the real ones, out of Debian packages. Of Buildroot,
 # OpenWrt, abuild, mkinitcpio and the image with Rust there is but a stand-in, a few lines each.
 #
-# The packages are unpacked into target/packaging, not installed. Root lays them over the machine's
-# own files, where nobody else sees it. Without root only the first half is checked, and this fails.
+# The packages are unpacked into target/packaging, a system of its own, and not installed. Root runs
+# the second half there, as a root directory. Without root only the first half is checked, and this
+# fails.
 set -eu
 umask 022
 
@@ -48,17 +49,10 @@ installed() {
 # Fetches what is run, once.
 fetch() {
     [ ! -e "$unpacked" ] || return 0
-    choose bookworm
     rm -rf "$unpacked.part"
-    unpack bookworm "$unpacked.part" buildah busybox-static cpio dracut-core fish fish-common \
-        golang-github-containers-common golang-github-containers-image groff-base \
-        initramfs-tools-core kconfig-frontends-nox klibc-utils kmod libgpgme11 libklibc libkmod2 \
-        libpcre2-32-0 libsubid4 libudev1 man-db mandoc shellcheck udev zsh zsh-common
-    # These are links to folders below usr.
-    for folder in bin lib sbin; do
-        cp -R -P "$unpacked.part/$folder" "$unpacked.part/usr/"
-        rm -r "${unpacked:?}.part/$folder"
-    done
+    choose bookworm
+    unpack_system bookworm "$unpacked.part" binutils buildah busybox-static cpio dracut-core fish \
+        initramfs-tools-core kconfig-frontends-nox ksh93u+m man-db mandoc mksh shellcheck udev zsh
     mv "$unpacked.part" "$unpacked"
 }
 
@@ -110,8 +104,10 @@ config BR2_PACKAGE_HOST_RUSTC
 source "\$BR2_EXTERNAL_FDHOLDER_PATH/Config.in"
 END
     printf '%s\n' BR2_PACKAGE_FDHOLDER=y "# BR2_PACKAGE_FDHOLDER_LIST is not set" >.config
-    CONFIG_= LD_LIBRARY_PATH="$(dirname "$(find "$unpacked/usr/lib" -name 'libkconfig-parser*' | sed -n 1p)")" \
-        "$unpacked/usr/bin/kconfig-conf" --olddefconfig Config.in
+    # Of the libraries that it needs there is but this one that a machine may be without.
+    mkdir -p "$work/kconfig"
+    find "$unpacked/usr/lib" -name 'libkconfig-parser*' -exec cp -P {} "$work/kconfig/" \;
+    CONFIG_= LD_LIBRARY_PATH=$work/kconfig "$unpacked/usr/bin/kconfig-conf" --olddefconfig Config.in
     grep '^BR2_PACKAGE_FDHOLDER=y' .config
     cat >Makefile <<'END'
 include .config
@@ -251,12 +247,13 @@ pages() {
     for name in fdholder $tools; do
         page=$docs/$name.8
         mandoc -T lint -W style "$page" || fail "$name.8: see above"
-        LC_ALL=C man --warnings -E ascii -l "$page" >"$work/page" 2>"$work/said" || fail "$name.8"
+        LC_ALL=C man --warnings -E ascii -l "$page" >"$work/page" 2>"$work/said" ||
+            fail "$name.8: man ended with $?: $(cat "$work/said")"
         [ ! -s "$work/said" ] || fail "$name.8: $(cat "$work/said")"
         for section in NAME SYNOPSIS DESCRIPTION OPTIONS "EXIT STATUS" EXAMPLES "SEE ALSO"; do
             grep -q "^$section\$" "$work/page" || fail "$name.8 has no section $section"
         done
-        lexgrog "$page" >"$work/said" || fail "$name.8 has no name: $(cat "$work/said")"
+        lexgrog "$page" >"$work/said" 2>&1 || fail "$name.8 has no name: $(cat "$work/said")"
         [ "$name" = fdholder ] || grep -q '^  *-t, --timeout ' "$work/page" || fail "$name.8: no -t"
     done
 }
@@ -311,7 +308,19 @@ completions() {
     zsh_completes "fdholder store --exp" expire
 }
 
-# The second half, where Debian's tools are at their places.
+# Shells that drop the variable S6_FD#, and those that pass it on, as the README has it.
+shells() {
+    for shell in dash mksh "busybox ash"; do
+        said=$(env 'S6_FD#=3' $shell -c env)
+        case $said in *'S6_FD#'*) fail "$shell passes S6_FD# on" ;; esac
+    done
+    for shell in bash fish ksh93 zsh; do
+        said=$(env 'S6_FD#=3' $shell -c env)
+        case $said in *'S6_FD#=3'*) ;; *) fail "$shell drops S6_FD#" ;; esac
+    done
+}
+
+# The second half, in Debian's own system.
 inside() {
     cp "$work/fdholder" /usr/local/bin/
     tools=$(fdholder --list)
@@ -338,16 +347,19 @@ inside() {
     echo "packaging man pages: pass"
     completions
     echo "packaging completions: pass"
+    shells
+    echo "packaging shells: pass"
 }
 
-# Lays what was unpacked over the machine's own files, and goes on there.
-lay_over() {
+# Takes what was unpacked for the root directory, and goes on there. What is written there is kept in
+# memory.
+move_in() {
     over=$work/over
     mkdir "$over"
+    trap 'umount --recursive --lazy "$over"' EXIT
     mount -t tmpfs none "$over"
-    mkdir "$over/work" "$over/root"
-    cp -R -P "$unpacked" "$over/upper"
-    mount -t overlay -o "lowerdir=/,upperdir=$over/upper,workdir=$over/work" none "$over/root"
+    mkdir "$over/upper" "$over/work" "$over/root"
+    mount -t overlay -o "lowerdir=$unpacked,upperdir=$over/upper,workdir=$over/work" none "$over/root"
     for folder in proc sys dev; do
         mount --rbind "/$folder" "$over/root/$folder"
     done
@@ -355,7 +367,7 @@ lay_over() {
         mkdir -p "$over/root$folder"
         mount --bind "$folder" "$over/root$folder"
     done
-    exec chroot "$over/root" env PATH=/usr/local/bin:/usr/sbin:/usr/bin TMPDIR=/tmp \
+    chroot "$over/root" env PATH=/usr/local/bin:/usr/sbin:/usr/bin TMPDIR=/tmp \
         sh "$packaging.sh" inside "$work"
 }
 
@@ -368,10 +380,11 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-{ command -v make && command -v strip; } >/dev/null || sh tests/setup.sh make binutils
+sh tests/setup.sh cc make strip
 musl=$(uname -m)-unknown-linux-musl
 if ! rustup target add "$musl" >"$work/said" 2>&1; then
-    echo "packaging.sh: rustup has no Rust for $musl: built for this machine's libc instead" >&2
+    cat "$work/said" >&2
+    echo "packaging.sh: no rustup that has Rust for $musl: built for this machine's libc instead" >&2
     musl=$(rustc -vV | sed -n 's/^host: //p')
 fi
 fetch
@@ -395,4 +408,7 @@ echo "packaging openwrt: pass"
 
 [ "$(id -u)" = 0 ] ||
     fail "root alone can check initramfs-tools, dracut, mkinitcpio, containers, pages, completions"
-unshare --mount sh "$packaging.sh" lay_over "$work"
+# In a plain chroot nothing can be made private, so that others may see the mounts for a while.
+propagation=private
+unshare --mount true 2>/dev/null || propagation=unchanged
+unshare --mount --propagation "$propagation" sh "$packaging.sh" move_in "$work"

@@ -38,7 +38,7 @@ fetch() {
         return
     fi
     choose "$suite"
-    apt-cache show s6 >"$work/about" 2>/dev/null || fail "no s6 in $suite ($mirror)"
+    apt-cache show s6 >"$work/about" || fail "no s6 in $suite ($mirror)"
     version=$(sed -n 's/^Version: //p' "$work/about" | sed -n 1p)
     case $version in
         "$generation".*) ;;

@@ -258,6 +258,16 @@ fn every_construct_is_taken_as_glibc_takes_it() {
 }
 
 #[test]
+fn classes_have_the_bytes_that_glibc_has_in_them() {
+    let bytes: Vec<[u8; 1]> = (0..=u8::MAX).map(|byte| [byte]).collect();
+    let texts: Vec<&[u8]> = bytes.iter().map(|byte| &byte[..]).collect();
+    let classes = EXPRESSIONS.iter().filter(|expression| expression.starts_with("[[:"));
+    for expression in classes.chain(&[".", "\\w", "\\W", "\\s", "\\S", "[^a]"]) {
+        compare(expression.as_bytes(), &texts);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let error = |expression: &str| compile(expression.as_bytes()).err();
     assert_eq!(error("(a)\\1"), Some(Invalid::BackReference));

@@ -1,17 +1,35 @@
 #!/bin/sh
-# Installs what the tests need besides Rust, as far as it is missing: a C linker driver, strace, and
-# the packages that are named as arguments. Root alone can do that; others are told what is missing.
+# Installs the programs that are named as arguments, as far as they are missing, out of Debian
+# packages. Root alone can do that; others are told which packages are missing.
 set -eu
 
-missing=${*:+ $*}
-command -v cc >/dev/null || missing="$missing gcc libc6-dev"
-command -v strace >/dev/null || missing="$missing strace"
+missing=
+for program; do
+    command -v "$program" >/dev/null && continue
+    case $program in
+        c++) packages=g++ ;;
+        cc) packages="gcc libc6-dev" ;;
+        debootstrap | make | strace) packages=$program ;;
+        qemu-system-x86_64) packages=qemu-system-x86 ;;
+        strip) packages=binutils ;;
+        *)
+            echo "setup.sh: no package is known for $program" >&2
+            exit 1
+            ;;
+    esac
+    missing="$missing $packages"
+done
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then
     echo "setup.sh: these Debian packages are missing:$missing" >&2
     exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get -qq update
+apt-get -qq -o Acquire::Retries=3 update
+# What is installed says a lot that matters only if it fails.
 # shellcheck disable=SC2086 # a list of packages
-apt-get -qq install --no-install-recommends $missing >/dev/null
+said=$(apt-get -qq -o Acquire::Retries=3 install --no-install-recommends $missing 2>&1) || {
+    echo "$said" >&2
+    echo "setup.sh: apt-get cannot install$missing" >&2
+    exit 1
+}

@@ -2,6 +2,7 @@
 //! and each of them says why it is right.
 
 use crate::kit::source;
+use crate::processor::refusal;
 use std::fs;
 use std::path::Path;
 
@@ -83,4 +84,26 @@ fn what_has_no_reason_is_found() {
     let without = "// SAFETY: so.\n\nlet a = unsafe { b() };\n/// So.\nunsafe fn c() {}\n\
                    // So.\nunsafe impl D for E {}\n// unsafe { }\n#[unsafe(no_mangle)]\n";
     assert_eq!(look_at(without), (vec![3, 5, 7], 1));
+}
+
+#[test]
+fn a_processor_without_a_file_stops_the_build_with_those_that_have_one() {
+    let text = fs::read_to_string(source().join("src/sys/arch/mod.rs")).unwrap();
+    let is_refused = |arch, os, width| refusal(arch, os, width, &text);
+    for arch in ["x86_64", "aarch64", "riscv64", "s390x"] {
+        assert_eq!(is_refused(arch, "linux", "64"), None);
+        // x32 and the like have other calls.
+        assert!(is_refused(arch, "linux", "32").is_some(), "{arch}");
+    }
+    for arch in ["x86", "arm", "mips"] {
+        assert_eq!(is_refused(arch, "linux", "32"), None);
+    }
+    let others = [("powerpc64", "64"), ("loongarch64", "64"), ("riscv32", "32"), ("mips64", "64")];
+    for (arch, width) in others {
+        let why = is_refused(arch, "linux", width).unwrap();
+        assert!(why.contains(&format!("cannot be built for {arch} ")), "{why}");
+        let all = "Linux on x86_64, x86, aarch64, arm, mips, riscv64, s390x.";
+        assert!(why.contains(all), "{why}");
+    }
+    assert!(is_refused("x86_64", "macos", "64").unwrap().contains("macos"));
 }

@@ -34,15 +34,15 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
                 continue;
             }
             Opt::User(value) => {
-                privileges.set_user(value.to_bytes()).ok_or(Stop::Usage)?;
+                privileges.set_user(value.to_bytes()).ok_or(Stop)?;
                 continue;
             }
             Opt::Group(value) => {
-                privileges.set_group(value.to_bytes()).ok_or(Stop::Usage)?;
+                privileges.set_group(value.to_bytes()).ok_or(Stop)?;
                 continue;
             }
             Opt::Groups(value) => {
-                privileges.set_groups(value.to_bytes()).ok_or(Stop::Usage)?;
+                privileges.set_groups(value.to_bytes()).ok_or(Stop)?;
                 continue;
             }
             Opt::Environment => {
@@ -65,7 +65,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     }
     let path = process.arguments.operand()?;
     if settings.rules.is_none() {
-        return Err(Stop::Usage);
+        return Err(Stop);
     }
     let listening = listener::listen(process.input, path, backlog, replaces, &process.open_files);
     if let Err(failure) = listening {

@@ -21,7 +21,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut daemon = Connection::new(path, timeout, &process.open_files);
     let identifier = identifier.to_bytes();
     // No daemon holds anything under a name that is not valid: that counts as denied, as it does in C.
-    let request = process.pool.frame.delete(identifier).map_err(Error::Denied);
+    let request = process.frame.delete(identifier).map_err(Error::Denied);
     Ok(match request.and_then(|request| daemon.settle(request, &[])) {
         Ok(()) => Exit::SUCCESS,
         Err(error) => {

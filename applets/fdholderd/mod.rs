@@ -32,7 +32,7 @@ pub fn set(settings: &mut Settings, option: Opt) -> Result<(), Stop> {
 
 /// Is the daemon from now on, under this name whichever tool was called. Without rules it is wrong usage.
 pub fn serve(process: &mut Process, settings: &Settings) -> Result<Exit, Stop> {
-    let rules = settings.rules.ok_or(Stop::Usage)?;
+    let rules = settings.rules.ok_or(Stop)?;
     if settings.says_ready {
         if let Err(errno) = process.out.require() {
             return Ok(process.errors.no_output(errno));

@@ -33,7 +33,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     process.open_files.raise();
     let mut daemon = Connection::new(path, timeout, &process.open_files);
     let dump = Dump::new(&mut daemon);
-    Ok(match environment(dump, &mut process.pool.window, process.environment) {
+    Ok(match environment(dump, process.window, process.environment) {
         Ok(environment) => exec::execute(process, program, environment, ""),
         Err(error) => daemon.fail(&mut process.errors, &WORDING, b"", error, ""),
     })

@@ -26,7 +26,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut daemon = Connection::new(path, timeout, &process.open_files);
     let identifier = identifier.to_bytes();
     // No daemon holds anything under a name that is not valid: that counts as denied, as it does in C.
-    let request = process.pool.frame.retrieve(identifier, deletes).map_err(Error::Denied);
+    let request = process.frame.retrieve(identifier, deletes).map_err(Error::Denied);
     let retrieved = request.and_then(|request| daemon.retrieve(request, deletes));
     let fd = match retrieved {
         Ok(fd) => fd,

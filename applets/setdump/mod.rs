@@ -60,7 +60,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let path = process.arguments.operand()?;
     let mut daemon = Connection::new(path, timeout, &process.open_files);
     let mut delivery = Delivery::new(&mut daemon);
-    let done = set(&mut delivery, &mut process.pool.frame, process.environment);
+    let done = set(&mut delivery, process.frame, process.environment);
     let (total, acknowledged) = (delivery.total, delivery.acknowledged);
     let error = match done {
         Ok(()) => return Ok(Exit::SUCCESS),

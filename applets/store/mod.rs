@@ -26,7 +26,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     }
     let (path, identifier) = (process.arguments.operand()?, process.arguments.operand()?);
     let mut daemon = Connection::new(path, timeout, &process.open_files);
-    Ok(match store(&mut daemon, &mut process.pool.frame, fd, identifier, expire) {
+    Ok(match store(&mut daemon, process.frame, fd, identifier, expire) {
         Ok(()) => Exit::SUCCESS,
         Err(error) => {
             daemon.fail(&mut process.errors, &WORDING, b"", error, "; it may have been done")

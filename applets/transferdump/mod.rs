@@ -8,8 +8,9 @@ use crate::client::Connection;
 use crate::client::dump::{Delivery, Dump};
 use crate::client::failure::Wording;
 use crate::io::error::Error;
-use crate::io::pool::Pool;
+use crate::io::pool::Window;
 use crate::process::Process;
+use crate::protocol::frame::Frame;
 
 const SOURCE: Wording = Wording {
     connect: "connect to a source fd-holder daemon at ",
@@ -35,7 +36,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let (mut from, mut to) = (0, 0);
     while let Some(option) = Opt::next(&mut process.arguments)? {
         match option {
-            Opt::Timeout(value) => (from, to) = timeouts(value.to_bytes()).ok_or(Stop::Usage)?,
+            Opt::Timeout(value) => (from, to) = timeouts(value.to_bytes()).ok_or(Stop)?,
         }
     }
     let (source_path, path) = (process.arguments.operand()?, process.arguments.operand()?);
@@ -43,7 +44,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut destination = Connection::new(path, to, &process.open_files);
     let (mut dump, mut delivery) = (Dump::new(&mut source), Delivery::new(&mut destination));
 
-    let Err(failure) = transfer(&mut dump, &mut delivery, process.pool) else {
+    let Err(failure) = transfer(&mut dump, &mut delivery, process.window, process.frame) else {
         return Ok(Exit::SUCCESS);
     };
     let (total, acknowledged) = (delivery.total, delivery.acknowledged);
@@ -61,8 +62,12 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
 
 /// Copies everything. The destination may be connected to while the source answers. It is not asked
 /// anything before all that there is room for has been received and checked.
-fn transfer(dump: &mut Dump, delivery: &mut Delivery, pool: &mut Pool) -> Result<(), Failure> {
-    let Pool { window, frame } = pool;
+fn transfer(
+    dump: &mut Dump,
+    delivery: &mut Delivery,
+    window: &mut Window,
+    frame: &mut Frame,
+) -> Result<(), Failure> {
     let total = dump.get(window, Some(delivery)).map_err(Failure::Source)?;
     delivery.begin(frame, total).map_err(Failure::Destination)?;
     loop {
@@ -77,13 +82,11 @@ fn transfer(dump: &mut Dump, delivery: &mut Delivery, pool: &mut Pool) -> Result
 /// The milliseconds for both sides, out of `timeoutfrom:timeoutto`. Either number may be missing,
 /// and the second one together with the colon.
 fn timeouts(value: &[u8]) -> Option<(u32, u32)> {
-    let (from, rest) = number::leading(value);
-    match rest {
-        [] if !value.is_empty() => Some((from, 0)),
-        [b':', rest @ ..] => match number::leading(rest) {
-            (to, []) => Some((from, to)),
-            _ => None,
-        },
-        _ => None,
+    let (mut rest, mut to) = (value, 0);
+    let from = number::take(&mut rest);
+    if let [b':', behind @ ..] = rest {
+        rest = behind;
+        to = number::take(&mut rest);
     }
+    if rest.is_empty() && !value.is_empty() { Some((from, to)) } else { None }
 }

@@ -3,6 +3,7 @@
 pub mod docs;
 pub mod help;
 pub mod link;
+pub mod processor;
 pub mod table;
 pub mod usage;
 

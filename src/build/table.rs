@@ -63,21 +63,20 @@ fn enumeration((module, info): Applet) -> String {
         let word = flag.long.trim_start_matches('-');
         let name: String = word.split('-').map(capitalized).collect();
         let has_value = value(flag).is_some();
-        let (kind, made) = if has_value { ("(&'static CStr)", "(value)") } else { ("", "") };
+        let (kind, made) =
+            if has_value { ("(&'static CStr)", "(arguments.value())") } else { ("", "") };
         writeln!(variants, "            /// `--{word}`").unwrap();
         writeln!(variants, "            {name}{kind},").unwrap();
         let letter = flag.short.unwrap_or('\0');
         let spec = format!("letter: b{letter:?}, word: {word:?}, has_value: {has_value}");
         writeln!(specs, "                Spec {{ {spec} }},").unwrap();
-        writeln!(arms, "                    Some(({place}, value)) => Some(Opt::{name}{made}),")
-            .unwrap();
+        writeln!(arms, "                    Some({place}) => Some(Opt::{name}{made}),").unwrap();
     }
     format!(
         "    pub mod {module} {{\n        use super::*;\n\n        /// An option of the applet.\n        \
          #[derive(Clone, Copy, PartialEq, Eq, Debug)]\n        pub enum Opt {{\n{variants}        }}\n\n        \
          impl Opt {{\n            /// What they look like.\n            pub const TABLE: &'static [Spec] = &[\n{specs}            ];\n\n            \
          /// The next option, if operands have not begun.\n            \
-         #[allow(unused_variables, reason = \"a flag has no value\")]\n            \
          pub fn next(arguments: &mut Arguments) -> Result<Option<Opt>, Stop> {{\n                \
          Ok(match arguments.option(Opt::TABLE)? {{\n{arms}                    _ => None,\n                \
          }})\n            }}\n        }}\n    }}\n"

@@ -1,14 +1,24 @@
 //! What a tool says: answers on standard output, messages on standard error.
 
 use super::exit::Exit;
+use crate::slice::{part, part_mut};
 use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::file;
 use crate::sys::time::{self, Event, Poll};
 use core::ffi::CStr;
 
-/// Bytes of the buffer.
-const SIZE: usize = 1024;
+/// Bytes of the buffer: the smallest page there is, which a pipe takes at once.
+const SIZE: usize = 4096;
+
+/// The longest line with its end.
+pub const LINE_MAX: usize = SIZE;
+
+/// How much of a line what is quoted may fill. The rest of a line is shorter than what is left.
+const QUOTED_MAX: usize = SIZE - 512;
+
+/// The buffer of a [`Writer`].
+pub type Buffer = [u8; SIZE];
 
 /// Milliseconds that a message waits for room if standard error does not block. It is better late than
 /// lost, but it may not hold anybody up.
@@ -20,23 +30,23 @@ pub struct Writer {
     /// The tool that speaks.
     who: &'static CStr,
     length: usize,
-    buffer: [u8; SIZE],
+    buffer: &'static mut Buffer,
     /// Milliseconds that a write waits for room, where the open file does not block; nothing if it may
     /// take as long as the reader does.
     patience: Option<u32>,
-    /// Why something could not be written, since the text was begun.
-    error: Option<Errno>,
+    /// Whether all could be written, since the text was begun.
+    status: Result<(), Errno>,
 }
 
 impl Writer {
     /// Answers, for that descriptor.
-    pub const fn answers(to: BorrowedFd<'static>) -> Writer {
-        Writer { to, who: c"fdholder", length: 0, buffer: [0; SIZE], patience: None, error: None }
+    pub fn answers(to: BorrowedFd<'static>, buffer: &'static mut Buffer) -> Writer {
+        Writer { to, who: c"fdholder", length: 0, buffer, patience: None, status: Ok(()) }
     }
 
     /// Messages, for that descriptor.
-    pub const fn messages(to: BorrowedFd<'static>) -> Writer {
-        Writer { patience: Some(PATIENCE), ..Writer::answers(to) }
+    pub fn messages(to: BorrowedFd<'static>, buffer: &'static mut Buffer) -> Writer {
+        Writer { patience: Some(PATIENCE), ..Writer::answers(to, buffer) }
     }
 
     /// Says who speaks from now on.
@@ -61,14 +71,11 @@ impl Writer {
             if self.length == SIZE {
                 let _ = self.flush();
             }
-            let place = self.buffer.get_mut(self.length..).unwrap_or_default();
-            let count = place.len().min(bytes.len());
-            let Some((now, later)) = bytes.split_at_checked(count) else { break };
-            if let Some(place) = place.get_mut(..count) {
-                place.copy_from_slice(now);
-            }
-            self.length += count;
-            bytes = later;
+            let end = SIZE.min(self.length + bytes.len());
+            let place = part_mut(self.buffer, self.length..end);
+            place.copy_from_slice(part(bytes, ..place.len()));
+            bytes = part(bytes, place.len()..);
+            self.length = end;
         }
         self
     }
@@ -99,16 +106,21 @@ impl Writer {
                 7..=13 => self.byte(b'\\').byte(b"abtnvfr"[usize::from(byte - 7)]),
                 b'\\' => self.text("\\\\"),
                 b' '..=b'~' => self.byte(*byte),
-                _ => self.text("\\0x").hexadecimal(*byte),
+                _ => self.text("\\0x").bytes(&hexadecimal(*byte)),
             };
         }
         self
     }
 
-    /// Adds two hexadecimal digits.
-    fn hexadecimal(&mut self, byte: u8) -> &mut Writer {
-        let [high, low] = hexadecimal(byte);
-        self.byte(high).byte(low)
+    /// The same, but what would make a line longer than a page is left out.
+    pub fn quoted_in_line(&mut self, bytes: &[u8]) -> &mut Writer {
+        for byte in bytes {
+            if self.length > QUOTED_MAX {
+                return self.text("...");
+            }
+            self.quoted(&[*byte]);
+        }
+        self
     }
 
     /// Adds `: ` and what the C library says of an error.
@@ -123,34 +135,48 @@ impl Writer {
     /// Writes what has been added. An error is that of the first write that failed since the text was
     /// begun; nothing is written after it.
     pub fn flush(&mut self) -> Result<(), Errno> {
-        let mut bytes = self.buffer.get(..self.length).unwrap_or_default();
-        while self.error.is_none() && !bytes.is_empty() {
-            match file::write(self.to, bytes) {
-                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                // Somebody who shares the open file has made it non-blocking.
-                Err(Errno::AGAIN) => {
-                    let room = time::poll(&mut [Poll::on(self.to, Event::Writable)], self.patience);
-                    self.error = match room {
-                        Ok(0) => Some(Errno::AGAIN),
-                        room => room.err(),
-                    };
-                }
-                Err(errno) => self.error = Some(errno),
-            }
+        if self.status.is_ok() {
+            self.status = self.write();
         }
         self.length = 0;
-        self.status()
+        self.status
+    }
+
+    /// Writes what is in the buffer.
+    fn write(&self) -> Result<(), Errno> {
+        let mut bytes = part(&*self.buffer, ..self.length);
+        while !bytes.is_empty() {
+            match file::write(self.to, bytes) {
+                Ok(written) => bytes = part(bytes, written..),
+                // Somebody who shares the open file has made it non-blocking.
+                Err(Errno::AGAIN) => {
+                    let room = &mut [Poll::on(self.to, Event::Writable)];
+                    if time::poll(room, self.patience)? == 0 {
+                        return Err(Errno::AGAIN);
+                    }
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 
     /// The error of the first write that failed since the text was begun, if one did.
     pub fn status(&self) -> Result<(), Errno> {
-        self.error.map_or(Ok(()), Err)
+        self.status
     }
 
     /// Ends a message: a line of its own. That it cannot be written there is nobody to tell.
     pub fn say(&mut self) {
         let _ = self.byte(b'\n').flush();
-        self.error = None;
+        self.status = Ok(());
+    }
+
+    /// Ends a message, a line of its own, and gives it instead of writing it.
+    pub fn take_line(&mut self) -> &[u8] {
+        self.byte(b'\n');
+        let length = core::mem::replace(&mut self.length, 0);
+        part(&*self.buffer, ..length)
     }
 
     /// Ends a message that a tool ends with.
@@ -186,5 +212,5 @@ impl Writer {
 
 /// The two hexadecimal digits of a byte.
 pub fn hexadecimal(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 15].map(|digit| if digit < 10 { b'0' + digit } else { b'a' - 10 + digit })
+    [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)])
 }

@@ -43,7 +43,8 @@ impl<'c, 'a> Dump<'c, 'a> {
             let reserve = delivery.as_mut().map_or(0, |delivery| delivery.connect_early());
             // In front of it stands the number of frames, which says nothing: s6 2.11 counts
             // frames of 255, which it cannot send.
-            let total = reply::number(&self.source.reply(Expected::DUMP, 0)?.head, 4) as usize;
+            self.source.reply(Expected::DUMP, 0)?;
+            let total = reply::number(&self.source.head, 4) as usize;
             self.missing = total;
             match self.try_fill(window) {
                 Ok(()) => return Ok(total),
@@ -63,7 +64,7 @@ impl<'c, 'a> Dump<'c, 'a> {
     /// be, or that lack of room was not the reason.
     fn make_room(&mut self, held: usize, reserve: usize) -> Result<(), Error> {
         let loss = self.source.loss();
-        if loss != Error::Truncated {
+        if !matches!(loss, Error::Truncated) {
             return Err(loss);
         }
         if self.source.stream.open_files().raise() {
@@ -75,7 +76,7 @@ impl<'c, 'a> Dump<'c, 'a> {
             let limit = OpenFileLimit::get().soft as usize;
             // The limit may have been lowered since these were received.
             let needed = limit.saturating_sub(held) + reserve + frame;
-            return Err(Error::Crowded(needed as u32));
+            return Err(Error::Crowded(needed));
         }
         self.room = room;
         Ok(())

@@ -47,12 +47,14 @@ impl Error {
             Error::Late => line.reason(Errno::TIMEDOUT),
             Error::Closed => line.text(": connection closed"),
             Error::NoClock(errno) => line.reason(errno),
-            Error::Withheld => line.text(": lost on the way: does a security module forbid it?"),
+            Error::Withheld => {
+                line.text(": descriptors were withheld: does a security module forbid it?")
+            }
             Error::Truncated => line.reason(Errno::MFILE),
             Error::Crowded(needed) => {
                 let limit = OpenFileLimit::get().soft as u32;
                 line.reason(Errno::MFILE).text(": the open-file limit is ").number(limit);
-                line.text(", but has to be ").number(needed).text(" at least")
+                line.text(", but has to be ").number(needed as u32).text(" at least")
             }
         };
     }
@@ -62,7 +64,7 @@ impl Connection<'_> {
     /// Whether the daemon may have done what it was asked for, though that failed for this reason.
     pub fn may_have_done_it(&self, error: Error) -> bool {
         // One that hangs up without an answer has done nothing, or is gone with all that it held.
-        self.is_in_doubt && (error != Error::Closed || self.stream.has_heard())
+        self.is_in_doubt && (!matches!(error, Error::Closed) || self.stream.has_heard())
     }
 
     /// Begins a message that says what failed, with what, and why; [`Writer::end`] ends it, with the
@@ -81,7 +83,7 @@ impl Connection<'_> {
             _ => line.text(wording.doing).quoted(object),
         };
         error.explain(line);
-        if error == Error::Closed && !self.stream.has_heard() {
+        if matches!(error, Error::Closed) && !self.stream.has_heard() {
             line.text(" without an answer: is this user allowed to connect?");
         }
         if let (Error::Denied(Errno::PERM), Some(right)) = (error, wording.right) {

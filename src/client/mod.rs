@@ -11,9 +11,9 @@ use crate::protocol::entry::IDENTIFIER_MAX;
 use crate::protocol::frame::{HEADER, Header};
 use crate::protocol::reply::{self, Expected, Head, STATUS};
 use crate::protocol::request::LIST;
+use crate::slice::{part, part_mut};
 use crate::sys::Errno;
 use crate::sys::fd::{BorrowedFd, Fd};
-use crate::sys::message::Received;
 use core::ffi::CStr;
 
 /// A connection to a daemon, to be made or made.
@@ -22,10 +22,7 @@ pub struct Connection<'a> {
     path: &'static CStr,
     /// Whether it has been asked for a change, and the answer has not come.
     is_in_doubt: bool,
-}
-
-/// An answer of the status that was expected.
-struct Reply {
+    /// What it answered last, and the descriptor that came with that.
     head: Head,
     descriptor: Option<Fd>,
 }
@@ -34,7 +31,7 @@ impl<'a> Connection<'a> {
     /// The daemon at `path`, to be waited for `milliseconds` at most in all; 0 is no limit.
     pub fn new(path: &'static CStr, milliseconds: u32, open_files: &'a OpenFiles) -> Self {
         let stream = Stream::new(Deadline::from_milliseconds(milliseconds), open_files);
-        Connection { stream, path, is_in_doubt: false }
+        Connection { stream, path, is_in_doubt: false, head: Head::default(), descriptor: None }
     }
 
     /// Connects, waiting for a place in the daemon's backlog.
@@ -48,8 +45,7 @@ impl<'a> Connection<'a> {
         self.connect()?;
         self.stream.send(request, fds)?;
         self.is_in_doubt = true;
-        self.reply(Expected::STATUS, 0)?;
-        Ok(())
+        self.reply(Expected::STATUS, 0)
     }
 
     /// Asks for a descriptor. The daemon is not asked before it is certain that there is room for it.
@@ -59,21 +55,25 @@ impl<'a> Connection<'a> {
         self.stream.reserve()?;
         self.stream.send(request, &[])?;
         self.is_in_doubt = deletes;
-        self.reply(Expected::DESCRIPTOR, 0)?.descriptor.ok_or(Error::Invalid)
+        self.reply(Expected::DESCRIPTOR, 0)?;
+        self.descriptor.take().ok_or(Error::Invalid)
     }
 
-    /// Receives some bytes of a reply, and at most one descriptor if one is due.
-    fn receive(&mut self, bytes: &mut [u8], due: usize) -> Result<(usize, Option<Fd>), Error> {
-        let mut fds = Received::NOTHING;
-        let length = self.stream.receive(bytes, &mut fds)?;
-        // That there are more than are due is a mistake of the daemon's.
-        if fds.descriptors() > due || fds.is_truncated && fds.descriptors() == due {
+    /// Takes the descriptor that came with what has just been received, if one is `due`. That there are
+    /// more is a mistake of the daemon's.
+    fn take_descriptor(&mut self, due: usize) -> Result<(), Error> {
+        let received = &mut self.stream.received;
+        let count = received.descriptors();
+        if count > due || received.is_truncated && count == due {
             return Err(Error::Invalid);
         }
-        if fds.is_truncated {
+        if received.is_truncated {
             return Err(self.loss());
         }
-        Ok((length, fds.next()))
+        if count > 0 {
+            self.descriptor = received.next();
+        }
+        Ok(())
     }
 
     /// Why descriptors are lost that have just been received: there is no room for another one now, or
@@ -87,38 +87,32 @@ impl<'a> Connection<'a> {
     }
 
     /// Reads a reply that has to have this status. Another one is [`Error::Denied`].
-    fn reply(&mut self, expected: Expected, status: u8) -> Result<Reply, Error> {
-        let mut answer = Reply { head: Head::default(), descriptor: None };
+    fn reply(&mut self, expected: Expected, status: u8) -> Result<(), Error> {
+        (self.head, self.descriptor) = (Head::default(), None);
         let mut have = 0;
         loop {
-            let whole = reply::length(&answer.head, have, expected).ok_or(Error::Invalid)?;
-            let Some(rest @ [_, ..]) = answer.head.get_mut(have..whole) else { break };
+            let whole = reply::length(&self.head, have, expected).ok_or(Error::Invalid)?;
+            if have == whole {
+                break;
+            }
             // They come with the first byte.
             let due = if have == 0 { expected.descriptors } else { 0 };
-            let (length, descriptor) = self.receive(rest, due)?;
-            have += length;
-            if descriptor.is_some() {
-                answer.descriptor = descriptor;
-            }
+            self.stream.receive(part_mut(&mut self.head, have..whole))?;
+            have += self.stream.length;
+            self.take_descriptor(due)?;
         }
-        let said = answer.head[HEADER];
+        let said = self.head[HEADER];
         // What the header says of descriptors must be true.
         let is_due = expected.descriptors > 0 && said == status;
-        if answer.descriptor.is_some() != is_due {
-            return Err(Error::Invalid);
-        }
-        if said == status {
-            self.is_in_doubt = false;
-            return Ok(answer);
-        }
         // The frames of a set dump are answered with `EAGAIN`, the last one with 0. Either at the
         // wrong time is no refusal: the daemon has not counted right.
         let errno = Errno::new(said.into());
-        if said == 0 || expected.extra == 0 && errno == Errno::AGAIN {
+        let is_out_of_turn = said == 0 || expected.extra == 0 && errno == Errno::AGAIN;
+        if self.descriptor.is_some() != is_due || said != status && is_out_of_turn {
             return Err(Error::Invalid);
         }
         self.is_in_doubt = false;
-        Err(Error::Denied(errno))
+        if said == status { Ok(()) } else { Err(Error::Denied(errno)) }
     }
 
     /// Asks for the identifiers of all that the daemon holds, and hands them out in pieces as they
@@ -126,9 +120,9 @@ impl<'a> Connection<'a> {
     pub fn list(&mut self, mut put: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         self.connect()?;
         self.stream.send(&LIST, &[])?;
-        let head = self.reply(Expected::LIST, 0)?.head;
-        let number = reply::number(&head, 0) as usize;
-        let Header { length, .. } = Header::parse(&head).ok_or(Error::Invalid)?;
+        self.reply(Expected::LIST, 0)?;
+        let number = reply::number(&self.head, 0) as usize;
+        let Header { length, .. } = Header::parse(&self.head).ok_or(Error::Invalid)?;
         // The status and the number belong to the payload.
         let mut missing = length.saturating_sub(STATUS - HEADER + size_of::<u32>());
         // No waiting for what cannot be right.
@@ -140,9 +134,10 @@ impl<'a> Connection<'a> {
         let mut buffer = [0; 1024];
         while missing > 0 {
             let room = buffer.len().min(missing);
-            let (received, _) = self.receive(buffer.get_mut(..room).unwrap_or_default(), 0)?;
-            missing -= received;
-            let piece = buffer.get(..received).unwrap_or_default();
+            self.stream.receive(part_mut(&mut buffer, ..room))?;
+            self.take_descriptor(0)?;
+            let piece = part(&buffer, ..self.stream.length);
+            missing -= piece.len();
             for byte in piece {
                 if *byte != 0 {
                     length += 1;

@@ -93,7 +93,6 @@ impl Closing {
     /// Looks after the closers, and says in how many milliseconds that is due again; `u32::MAX` if
     /// there are none.
     pub fn tend(&mut self) -> u32 {
-        let mut wait = u32::MAX;
         let mut index = 0;
         while index < self.cases.len() {
             let case = self.cases.at(index);
@@ -110,12 +109,14 @@ impl Closing {
                 // If somebody else has ended it before it could do anything, it is closed here.
                 index -= 1;
                 drop(self.cases.remove(index));
-            } else {
-                let is_soon = case.fd.is_some() || case.is_socket;
-                wait = wait.min(if is_soon { SOON } else { LATER });
             }
         }
         self.start();
+        let mut wait = u32::MAX;
+        for case in self.cases.iter().filter(|case| case.closer.is_some()) {
+            let is_soon = case.fd.is_some() || case.is_socket;
+            wait = wait.min(if is_soon { SOON } else { LATER });
+        }
         wait
     }
 

@@ -38,10 +38,10 @@ fn own_number(id: u32, files: &Files, kind: &str, log: &mut Log) -> Option<u32> 
     if !is_shared(id, files) {
         return Some(id);
     }
-    if let Some(line) = log.warning() {
+    log.warn(|line| {
         line.text(kind).number(id);
-        line.text(" may stand for others in this namespace: no client is self by it").say();
-    }
+        line.text(" may stand for others in this namespace: no client is self by it");
+    });
     None
 }
 

@@ -24,7 +24,7 @@ pub mod table;
 
 use crate::protocol::tai;
 use crate::sys::Errno;
-use crate::sys::fd::{BorrowedFd, Fd};
+use crate::sys::fd::{BorrowedFd, Fd, STDERR, STDIN, STDOUT};
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::socket;
 use crate::sys::time::{self, Poll};
@@ -160,6 +160,7 @@ impl Daemon<'_> {
     fn wait(&mut self) -> Option<Happened> {
         let mut wait = expire(&mut self.service);
         wait = wait.min(self.service.table.closing.tend());
+        wait = wait.min(self.service.log.tend(self.service.now));
         // As it was after the last wait: what has been done since took no time to speak of.
         let now = self.service.now;
         let is_ending = self.ending_since.is_some();
@@ -331,10 +332,10 @@ impl Daemon<'_> {
         let Err((path, errno)) = gate.reload() else {
             return log.note(None, "rules read", Cause::Nothing);
         };
-        if let Some(line) = log.warning() {
+        log.warn(|line| {
             line.text("the old rules stay: unable to read rules from ");
-            line.quoted(path.to_bytes()).reason(errno).say();
-        }
+            line.quoted(path.to_bytes()).reason(errno);
+        });
     }
 
     /// Lets go of everything that takes long to close, before the process ends.
@@ -348,9 +349,13 @@ impl Daemon<'_> {
             while let Ok(fd) = socket::accept(self.listener) {
                 fd.into_iter().for_each(|fd| table.closing.close(fd));
             }
+            // It has been put at others of the first three numbers if these were free.
             let substitute = self.signals.descriptor();
-            let _ = substitute.put_at(self.listener, true);
-            let _ = substitute.put_at(self.out, true);
+            for fd in [self.listener, self.out, STDIN, STDOUT, STDERR] {
+                if socket::listens(fd) == Ok(true) {
+                    let _ = substitute.put_at(fd, true);
+                }
+            }
             self.service.gate.spare = None;
         }
     }

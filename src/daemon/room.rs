@@ -5,9 +5,9 @@ use super::{CLIENTS_MAX, Settings};
 use crate::sys::limit::OpenFileLimit;
 use crate::sys::time::{self, Poll};
 
-/// Descriptors that the daemon itself needs besides those that are open when it counts them, the spare
-/// one among these: one for signals, one for reading rules and one for a connection that waits.
-const OWN_DESCRIPTORS: usize = 3;
+/// Descriptors that the daemon itself needs besides those that are open when it counts them: one for
+/// signals and one for a connection that waits. Rules are read with the spare one if need be.
+const OWN_DESCRIPTORS: usize = 2;
 
 /// What there is room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,11 +36,10 @@ pub fn fit(settings: &Settings, has_spare: bool, log: &mut Log) -> Option<Room> 
     let clients = clients.min(room / 2);
     let held = (settings.held.max(1) as usize).min(room - clients);
     if held < settings.held as usize {
-        if let Some(line) = log.warning() {
+        log.warn(|line| {
             line.text("the open-file limit is ").number(limit);
-            line.text(": it leaves room for ").number(held as u32);
-            line.text(" descriptors").say();
-        }
+            line.text(": it leaves room for ").number(held as u32).text(" descriptors");
+        });
     }
     Some(Room { held, clients, descriptors: room - clients })
 }

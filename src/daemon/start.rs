@@ -82,7 +82,7 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
         Ok(first) => first,
         Err(errno) => return Failure::Listener(errno).say(&mut process.errors),
     };
-    let parts = prepare(settings, source, listener, process.random, &mut log);
+    let parts = prepare(settings, source, listener, process.auxiliary.random(), &mut log);
     let Parts { signals, seats, table, mut gate, now } = match parts {
         Ok(parts) => parts,
         Err(failure) => return failure.say(&mut process.errors),
@@ -102,7 +102,7 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
     // listener takes its place: were that free, something that comes later would get the number.
     let out = process.out.descriptor();
     let _ = listener.put_at(out, true);
-    let frame = &mut process.pool.frame;
+    let frame = &mut *process.frame;
     let mut daemon = Daemon {
         settings,
         listener,

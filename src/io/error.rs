@@ -3,6 +3,9 @@
 use crate::sys::Errno;
 
 /// What failed. The tool knows what it was doing, and words it.
+///
+/// What a variant carries is as wide as a register in all of them: a `Result<(), Error>` then travels
+/// in two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
     /// A system call failed here.
@@ -24,11 +27,13 @@ pub enum Error {
     /// The clock cannot be read.
     NoClock(Errno),
     /// The limit on open files leaves no room for a frame: it has to be at least this.
-    Crowded(u32),
+    Crowded(usize),
 }
 
 impl From<Errno> for Error {
+    /// No system call of these tools takes too long: that is what a deadline says.
+    #[inline(never)]
     fn from(errno: Errno) -> Error {
-        Error::System(errno)
+        if errno == Errno::TIMEDOUT { Error::Late } else { Error::System(errno) }
     }
 }

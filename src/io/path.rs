@@ -1,5 +1,6 @@
 //! Paths in the making.
 
+use crate::slice::part;
 use crate::sys::Errno;
 use crate::sys::{file, strings};
 use core::ffi::CStr;
@@ -50,7 +51,7 @@ impl PathBuffer {
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+        part(&self.bytes, ..self.length)
     }
 
     /// The path: `ENAMETOOLONG` if not all that was added did fit.

@@ -3,10 +3,11 @@
 
 use super::error::Error;
 use super::socket::Stream;
+use crate::cli::output::Buffer;
 use crate::protocol::entry::{ENTRY_MAX, Entries, Entry};
 use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
+use crate::slice::{part, part_mut};
 use crate::sys::fd::{BorrowedFd, Fd, FdQueue};
-use crate::sys::message::Received;
 
 /// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
 pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
@@ -19,11 +20,20 @@ pub struct Pool {
     pub window: Window,
     /// A frame in the making.
     pub frame: Frame,
+    /// Text for standard output.
+    pub answers: Buffer,
+    /// Text for standard error.
+    pub messages: Buffer,
 }
 
 impl Pool {
     /// Buffers that have never been used.
-    pub const EMPTY: Pool = Pool { window: Window::EMPTY, frame: Frame::EMPTY };
+    pub const EMPTY: Pool = Pool {
+        window: Window::EMPTY,
+        frame: Frame::EMPTY,
+        answers: [0; size_of::<Buffer>()],
+        messages: [0; size_of::<Buffer>()],
+    };
 }
 
 /// A window on a dump: frames one behind the other as they were received, and their descriptors.
@@ -72,13 +82,13 @@ impl Window {
 
     /// What has been received from the next frame on.
     pub fn rest(&self) -> &[u8] {
-        self.bytes.get(self.next..self.end).unwrap_or_default()
+        part(&self.bytes, self.next..self.end)
     }
 
     /// How many descriptors came with the next message.
     pub fn next_descriptors(&self) -> usize {
-        let messages = self.messages.get(self.next_message..self.message_count);
-        messages.and_then(|messages| messages.first()).map_or(0, |count| (*count).into())
+        let messages = part(&self.messages, ..self.message_count);
+        messages.get(self.next_message).map_or(0, |count| (*count).into())
     }
 
     /// How many descriptors the window holds.
@@ -90,15 +100,15 @@ impl Window {
     /// there from the next frame on and none beyond, or, with `all`, whatever has come. If
     /// descriptors were lost the error is [`Error::Truncated`], and the window has the others.
     pub fn receive(&mut self, stream: &mut Stream, length: usize, all: bool) -> Result<(), Error> {
-        let end = if all { BYTES } else { self.next.saturating_add(length) };
-        let bytes = self.bytes.get_mut(self.end..end).ok_or(Error::Invalid)?;
-        let mut received = Received::NOTHING;
-        self.end += stream.receive(bytes, &mut received)?;
+        let end = if all { BYTES } else { self.next + length };
+        stream.receive(part_mut(&mut self.bytes, self.end..end))?;
+        self.end += stream.length;
+        let received = &mut stream.received;
         let count = received.descriptors();
         if count > 0 {
             *self.messages.get_mut(self.message_count).ok_or(Error::Invalid)? = count as u8;
             self.message_count += 1;
-            received.by_ref().for_each(|fd| self.descriptors.push(fd));
+            received.for_each(|fd| self.descriptors.push(fd));
         }
         if received.is_truncated { Err(Error::Truncated) } else { Ok(()) }
     }
@@ -124,7 +134,7 @@ impl Window {
     /// Takes everything out, entry by entry, each with its descriptor.
     pub fn drain(&mut self) -> impl Iterator<Item = (Fd, Entry<'_>)> {
         let Window { next, end, bytes, descriptors, .. } = self;
-        let mut frames = bytes.get(*next..*end).unwrap_or_default();
+        let mut frames = part(bytes, *next..*end);
         *next = *end;
         let mut entries = Entries::default();
         core::iter::from_fn(move || {

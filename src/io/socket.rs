@@ -3,11 +3,12 @@
 use super::deadline::Deadline;
 use super::error::Error;
 use super::open_files::OpenFiles;
-use crate::sys::Errno;
+use crate::slice::part;
 use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::message::{self, Received};
 use crate::sys::socket;
 use crate::sys::time::Event;
+use crate::sys::{Errno, bug};
 use core::ffi::CStr;
 
 /// A socket that is not connected.
@@ -32,12 +33,16 @@ pub struct Stream<'a> {
     has_heard: bool,
     deadline: Deadline,
     open_files: &'a OpenFiles,
+    /// What came last: how many bytes, and the descriptors.
+    pub length: usize,
+    pub received: Received,
 }
 
 impl<'a> Stream<'a> {
     /// Not connected yet.
     pub fn new(deadline: Deadline, open_files: &'a OpenFiles) -> Stream<'a> {
-        Stream { fd: None, has_heard: false, deadline, open_files }
+        let received = Received::NOTHING;
+        Stream { fd: None, has_heard: false, deadline, open_files, length: 0, received }
     }
 
     /// Connects to the daemon at `path`, unless that is done already; `EAGAIN` if it would have to
@@ -54,7 +59,6 @@ impl<'a> Stream<'a> {
     /// Connects to the daemon at `path`, waiting for a place in its backlog. Nothing tells when
     /// there is one, only trying again does.
     pub fn connect(&mut self, path: &CStr) -> Result<(), Errno> {
-        self.deadline.begin()?;
         while let Err(errno) = self.try_connect(path) {
             if errno != Errno::AGAIN {
                 return Err(errno);
@@ -63,7 +67,7 @@ impl<'a> Stream<'a> {
         }
         // With no deadline to keep, the calls may do the waiting: that spares a `ppoll` each time.
         if self.deadline.is_never() {
-            self.fd()?.set_nonblocking(false);
+            self.fd().set_nonblocking(false);
         }
         Ok(())
     }
@@ -85,7 +89,7 @@ impl<'a> Stream<'a> {
 
     /// From now on there is something else to wait for.
     pub fn end_turn(&mut self) -> Result<(), Error> {
-        self.deadline.end().map_err(late)
+        Ok(self.deadline.end()?)
     }
 
     /// Hangs up. The deadline keeps what is left of it.
@@ -98,50 +102,48 @@ impl<'a> Stream<'a> {
         self.open_files
     }
 
-    /// Its descriptor; `EBADF` before it is connected.
-    fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
-        self.fd.as_ref().map(Fd::borrow).ok_or(Errno::BADF)
+    /// Its descriptor.
+    fn fd(&self) -> BorrowedFd<'_> {
+        open_fd(&self.fd)
     }
 
     /// Whether there is room for one more descriptor now: `EMFILE` if not.
     pub fn has_room(&self) -> Result<(), Errno> {
-        self.fd()?.duplicate().map(drop)
+        self.fd().duplicate().map(drop)
     }
 
     /// Makes sure that there is room for one more descriptor.
     pub fn reserve(&self) -> Result<(), Errno> {
-        self.open_files.reserve(self.fd()?)
+        self.open_files.reserve(self.fd())
     }
 
     /// Sends all of `bytes`, and the descriptors with the first of them. That the daemon has hung up
     /// is no error here: it may have said why, so it is for [`Stream::receive`] to tell.
     pub fn send(&mut self, mut bytes: &[u8], mut fds: &[BorrowedFd]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            self.deadline.count().map_err(late)?;
-            let sent = match message::send(self.fd()?, bytes, fds) {
-                Ok(sent) => sent,
+            self.deadline.count()?;
+            match message::send(self.fd(), bytes, fds) {
+                Ok(sent) => (bytes, fds) = (part(bytes, sent..), &[]),
                 Err(errno) => match self.recover(errno, Event::Writable) {
-                    Ok(()) => continue,
-                    Err(Error::Closed) => return Ok(()),
-                    Err(error) => return Err(error),
+                    Err(Error::Closed) => break,
+                    recovered => recovered?,
                 },
-            };
-            bytes = bytes.get(sent..).unwrap_or_default();
-            fds = &[];
+            }
         }
         Ok(())
     }
 
     /// Receives one or more bytes, at most as many as there is room for, and what descriptors come
-    /// with them. The result is how many bytes.
-    pub fn receive(&mut self, bytes: &mut [u8], fds: &mut Received) -> Result<usize, Error> {
+    /// with them: `length` and `received` say what came.
+    pub fn receive(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         loop {
-            self.deadline.count().map_err(late)?;
-            match fds.receive(self.fd()?, bytes) {
+            self.deadline.count()?;
+            let fd = open_fd(&self.fd);
+            match self.received.receive(fd, bytes) {
                 Ok(0) => return Err(Error::Closed),
-                Ok(received) => {
-                    self.has_heard = true;
-                    return Ok(received);
+                Ok(length) => {
+                    (self.length, self.has_heard) = (length, true);
+                    return Ok(());
                 }
                 Err(errno) => self.recover(errno, Event::Readable)?,
             }
@@ -153,18 +155,21 @@ impl<'a> Stream<'a> {
     fn recover(&mut self, errno: Errno, event: Event) -> Result<(), Error> {
         match errno {
             Errno::AGAIN => {
-                let fd = self.fd.as_ref().map(Fd::borrow).ok_or(Errno::BADF)?;
-                self.deadline.wait(fd, event).map_err(late)
+                let fd = open_fd(&self.fd);
+                Ok(self.deadline.wait(fd, event)?)
             }
             // The kernel bounds the descriptors that a user has in flight by the soft limit.
             Errno::TOOMANYREFS if self.open_files.raise() => Ok(()),
             Errno::PIPE | Errno::CONNRESET => Err(Error::Closed),
-            errno => Err(Error::System(errno)),
+            errno => Err(errno.into()),
         }
     }
 }
 
-/// No system call on such a socket takes too long, so that is what the deadline says.
-fn late(errno: Errno) -> Error {
-    if errno == Errno::TIMEDOUT { Error::Late } else { Error::System(errno) }
+/// The descriptor of what is connected: only that is asked for it.
+fn open_fd(fd: &Option<Fd>) -> BorrowedFd<'_> {
+    match fd {
+        Some(fd) => fd.borrow(),
+        None => bug(),
+    }
 }

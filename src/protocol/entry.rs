@@ -69,7 +69,7 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<Entry<'a>> {
         let (entry, rest) = Entry::parse(self.rest)?;
         self.rest = rest;
-        self.count = self.count.saturating_sub(1);
+        self.count -= 1;
         Some(entry)
     }
 

@@ -2,6 +2,7 @@
 
 use super::entry::ENTRY_MAX;
 use super::tai::Label;
+use crate::slice::part;
 use crate::sys::Errno;
 use crate::sys::message::DESCRIPTORS_MAX;
 
@@ -115,13 +116,13 @@ impl Frame {
 
     /// Ends the frame, which so many descriptors go with, and gives it whole.
     pub fn finish(&mut self, descriptors: usize) -> &[u8] {
-        let header = Header { length: self.length.saturating_sub(HEADER), descriptors };
+        let header = Header { length: self.length - HEADER, descriptors };
         let _ = header.write(&mut self.bytes);
-        self.bytes.get(..self.length).unwrap_or_default()
+        part(&self.bytes, ..self.length)
     }
 
     /// What has been added behind the header: a piece of a frame whose header was sent before.
     pub fn payload(&self) -> &[u8] {
-        self.bytes.get(HEADER..self.length).unwrap_or_default()
+        part(&self.bytes, HEADER..self.length)
     }
 }

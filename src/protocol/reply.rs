@@ -37,31 +37,24 @@ impl Expected {
 
 /// How many bytes of the reply are to be read, of which `have` have come. Nothing if it is not valid.
 pub fn length(head: &Head, have: usize, expected: Expected) -> Option<usize> {
-    let whole = STATUS + expected.extra;
+    let favourable = STATUS + expected.extra;
     if have < HEADER {
-        return Some(whole);
+        return Some(favourable);
     }
-    let Header { length, descriptors } = Header::parse(head)?;
-    if length > PAYLOAD_MAX {
-        return None;
-    }
+    let header = Header::parse(head)?;
+    let Expected { extra, more, descriptors } = expected;
+    let has_length = header.length == 1 + extra
+        || more && header.length > 1 + extra && header.length <= PAYLOAD_MAX;
+    let can_be_favourable = has_length && header.descriptors == descriptors;
+    let can_be_unfavourable = header == Header { length: 1, descriptors: 0 };
     // A status that has not come yet can be anything.
-    let is_favourable = head[HEADER] == 0 && (have > HEADER || length > 1);
-    let whole = if is_favourable { whole } else { STATUS };
-    let is_long_enough = if expected.more && is_favourable {
-        HEADER + length >= whole
+    let is_unfavourable = head[HEADER] != 0 || have == HEADER && can_be_unfavourable;
+    let (is_valid, whole) = if is_unfavourable {
+        (can_be_unfavourable, STATUS)
     } else {
-        HEADER + length == whole
+        (can_be_favourable, favourable)
     };
-    // Descriptors come with a favourable status only, and that may still be to come.
-    let has_descriptors = if expected.descriptors == 0 || !is_favourable && have > HEADER {
-        descriptors == 0
-    } else if is_favourable {
-        descriptors == expected.descriptors
-    } else {
-        descriptors <= expected.descriptors
-    };
-    if is_long_enough && has_descriptors && have <= whole { Some(whole) } else { None }
+    if is_valid && have <= whole { Some(whole) } else { None }
 }
 
 /// The number behind the status that has `before` bytes between them.

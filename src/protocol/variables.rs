@@ -50,7 +50,8 @@ pub struct Variable {
 pub fn parse(string: &'static CStr) -> Option<Variable> {
     Kind::ALL.into_iter().find_map(|kind| {
         let digits = string.to_bytes().strip_prefix(kind.name().as_bytes())?;
-        let (index, rest) = number::leading(digits);
+        let mut rest = digits;
+        let index = number::take(&mut rest);
         let value = rest.strip_prefix(b"=")?;
         let is_plain = match (kind, digits.len() - rest.len()) {
             (Kind::Count, length) => length == 0,

@@ -1,6 +1,7 @@
 //! Descriptors that own and descriptors that only look.
 
 use super::{Errno, call3};
+use crate::slice::{part, part_mut};
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::num::NonZeroI32;
@@ -51,11 +52,17 @@ impl Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        // Linux frees the number even when it reports an error: there is nothing to try again.
-        // SAFETY: touches no memory, and nothing else owns the descriptor.
-        unsafe {
-            super::syscall5(libc::SYS_close as usize, self.0.get() as usize, 0, 0, 0, 0);
-        }
+        close(self.borrow());
+    }
+}
+
+/// Closes a descriptor that is being dropped. Linux frees the number even when it reports an error:
+/// there is nothing to try again.
+#[inline(never)]
+fn close(fd: BorrowedFd) {
+    // SAFETY: touches no memory, and nothing else owns the descriptor.
+    unsafe {
+        super::syscall5(libc::SYS_close as usize, fd.number(), 0, 0, 0, 0);
     }
 }
 
@@ -164,7 +171,7 @@ impl<const N: usize> FdQueue<N> {
     /// but are not the first any more.
     pub fn lend(&mut self, count: usize) -> &[BorrowedFd<'_>] {
         let end = self.next + count.min(self.len());
-        let slots = self.slots.get(self.next..end).unwrap_or_default();
+        let slots = part(&self.slots, self.next..end);
         self.next = end;
         // SAFETY: an `Option<Fd>` that is `Some`, as all of these are, is the number alone, and so is
         // a `BorrowedFd`; the borrow of the queue keeps them open.
@@ -173,9 +180,13 @@ impl<const N: usize> FdQueue<N> {
 
     /// Closes all that have not been taken, and begins again with the first place.
     pub fn clear(&mut self) {
-        let slots = self.slots.get_mut(..self.end).unwrap_or_default();
-        if !close_range(slots) {
-            slots.fill_with(|| None);
+        let slots = part_mut(&mut self.slots, ..self.end);
+        let is_closed = close_range(slots);
+        for slot in slots {
+            let fd = slot.take();
+            if is_closed {
+                core::mem::forget(fd);
+            }
         }
         (self.next, self.end) = (0, 0);
     }
@@ -183,20 +194,16 @@ impl<const N: usize> FdQueue<N> {
 
 /// Closes descriptors with one call, if their numbers follow each other, as they do when nothing was
 /// closed in between; false if they do not, or the kernel is older than 5.9.
-fn close_range(slots: &mut [Option<Fd>]) -> bool {
+fn close_range(slots: &[Option<Fd>]) -> bool {
     let [Some(first), _, ..] = slots else { return false };
-    let first = first.0.get();
-    let mut numbers = first..;
-    if !slots.iter().flatten().map(|fd| fd.0.get()).eq(numbers.by_ref().take(slots.len())) {
-        return false;
-    }
-    let last = first as usize + slots.len() - 1;
-    // SAFETY: touches no memory, and the queue owns all of them.
-    let is_closed = unsafe { call3(libc::SYS_close_range, first as usize, last, 0) }.is_ok();
-    if is_closed {
-        for slot in slots {
-            core::mem::forget(slot.take());
+    let first = first.borrow().number();
+    let mut end = first;
+    for slot in slots {
+        if slot.as_ref().map(|fd| fd.borrow().number()) != Some(end) {
+            return false;
         }
+        end += 1;
     }
-    is_closed
+    // SAFETY: touches no memory, and the queue owns all of them.
+    unsafe { call3(libc::SYS_close_range, first, end - 1, 0) }.is_ok()
 }

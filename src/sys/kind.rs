@@ -52,9 +52,11 @@ pub fn closes(fd: BorrowedFd) -> Closes {
     if done == Err(Errno::BADF) {
         return Closes::Promptly;
     }
-    let [.., device_class, _] = status.rdev_and_dev;
+    let [special_class, _, device_class, _] = status.rdev_and_dev;
     match u32::from(status.mode) & libc::S_IFMT {
         libc::S_IFIFO => Closes::Promptly,
+        // That of /dev/null and its like.
+        libc::S_IFCHR if special_class == 1 => Closes::Promptly,
         libc::S_IFSOCK => Closes::Interruptibly,
         libc::S_IFREG | libc::S_IFDIR if status.blocks < LARGE => {
             // What lies on no device lies in memory if it can be sealed, or else anywhere.

@@ -1,8 +1,11 @@
 //! `sendmsg` and `recvmsg`: bytes of a stream, and descriptors that travel with the first of them.
 
+use super::call3;
+#[cfg(feature = "fdholderd")]
+use super::call5;
 use super::errno::Errno;
 use super::fd::{BorrowedFd, Fd};
-use super::{bug, call3};
+use crate::slice::part_mut;
 use core::ptr;
 
 /// The kernel's `SCM_MAX_FD`: descriptors that one message can carry.
@@ -19,6 +22,21 @@ struct Message {
     control: *const Control,
     control_length: usize,
     flags: u32,
+}
+
+impl Message {
+    /// A message of these parts.
+    fn new(buffer: *const Buffer, control: *const Control, control_length: usize) -> Message {
+        Message {
+            name: 0,
+            name_length: 0,
+            buffers: buffer,
+            buffer_count: 1,
+            control,
+            control_length,
+            flags: 0,
+        }
+    }
 }
 
 /// The kernel's `struct iovec`.
@@ -47,54 +65,34 @@ impl Control {
     const EMPTY: Control = Control { length: 0, level: 0, kind: 0, numbers: [0; DESCRIPTORS_MAX] };
 }
 
-/// Makes the call on one buffer and one control message. The second value is the flags that the
-/// kernel leaves in the message.
-///
-/// # Safety
-/// The places must hold what their lengths say, for reading or, to receive, for writing.
-unsafe fn exchange(
-    call: libc::c_long,
-    socket: BorrowedFd,
-    buffer: Buffer,
-    control: *const Control,
-    control_length: usize,
-    flags: i32,
-) -> Result<(usize, u32), Errno> {
-    let mut message = Message {
-        name: 0,
-        name_length: 0,
-        buffers: &buffer,
-        buffer_count: 1,
-        control,
-        control_length,
-        flags: 0,
-    };
-    let place = ptr::from_mut(&mut message) as usize;
-    // SAFETY: the caller vouches for the places that the message names.
-    let length = unsafe { call3(call, socket.number(), place, flags as usize)? };
-    Ok((length, message.flags))
-}
-
 /// Sends bytes, perhaps only some of them, and the descriptors, all with the first byte. The result
 /// is how many bytes. At most [`DESCRIPTORS_MAX`] descriptors fit. A peer that is gone is `EPIPE`,
 /// not a signal.
 pub fn send(socket: BorrowedFd, bytes: &[u8], descriptors: &[BorrowedFd]) -> Result<usize, Errno> {
     let mut control = Control::EMPTY;
-    let mut control_length = 0;
-    if !descriptors.is_empty() {
-        let Some(numbers) = control.numbers.get_mut(..descriptors.len()) else { bug() };
-        for (number, descriptor) in numbers.iter_mut().zip(descriptors) {
-            *number = descriptor.number() as i32;
-        }
-        control_length = CONTROL_HEADER + size_of_val(descriptors);
-        control.length = control_length;
-        (control.level, control.kind) = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
+    let places = part_mut(&mut control.numbers, ..descriptors.len());
+    for (place, descriptor) in places.iter_mut().zip(descriptors) {
+        *place = descriptor.number() as i32;
     }
+    control.length = CONTROL_HEADER + size_of_val(descriptors);
+    (control.level, control.kind) = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
     let buffer = Buffer { bytes: bytes.as_ptr(), length: bytes.len() };
-    let flags = libc::MSG_NOSIGNAL;
-    // SAFETY: both places are borrowed, and the kernel reads them within their lengths.
-    unsafe { exchange(libc::SYS_sendmsg, socket, buffer, &control, control_length, flags) }
-        .map(|(length, _)| length)
+    // Without descriptors there is no control message.
+    let control_length = if descriptors.is_empty() { 0 } else { control.length };
+    let message = Message::new(&buffer, &control, control_length);
+    let (place, flags) = (ptr::from_ref(&message) as usize, libc::MSG_NOSIGNAL as usize);
+    // SAFETY: the places that the message names are borrowed, and the kernel reads them within their
+    // lengths.
+    unsafe { call3(libc::SYS_sendmsg, socket.number(), place, flags) }
+}
+
+/// Sends bytes, at once or not at all. What becomes of them nobody is told.
+#[cfg(feature = "fdholderd")]
+pub fn send_at_once(socket: BorrowedFd, bytes: &[u8]) {
+    let (place, length) = (bytes.as_ptr() as usize, bytes.len());
+    let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as usize;
+    // SAFETY: the kernel reads `bytes` within its length, and no address.
+    let _ = unsafe { call5(libc::SYS_sendto, socket.number(), place, length, flags, 0) };
 }
 
 /// Where descriptors are received: an iterator over those of the last message, each an owner. Those
@@ -118,13 +116,13 @@ impl Received {
     pub fn receive(&mut self, socket: BorrowedFd, bytes: &mut [u8]) -> Result<usize, Errno> {
         self.clear();
         let buffer = Buffer { bytes: bytes.as_mut_ptr(), length: bytes.len() };
-        let control = &raw mut self.control;
-        let (call, flags) = (libc::SYS_recvmsg, libc::MSG_CMSG_CLOEXEC);
-        let room = size_of::<Control>();
-        // SAFETY: the kernel writes into the two places, both borrowed for writing, within their
-        // lengths.
-        let (length, flags) = unsafe { exchange(call, socket, buffer, control, room, flags)? };
-        self.is_truncated = flags & libc::MSG_CTRUNC as u32 != 0;
+        let mut message = Message::new(&buffer, &raw mut self.control, size_of::<Control>());
+        let (place, flags) =
+            (ptr::from_mut(&mut message) as usize, libc::MSG_CMSG_CLOEXEC as usize);
+        // SAFETY: the kernel writes into the message and the two places that it names, all borrowed for
+        // writing, within their lengths.
+        let length = unsafe { call3(libc::SYS_recvmsg, socket.number(), place, flags)? };
+        self.is_truncated = message.flags & libc::MSG_CTRUNC as u32 != 0;
         // No other kind of message was asked for with a socket option.
         if (self.control.level, self.control.kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             let bytes = self.control.length.saturating_sub(CONTROL_HEADER);

@@ -2,7 +2,7 @@
 //! entry point already.
 
 use fdholder::sys::process::exit;
-use fdholder::sys::strings::{self, Strings};
+use fdholder::sys::strings::{Auxiliary, Strings};
 
 fdholder::start!(begin);
 
@@ -15,6 +15,6 @@ unsafe extern "C" fn begin(stack: *const usize) -> ! {
     // SAFETY: `stack` is the initial stack pointer, and the strings live as long as the process.
     let (arguments, environment) = unsafe { Strings::from_stack(stack) };
     // SAFETY: this is the environment of that stack.
-    let random = unsafe { strings::random(environment) };
-    exit(crate::main(arguments, environment, random))
+    let auxiliary = unsafe { Auxiliary::behind(environment) };
+    exit(crate::main(arguments, environment, auxiliary))
 }

@@ -69,28 +69,42 @@ impl Iterator for Strings {
     }
 }
 
-/// The random bytes that the kernel gives each process, as numbers, out of the auxiliary vector behind
-/// the environment: pairs of a number and a value, up to number 0. Kernels before 2.6.29 have none.
-///
-/// # Safety
-/// `environment` must be that of the stack that the kernel started the process with.
-pub unsafe fn random(environment: Strings) -> Option<[u64; 2]> {
-    const AT_RANDOM: usize = 25;
-    let mut end = environment;
-    for _ in end.by_ref() {}
-    // SAFETY: the pairs lie behind the NULL.
-    let mut pair: *const [usize; 2] = unsafe { end.0.add(1) }.cast();
-    loop {
-        // SAFETY: up to that of number 0 there is a pair behind every other.
-        match unsafe { pair.read() } {
-            [0, _] => return None,
-            [AT_RANDOM, place] => {
-                let bytes = place as *const [u64; 2];
-                // SAFETY: the value is the address of 16 bytes.
-                return Some(unsafe { bytes.read_unaligned() });
+/// The auxiliary vector, in which the kernel tells a process more: pairs of a number and a value behind
+/// the environment, up to number 0.
+#[derive(Clone, Copy)]
+pub struct Auxiliary(Option<Strings>);
+
+impl Auxiliary {
+    /// Without a pair.
+    pub const NONE: Auxiliary = Auxiliary(None);
+
+    /// The vector behind an environment.
+    ///
+    /// # Safety
+    /// It must be that of the stack that the kernel started the process with.
+    pub unsafe fn behind(environment: Strings) -> Auxiliary {
+        Auxiliary(Some(environment))
+    }
+
+    /// The random bytes that the kernel gives each process, as numbers. Kernels before 2.6.29 have none.
+    pub fn random(self) -> Option<[u64; 2]> {
+        const AT_RANDOM: usize = 25;
+        let mut end = self.0?;
+        for _ in end.by_ref() {}
+        // SAFETY: the pairs lie behind the NULL.
+        let mut pair: *const [usize; 2] = unsafe { end.0.add(1) }.cast();
+        loop {
+            // SAFETY: up to that of number 0 there is a pair behind every other.
+            match unsafe { pair.read() } {
+                [0, _] => return None,
+                [AT_RANDOM, place] => {
+                    let bytes = place as *const [u64; 2];
+                    // SAFETY: the value is the address of 16 bytes.
+                    return Some(unsafe { bytes.read_unaligned() });
+                }
+                // SAFETY: as above.
+                _ => pair = unsafe { pair.add(1) },
             }
-            // SAFETY: as above.
-            _ => pair = unsafe { pair.add(1) },
         }
     }
 }

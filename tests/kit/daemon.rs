@@ -2,6 +2,7 @@
 //! they are started alike, for tests of what all of them do; for what our own is told on its command
 //! line and says, there is `server`.
 
+use super::process::can_be_looked_into;
 use super::tool::{PATIENCE, tool};
 use super::{program, target};
 use rustix::process::geteuid;
@@ -98,6 +99,8 @@ pub struct Setup {
     pub limits: &'static str,
     /// Whether it runs as an ordinary user, whoever runs the tests.
     pub unprivileged: bool,
+    /// Whether it keeps others of its user from looking into it; the tests cannot either then.
+    pub is_closed: bool,
     /// More options.
     pub options: &'static [&'static str],
 }
@@ -112,6 +115,7 @@ impl Default for Setup {
             open_files: None,
             limits: "true",
             unprivileged: false,
+            is_closed: false,
             options: &[],
         }
     }
@@ -179,6 +183,9 @@ impl Daemon {
         command.args(setup.options).arg("-i").arg(&rules);
         command.stdin(OwnedFd::from(listener)).stdout(Stdio::null());
         command.stderr(File::create(dir.child("log")).unwrap());
+        if !setup.is_closed {
+            can_be_looked_into(&mut command);
+        }
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Daemon { path, generation, child, dir }
     }

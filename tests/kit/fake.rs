@@ -30,6 +30,8 @@ pub enum Step {
     Send(Vec<u8>, Vec<OwnedFd>),
     /// Sends one byte at a time, the descriptors with the first, and pauses behind each.
     Drip(Vec<u8>, Vec<OwnedFd>, Duration),
+    /// Sends the same again and again, until the other side hangs up.
+    Flood(Vec<u8>, Vec<OwnedFd>),
     /// Does nothing for so long.
     Pause(Duration),
     /// Takes a set dump as a daemon should.
@@ -162,6 +164,9 @@ impl Connection {
                         self.pause(pause)?;
                     }
                 }
+                Step::Flood(bytes, fds) => loop {
+                    self.send(&bytes, &fds)?;
+                },
                 Step::Pause(time) => self.pause(time)?,
                 Step::TakeDump => self.take_dump()?,
                 Step::HangUp => return Ok(()),

@@ -2,9 +2,12 @@
 
 use super::tool::PATIENCE;
 use rustix::ioctl::{Getter, Opcode, ioctl};
+use rustix::process::geteuid;
 use std::ffi::c_int;
 use std::fs;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,4 +47,40 @@ pub fn until_read(stream: &UnixStream) {
             unread.unwrap() == 0
         },
     );
+}
+
+/// Has a daemon that `command` starts be looked into by the tests, as [`descriptors`] does. It forbids
+/// that to all but root: for an ordinary user its `prctl(PR_SET_DUMPABLE)` is answered with success in
+/// the kernel's place, by a filter that it inherits.
+pub fn can_be_looked_into(command: &mut Command) {
+    if geteuid().is_root() {
+        return;
+    }
+    // Where the number of a call and the lower half of its first argument lie in `struct seccomp_data`.
+    const NUMBER: u32 = 0;
+    const ARGUMENT: u32 = if cfg!(target_endian = "big") { 20 } else { 16 };
+    let load = |from| (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, from);
+    let unless = |value, skip| (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, skip, value);
+    let answer = |with| (libc::BPF_RET | libc::BPF_K, 0, with);
+    let filter = [
+        load(NUMBER),
+        unless(libc::SYS_prctl as u32, 3),
+        load(ARGUMENT),
+        unless(libc::PR_SET_DUMPABLE as u32, 1),
+        answer(libc::SECCOMP_RET_ERRNO),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ];
+    let mut filter =
+        filter.map(|(code, jf, k)| libc::sock_filter { code: code as u16, jt: 0, jf, k });
+    let install = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: the kernel reads the filter, which lives as long as the calls.
+        let done = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) == 0
+        };
+        if done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure makes two system calls and nothing else.
+    unsafe { command.pre_exec(install) };
 }

@@ -2,6 +2,7 @@
 //! read line by line. Where that does not matter, `daemon` has a shorter way to start one.
 
 use super::daemon::{GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE};
+use super::process::can_be_looked_into;
 use super::tool::PATIENCE;
 use super::{make_room, program, wire};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -182,6 +183,7 @@ impl Server {
     fn launch(place: Place, command: &mut Command) -> (Server, ChildStdout) {
         make_room();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        can_be_looked_into(command);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         // Only the daemon has the listening socket from now on.
         command.stdin(Stdio::null());
@@ -240,14 +242,7 @@ impl Server {
     /// Waits for its end: the exit code, with 1000 and the number of a signal that ended it, and
     /// the lines that were not read yet.
     pub fn end(mut self) -> (i32, Vec<String>) {
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(begun.elapsed() < PATIENCE, "it does not end");
-            thread::sleep(Duration::from_millis(1));
-        };
+        let code = self.wait();
         let mut rest = Vec::new();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
@@ -256,7 +251,20 @@ impl Server {
                 Err(RecvTimeoutError::Timeout) => panic!("somebody has its standard error"),
             }
         }
-        (status.code().unwrap_or_else(|| 1000 + status.signal().unwrap()), rest)
+        (code, rest)
+    }
+
+    /// Waits for its end: the exit code, with 1000 and the number of a signal that ended it.
+    pub fn wait(&mut self) -> i32 {
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            thread::sleep(Duration::from_millis(1));
+        };
+        status.code().unwrap_or_else(|| 1000 + status.signal().unwrap())
     }
 
     /// Ends it as an administrator would, and returns what it had still said, but that it ends.

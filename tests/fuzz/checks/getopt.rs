@@ -156,13 +156,10 @@ pub fn check(bytes: &[u8]) {
     match words.judge(table) {
         Line::Right(options, operands) => {
             for (place, value) in options {
-                let (found, given) = arguments.option(table).unwrap().expect("an option");
-                assert_eq!(
-                    (found, given.to_bytes()),
-                    (place, &value.clone().unwrap_or_default()[..])
-                );
+                assert_eq!(arguments.option(table).unwrap(), Some(place));
                 assert_eq!(table[place].has_value, value.is_some());
                 if let Some(value) = value {
+                    assert_eq!(arguments.value().to_bytes(), &value[..]);
                     check_value(&value);
                 }
             }
@@ -170,21 +167,18 @@ pub fn check(bytes: &[u8]) {
             let all = &words.0[words.0.len() - operands..];
             match arguments.program() {
                 Ok(rest) => assert!(rest.eq(all.iter().map(|word| &word[..]))),
-                Err(stop) => assert_eq!((stop, operands), (Stop::Usage, 0)),
+                Err(Stop) => assert_eq!(operands, 0),
             }
             for word in all {
                 assert_eq!(arguments.operand(), Ok(&word[..]));
             }
-            assert_eq!(arguments.operand(), Err(Stop::Usage));
+            assert_eq!(arguments.operand(), Err(Stop));
         }
         line => {
-            let stop = loop {
-                match arguments.option(table) {
-                    Ok(found) => assert!(found.is_some(), "{line:?}"),
-                    Err(stop) => break stop,
-                }
-            };
-            assert_eq!(stop, if line == Line::Help { Stop::Help } else { Stop::Usage });
+            while let Ok(found) = arguments.option(table) {
+                assert!(found.is_some(), "{line:?}");
+            }
+            assert_eq!(arguments.asks_for_help(), line == Line::Help);
         }
     }
 }
@@ -198,9 +192,10 @@ fn check_value(value: &[u8]) {
     };
     assert_eq!(number::whole(value), parse(value));
     let string = CString::new(value).unwrap();
-    assert_eq!(getopt::number(&string), parse(value).ok_or(Stop::Usage));
+    assert_eq!(getopt::number(&string), parse(value).ok_or(Stop));
     let digits = value.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let (number, rest) = number::leading(value);
+    let mut rest = value;
+    let number = number::take(&mut rest);
     assert!(value.ends_with(rest));
     let taken = &value[..value.len() - rest.len()];
     assert_eq!(number, parse(taken).unwrap_or(0));

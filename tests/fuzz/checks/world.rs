@@ -2,7 +2,7 @@
 
 use super::model::{ROLES, Role};
 use crate::kit::cdb;
-use fdholder::cli::output::Writer;
+use fdholder::cli::output::{LINE_MAX, Writer};
 use fdholder::daemon::access::{Gate, Identity, Source};
 use fdholder::daemon::closing::Closing;
 use fdholder::daemon::log::Log;
@@ -48,7 +48,8 @@ impl World {
         let mut gate = Gate::new(SEATS, source).unwrap();
         gate.reload().unwrap();
         let substitute = File::open("/dev/null").unwrap();
-        let (frame, errors) = (Box::new(Frame::EMPTY), Writer::messages(STDERR));
+        let buffer = Box::leak(Box::new([0; LINE_MAX]));
+        let (frame, errors) = (Box::new(Frame::EMPTY), Writer::messages(STDERR, buffer));
         World { gate: Some(gate), frame, errors, substitute }
     }
 

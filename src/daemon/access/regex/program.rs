@@ -1,0 +1,184 @@
+//! What a compiled expression consists of: steps, the anchors and sets of bytes in them, and the
+//! integers that they are stored as.
+
+use crate::sys::bug;
+use core::ops::RangeInclusive;
+
+/// Steps of the longest program.
+pub const STEPS: usize = 512;
+/// Different sets of bytes in a program.
+const SETS: usize = 32;
+
+/// An expression, ready to be searched for.
+///
+/// It consists of integers, because programs lie in memory that is all zeros at the start. The
+/// first [`STEP_ROWS`] rows are the steps, as [`Step::encode`] makes them. Each of the other rows is
+/// a [`ByteSet`].
+pub type Program = [Row; STEP_ROWS + SETS];
+/// The words of a set of bytes.
+pub type Row = [u32; ROW];
+const ROW: usize = 256 / u32::BITS as usize;
+const STEP_ROWS: usize = STEPS / ROW;
+
+/// The program of the empty expression, which matches everywhere: its first step is
+/// [`Step::Match`].
+pub const EMPTY: Program = [[0; ROW]; STEP_ROWS + SETS];
+
+/// The encoded steps of a program, and its sets.
+pub fn parts(program: &Program) -> (&[u32], &[Row]) {
+    let (steps, sets) = program.split_at(STEP_ROWS);
+    (steps.as_flattened(), sets)
+}
+
+/// The same, to be changed.
+pub fn parts_mut(program: &mut Program) -> (&mut [u32], &mut [Row]) {
+    let (steps, sets) = program.split_at_mut(STEP_ROWS);
+    (steps.as_flattened_mut(), sets)
+}
+
+/// The step at a place. Compiled programs only lead to places that exist.
+pub fn step(steps: &[u32], place: usize) -> Step {
+    match steps.get(place) {
+        Some(word) => Step::decode(*word),
+        None => bug(),
+    }
+}
+
+/// A step of a program.
+///
+/// A distance counts from the step's own place. So a part of a program keeps its meaning when it is
+/// moved or copied.
+#[derive(Clone, Copy)]
+pub enum Step {
+    /// The expression matches.
+    Match,
+    /// Takes this byte from the text.
+    Byte(u8),
+    /// Takes a byte from the text that is in the set with this number.
+    Set(u8),
+    /// Goes on if the anchor holds here.
+    Anchor(Anchor),
+    /// Goes on at this distance.
+    Jump(i16),
+    /// Goes on both at the next step and at this distance.
+    Split(i16),
+}
+
+/// What a program has for the kinds of steps.
+mod kind {
+    /// Zero, since a program of zeros is the empty one.
+    pub const MATCH: u8 = 0;
+    pub const BYTE: u8 = 1;
+    pub const SET: u8 = 2;
+    pub const ANCHOR: u8 = 3;
+    pub const JUMP: u8 = 4;
+    pub const SPLIT: u8 = 5;
+}
+
+impl Step {
+    /// The integer that a program has for this step. From its lowest byte on it consists of the kind,
+    /// a number of one byte, and a distance of two bytes.
+    pub fn encode(self) -> u32 {
+        let (kind, number, distance) = match self {
+            Step::Match => (kind::MATCH, 0, 0),
+            Step::Byte(byte) => (kind::BYTE, byte, 0),
+            Step::Set(number) => (kind::SET, number, 0),
+            Step::Anchor(anchor) => (kind::ANCHOR, anchor as u8, 0),
+            Step::Jump(distance) => (kind::JUMP, 0, distance),
+            Step::Split(distance) => (kind::SPLIT, 0, distance),
+        };
+        let [low, high] = distance.to_le_bytes();
+        u32::from_le_bytes([kind, number, low, high])
+    }
+
+    /// The step that [`Step::encode`] made this integer of.
+    fn decode(word: u32) -> Step {
+        let [kind, number, low, high] = word.to_le_bytes();
+        let distance = i16::from_le_bytes([low, high]);
+        match kind {
+            kind::MATCH => Step::Match,
+            kind::BYTE => Step::Byte(number),
+            kind::SET => Step::Set(number),
+            kind::ANCHOR => Step::Anchor(Anchor::decode(number)),
+            kind::JUMP => Step::Jump(distance),
+            kind::SPLIT => Step::Split(distance),
+            _ => bug(),
+        }
+    }
+}
+
+/// A condition on the bytes before and behind a position in the text. What lies outside the text
+/// counts as part of no word.
+#[derive(Clone, Copy)]
+pub enum Anchor {
+    TextStart,
+    TextEnd,
+    WordStart,
+    WordEnd,
+    WordEdge,
+    NoWordEdge,
+}
+
+impl Anchor {
+    const ALL: [Anchor; 6] = [
+        Anchor::TextStart,
+        Anchor::TextEnd,
+        Anchor::WordStart,
+        Anchor::WordEnd,
+        Anchor::WordEdge,
+        Anchor::NoWordEdge,
+    ];
+
+    fn decode(number: u8) -> Anchor {
+        match Anchor::ALL.into_iter().find(|anchor| *anchor as u8 == number) {
+            Some(anchor) => anchor,
+            None => bug(),
+        }
+    }
+
+    /// Whether the anchor holds between these two bytes. At an end of the text one is missing.
+    pub fn holds(self, before: Option<&u8>, behind: Option<&u8>) -> bool {
+        let word_before = before.is_some_and(is_in_word);
+        let word_behind = behind.is_some_and(is_in_word);
+        match self {
+            Anchor::TextStart => before.is_none(),
+            Anchor::TextEnd => behind.is_none(),
+            Anchor::WordStart => !word_before && word_behind,
+            Anchor::WordEnd => word_before && !word_behind,
+            Anchor::WordEdge => word_before != word_behind,
+            Anchor::NoWordEdge => word_before == word_behind,
+        }
+    }
+}
+
+fn is_in_word(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || *byte == b'_'
+}
+
+/// A set of bytes: a bit for each of them.
+#[derive(Clone, Copy, PartialEq)]
+pub struct ByteSet(pub Row);
+
+impl ByteSet {
+    pub const EMPTY: ByteSet = ByteSet([0; ROW]);
+
+    pub fn insert(&mut self, byte: u8) {
+        self.0[usize::from(byte / 32)] |= 1 << (byte % 32);
+    }
+
+    pub fn insert_ranges(&mut self, ranges: &[RangeInclusive<u8>]) {
+        for range in ranges {
+            for byte in range.clone() {
+                self.insert(byte);
+            }
+        }
+    }
+
+    pub fn complement(&mut self) {
+        self.0 = self.0.map(|word| !word);
+    }
+
+    pub fn contains(&self, byte: u8) -> bool {
+        self.0[usize::from(byte / 32)] & 1 << (byte % 32) != 0
+    }
+}

@@ -1,0 +1,355 @@
+//! Closing can take as long as others like. The daemon never waits for it, whatever clients give it
+//! and in whichever way it gets rid of that, and leaves nothing open.
+
+use crate::kit::daemon::Generation::Ours;
+use crate::kit::process::{descriptors, until};
+use crate::kit::server::{Place, Server, hangs_up, status};
+use crate::kit::strace::strace_aside;
+use crate::kit::wire::{
+    self, FRAME_ENTRIES, Held, delete_request, entry, expiry_in, store_request,
+};
+use crate::kit::{make_room, memfd};
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{ErrorKind, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
+use std::time::Duration;
+
+/// Longer than anybody waits here.
+const LINGER: Duration = Duration::from_secs(600);
+
+/// A socket that takes as long to close as its peer likes, and the peer.
+fn lingering() -> (OwnedFd, impl Sized) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    set_socket_recv_buffer_size(&listener, 2048).unwrap();
+    let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (receiver, _) = listener.accept().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(error) = sender.write(&[0; 1 << 16]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    set_socket_linger(&sender, Some(LINGER)).unwrap();
+    (sender.into(), (listener, receiver))
+}
+
+/// How many processes the daemon has started that have not ended, or that it has not asked for.
+fn children(server: &Server) -> Vec<i32> {
+    let path = format!("/proc/{0}/task/{0}/children", server.pid());
+    let children = fs::read_to_string(path).unwrap();
+    children.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
+/// Something that a client does with a descriptor, of which it keeps no copy. What it returns stays
+/// until it has been closed.
+type Way = (&'static str, fn(&Server, UnixStream, OwnedFd) -> Option<UnixStream>);
+
+/// Sends a frame while the daemon does not look, and lets go of its descriptors.
+fn send_unseen(server: &Server, client: &UnixStream, payload: &[u8], fds: Vec<OwnedFd>) {
+    server.signal(Signal::STOP);
+    let borrowed: Vec<BorrowedFd> = fds.iter().map(|fd| fd.as_fd()).collect();
+    wire::send_frame(client, payload, &borrowed).unwrap();
+    drop(fds);
+    server.signal(Signal::CONT);
+}
+
+/// Stores it as `it`, with that date.
+fn put(server: &Server, client: &UnixStream, expiry: [u8; 12], fd: OwnedFd) {
+    send_unseen(server, client, &store_request(b"it", expiry), vec![fd]);
+    assert_eq!(wire::receive_frame(client).unwrap().0, [0]);
+}
+
+/// What hangs up, or is hung up on.
+fn leaves(client: UnixStream) -> Option<UnixStream> {
+    hangs_up(&client);
+    None
+}
+
+/// A retrieval that deletes is not among them: the client would have it then, and wait for it.
+const WAYS: [Way; 14] = [
+    ("a request that is malformed", |server, client, fd| {
+        send_unseen(server, &client, b"L", vec![fd]);
+        assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+        Some(client)
+    }),
+    ("more than a request needs", |server, client, fd| {
+        let request = store_request(b"a", wire::never());
+        send_unseen(server, &client, &request, vec![memfd(), fd]);
+        assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+        Some(client)
+    }),
+    ("what is in use", |server, client, fd| {
+        put(server, &client, wire::never(), memfd());
+        send_unseen(server, &client, &store_request(b"it", wire::never()), vec![fd]);
+        assert_eq!(wire::receive_frame(&client).unwrap().0, [16]);
+        assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
+        Some(client)
+    }),
+    ("another number than was announced", |server, client, fd| {
+        server.signal(Signal::STOP);
+        wire::send(&client, &wire::frame(b"L", 2), &[fd.as_fd()]).unwrap();
+        drop(fd);
+        server.signal(Signal::CONT);
+        leaves(client)
+    }),
+    ("half a request, and the client hangs up", |server, client, fd| {
+        server.signal(Signal::STOP);
+        wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
+        drop((fd, client));
+        server.signal(Signal::CONT);
+        None
+    }),
+    ("half a request, and no more for too long", |server, client, fd| {
+        server.signal(Signal::STOP);
+        wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
+        drop(fd);
+        server.signal(Signal::CONT);
+        leaves(client)
+    }),
+    ("something that comes too late", |server, client, fd| {
+        let request = wire::frame(b"L", 0);
+        wire::send(&client, &request[..3], &[]).unwrap();
+        crate::kit::process::until_read(&client);
+        server.signal(Signal::STOP);
+        wire::send(&client, &request[3..], &[fd.as_fd()]).unwrap();
+        drop(fd);
+        server.signal(Signal::CONT);
+        leaves(client)
+    }),
+    ("something behind a request that is hung up on", |server, client, fd| {
+        server.signal(Signal::STOP);
+        wire::send(&client, &[255; 6], &[memfd().as_fd()]).unwrap();
+        wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
+        drop(fd);
+        server.signal(Signal::CONT);
+        leaves(client)
+    }),
+    ("an urgent byte", |server, client, fd| {
+        server.signal(Signal::STOP);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = [fd.as_fd()];
+        assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+        let (bytes, flags) = ([IoSlice::new(&[0])], SendFlags::OOB);
+        let sent = sendmsg(&client, &bytes, &mut control, flags);
+        drop(fd);
+        // Kernels before 5.15 do not know such a thing.
+        if sent.is_ok() {
+            wire::send(&client, &[0], &[]).unwrap();
+        }
+        server.signal(Signal::CONT);
+        drop(client);
+        None
+    }),
+    ("a deletion", |server, client, fd| {
+        put(server, &client, wire::never(), fd);
+        assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
+        Some(client)
+    }),
+    ("an expiry", |server, client, fd| {
+        put(server, &client, expiry_in(Duration::from_millis(50)), fd);
+        until(|| "it expires".into(), || wire::list(&client).unwrap().is_empty());
+        Some(client)
+    }),
+    ("a replacement", |server, client, fd| {
+        put(server, &client, wire::never(), fd);
+        let held = [Held::new("it", wire::never(), memfd())];
+        wire::set_dump(&server.place.socket(), &held).unwrap();
+        assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
+        Some(client)
+    }),
+    ("a frame of a set dump that is refused", |server, client, fd| {
+        assert_eq!(status(&client, &wire::set_dump_request(1), &[]), 0);
+        let entries = [entry(b"a", wire::never()), entry(b"b", wire::never())].concat();
+        send_unseen(server, &client, &[b".", &entries[..]].concat(), vec![memfd(), fd]);
+        assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+        Some(client)
+    }),
+    ("a message that nobody has read in a socket that is deleted", |server, client, fd| {
+        let (near, far) = UnixStream::pair().unwrap();
+        wire::send(&near, &[0], &[fd.as_fd()]).unwrap();
+        drop((near, fd));
+        put(server, &client, wire::never(), far.into());
+        assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
+        Some(client)
+    }),
+];
+
+#[test]
+fn nobody_waits_for_what_lingers_in_whichever_way_it_goes() {
+    let mut server = Server::open(Ours, &["-v0", "-t100"]);
+    let client = server.connect();
+    assert_eq!(status(&client, b"L", &[]), 0);
+    let usual = descriptors(server.pid());
+    for (name, way) in WAYS {
+        let (fd, _peer) = lingering();
+        let client = server.connect();
+        assert_eq!(status(&client, b"L", &[]), 0);
+        eprintln!("{name}");
+        drop(way(&server, client, fd));
+        server.serves();
+        let pid = server.pid();
+        let state =
+            || format!("{name}: {} open, {} children", descriptors(pid), children(&server).len());
+        until(state, || descriptors(pid) == usual && children(&server).is_empty());
+    }
+    drop(client);
+    assert_eq!(server.stop(), [""; 0]);
+}
+
+#[test]
+fn nobody_waits_for_what_somebody_without_a_rule_has_sent() {
+    let place = Place::new();
+    let mut command = place.fdholderd(Ours, &["-v0"]);
+    let server = Server::start(place, &mut command);
+    let usual = descriptors(server.pid());
+    let mut peers = Vec::new();
+    // More than there are closers.
+    for _ in 0..40 {
+        let (fd, peer) = lingering();
+        server.signal(Signal::STOP);
+        let client = server.connect();
+        wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
+        drop(fd);
+        server.signal(Signal::CONT);
+        hangs_up(&client);
+        peers.push(peer);
+    }
+    hangs_up(&server.connect());
+    let pid = server.pid();
+    let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
+    until(state, || descriptors(pid) == usual && children(&server).is_empty());
+    assert_eq!(server.stop(), [""; 0]);
+}
+
+#[test]
+fn a_whole_message_of_them_and_another_one_keep_nobody_waiting() {
+    make_room();
+    let mut server = Server::open(Ours, &["-v0"]);
+    let usual = descriptors(server.pid());
+    let (many, _peers): (Vec<_>, Vec<_>) = (0..FRAME_ENTRIES).map(|_| lingering()).unzip();
+    for fds in [many, (0..FRAME_ENTRIES).map(|_| lingering().0).collect()] {
+        let client = server.connect();
+        assert_eq!(status(&client, b"L", &[]), 0);
+        send_unseen(&server, &client, b"L", fds);
+        assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+        server.serves();
+    }
+    let pid = server.pid();
+    let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
+    until(state, || descriptors(pid) == usual && children(&server).is_empty());
+}
+
+#[test]
+fn it_ends_whatever_lingers() {
+    let server = Server::open(Ours, &["-v0", "-T100"]);
+    let (mut peers, client) = (Vec::new(), server.connect());
+    // Held,
+    let (fd, peer) = lingering();
+    peers.push(peer);
+    put(&server, &client, wire::never(), fd);
+    // being closed,
+    let (fd, peer) = lingering();
+    peers.push(peer);
+    send_unseen(&server, &client, b"L", vec![fd]);
+    assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+    // in half a request,
+    let (fd, peer) = lingering();
+    peers.push(peer);
+    wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
+    drop(fd);
+    // and with a client that is not accepted any more.
+    server.signal(Signal::TERM);
+    let late = server.connect();
+    let (fd, peer) = lingering();
+    peers.push(peer);
+    wire::send(&late, &[0], &[fd.as_fd()]).unwrap();
+    drop(fd);
+    assert_eq!(server.end(), (0, vec![]));
+    hangs_up(&client);
+    hangs_up(&late);
+}
+
+/// A daemon whose closers do not come to an end: strace holds each up when it has begun. The daemon
+/// itself would be held up if it said that it is ready; instead its standard output is closed.
+fn with_stuck_closers() -> Server {
+    let place = Place::open();
+    let held_up = [format!("dup3:delay_exit={}", LINGER.as_micros())];
+    let strace = strace_aside(&place.child("trace"), &held_up);
+    let listener = UnixListener::bind(place.socket()).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$@\" >&-", "sh", "strace", "-f"]).args(strace.get_args());
+    command.args(["s6-fdholderd", "-v0", "-i"]).arg(place.rules()).stdin(OwnedFd::from(listener));
+    Server::attempt(place, &mut command)
+}
+
+/// The strace of such a daemon. When it ends, the closers go on.
+fn tracer(server: &Server) -> Pid {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap();
+    Pid::from_raw(line.trim().parse().unwrap()).unwrap()
+}
+
+/// Something of which nobody knows how long it takes to close.
+fn unknown() -> OwnedFd {
+    eventfd(0, EventfdFlags::CLOEXEC).unwrap()
+}
+
+#[test]
+fn nobody_waits_for_what_never_closes() {
+    make_room();
+    let mut server = with_stuck_closers();
+    let client = server.connect();
+    assert_eq!(status(&client, b"L", &[]), 0);
+    let usual = descriptors(server.pid());
+    // Twice as many as there are closers.
+    let many = (0..32).map(|_| unknown()).collect();
+    send_unseen(&server, &client, b"L", many);
+    assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+    server.serves();
+    let pid = server.pid();
+    // The numbers of those that have been taken over can be used again.
+    let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
+    until(state, || children(&server).len() == 8 && descriptors(pid) == usual + 32 - 8);
+    // There are others for sockets.
+    let (near, far) = UnixStream::pair().unwrap();
+    put(&server, &client, wire::never(), far.into());
+    assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
+    hangs_up(&near);
+    // As closers come to an end, there are new ones.
+    kill_process(tracer(&server), Signal::KILL).unwrap();
+    until(state, || descriptors(pid) == usual && children(&server).is_empty());
+    server.serves();
+    assert_eq!(server.stop(), [""; 0]);
+}
+
+#[test]
+fn it_ends_whatever_never_closes() {
+    let mut server = with_stuck_closers();
+    let client = server.connect();
+    // One is being closed, one is held.
+    send_unseen(&server, &client, b"L", vec![unknown()]);
+    assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+    put(&server, &client, wire::never(), unknown());
+    until(|| "a closer".into(), || !children(&server).is_empty());
+    let tracer = tracer(&server);
+    drop(client);
+    server.signal(Signal::TERM);
+    let path = server.place.socket();
+    let ended = server.wait();
+    // It is still being closed, but nobody could take that for a daemon.
+    let refused = UnixStream::connect(path).unwrap_err();
+    kill_process(tracer, Signal::KILL).unwrap();
+    assert_eq!(ended, 0);
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
