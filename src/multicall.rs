@@ -3,7 +3,7 @@
 use crate::applets::APPLETS;
 use crate::cli::exit::Exit;
 use crate::cli::getopt::Stop;
-use crate::io::path::PathBuffer;
+use crate::io::path;
 use crate::process::Process;
 use crate::sys::Errno;
 use crate::sys::file;
@@ -35,13 +35,25 @@ const MORE: &str = "
 'name --help' explains each. --install makes links in dir.
 ";
 
-const OWN_OPTIONS: [&str; 4] = ["--help", "--list", "--version", "--install"];
+/// What an option of the program itself does. The second parameter is what it is called.
+type OwnOption = fn(&mut Process, &'static CStr) -> Exit;
+
+/// What the program itself can be asked for, by its first argument.
+static OWN_OPTIONS: [(&str, OwnOption); 4] = [
+    ("--help", |process, _| {
+        process.out.text(USAGE).text(HELP);
+        names(process, MORE)
+    }),
+    ("--list", |process, _| names(process, "")),
+    ("--version", |process, _| answer(process, VERSION)),
+    ("--install", install),
+];
 
 const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
 pub fn run(process: &mut Process) -> Exit {
-    let called = process.arguments.argument().unwrap_or_default();
+    let called = process.arguments.operand().unwrap_or_default();
     let mut name = called.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     // Others put a byte in front: `-` says that it is a login shell, systemd's initrd spares a process
     // whose name begins with `@`, and wrappers hide what they execute, as `.NAME-wrapped`.
@@ -51,17 +63,12 @@ pub fn run(process: &mut Process) -> Exit {
     };
     let mut found = find(plain, false);
     if found.is_none() && is_name(plain, SELF.as_bytes(), false) {
-        let Some(argument) = process.arguments.argument() else { return wrong_usage(process) };
+        let Ok(argument) = process.arguments.operand() else { return wrong_usage(process) };
         name = argument.to_bytes();
-        match OWN_OPTIONS.iter().position(|option| option.as_bytes() == name) {
-            Some(0) => {
-                process.out.text(USAGE).text(HELP);
-                return names(process, MORE);
+        for (option, run) in &OWN_OPTIONS {
+            if option.as_bytes() == name {
+                return run(process, called);
             }
-            Some(1) => return names(process, ""),
-            Some(2) => return answer(process, VERSION),
-            Some(3) => return install(process, called),
-            _ => {}
         }
         found = find(name, true);
     }
@@ -125,7 +132,7 @@ fn answer(process: &mut Process, text: &str) -> Exit {
 
 /// Makes links to this very file in a directory, for each applet.
 fn install(process: &mut Process, called: &'static CStr) -> Exit {
-    let Some(path) = process.arguments.argument() else { return wrong_usage(process) };
+    let Ok(path) = process.arguments.operand() else { return wrong_usage(process) };
     match make_links(path, called) {
         Ok(()) => Exit::SUCCESS,
         Err((what, errno)) => {
@@ -141,34 +148,31 @@ fn install(process: &mut Process, called: &'static CStr) -> Exit {
 /// ` (deleted)` behind it. The error says what failed.
 fn make_links(directory: &CStr, called: &'static CStr) -> Result<(), (&'static CStr, Errno)> {
     const SELF_LINK: &CStr = c"/proc/self/exe";
-    let mut target = PathBuffer::EMPTY;
-    match target.read_link(SELF_LINK) {
+    let mut buffer = [0; path::SIZE];
+    let target = match path::read_link(SELF_LINK, &mut buffer) {
         // Without /proc an absolute name of the program is as good.
-        Err(Errno::NOENT) if called.to_bytes().starts_with(b"/") => {
-            target.push(called.to_bytes());
-        }
+        Err(Errno::NOENT) if called.to_bytes().starts_with(b"/") => called,
         read => read.map_err(|errno| (SELF_LINK, errno))?,
-    }
+    };
     file::change_directory(directory).map_err(|errno| (c"the directory", errno))?;
-    let is_there = target.path().and_then(file::exists);
-    match is_there.map_err(|errno| (c"the program itself", errno))? {
+    match file::exists(target).map_err(|errno| (c"the program itself", errno))? {
         true => {}
         false => return Err((c"the program itself", Errno::NOENT)),
     }
     for make in [false, true] {
         for applet in APPLETS {
-            link(&target, applet.name, make).map_err(|errno| (applet.name, errno))?;
+            link(target, applet.name, make).map_err(|errno| (applet.name, errno))?;
         }
     }
     Ok(())
 }
 
 /// Makes a link called `name`, unless it is there, or only looks whether that is possible.
-fn link(target: &PathBuffer, name: &CStr, make: bool) -> Result<(), Errno> {
+fn link(target: &CStr, name: &CStr, make: bool) -> Result<(), Errno> {
     if is_linked(target, name)? || !make {
         return Ok(());
     }
-    match file::link(target.path()?, name) {
+    match file::link(target, name) {
         // Somebody has just made it.
         Err(Errno::EXIST) => is_linked(target, name).map(drop),
         made => made,
@@ -176,12 +180,12 @@ fn link(target: &PathBuffer, name: &CStr, make: bool) -> Result<(), Errno> {
 }
 
 /// Whether the right link is there. Anything else that is there is an error.
-fn is_linked(target: &PathBuffer, name: &CStr) -> Result<bool, Errno> {
-    let mut found = PathBuffer::EMPTY;
-    match found.read_link(name) {
-        Ok(()) if found.bytes() == target.bytes() => Ok(true),
+fn is_linked(target: &CStr, name: &CStr) -> Result<bool, Errno> {
+    let mut buffer = [0; path::SIZE];
+    match path::read_link(name, &mut buffer) {
+        Ok(found) if found == target => Ok(true),
         // What is no link at all is `EINVAL`.
-        Ok(()) | Err(Errno::INVAL) => Err(Errno::EXIST),
+        Ok(_) | Err(Errno::INVAL) => Err(Errno::EXIST),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno),
     }

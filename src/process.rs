@@ -57,8 +57,7 @@ impl Process {
         }
     }
 
-    /// Closes what a tool has left in the buffers, which can be used again then. Where the process
-    /// itself ends the kernel does that.
+    /// Closes what a tool has left in the buffers. Where the process itself ends the kernel does that.
     pub fn end(self) {
         self.window.clear();
     }

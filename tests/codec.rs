@@ -159,7 +159,7 @@ fn leap_seconds_count_from_the_moment_after_them() {
 fn reply_length(bytes: &[u8], have: usize, extra: usize) -> Option<usize> {
     let mut head = Head::default();
     head[..have].copy_from_slice(&bytes[..have]);
-    reply::length(&head, have, Expected { extra, ..Expected::STATUS })
+    reply::length(&head, have, Expected { extra: extra as u8, ..Expected::STATUS })
 }
 
 proptest! {

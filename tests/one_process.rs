@@ -62,20 +62,9 @@ struct Ended {
     err: String,
 }
 
-/// Buffers for one tool after the other.
-struct Buffers(*mut Pool);
-
-impl Buffers {
-    /// Buffers that nobody has used.
-    fn new() -> Buffers {
-        Buffers(Box::leak(Box::new(Pool::EMPTY)))
-    }
-
-    /// Those for a tool, which has to have ended before there is another one.
-    fn take(&mut self) -> &'static mut Pool {
-        // SAFETY: they stay as long as the process, and the tool that had them has ended.
-        unsafe { &mut *self.0 }
-    }
+/// Buffers that nobody has used.
+fn pool() -> &'static mut Pool {
+    Box::leak(Box::new(Pool::EMPTY))
 }
 
 impl Tool {
@@ -83,7 +72,6 @@ impl Tool {
     fn start(
         words: &[&dyn AsRef<OsStr>],
         input: impl Into<OwnedFd>,
-        pool: &'static mut Pool,
         at_once: &'static Barrier,
     ) -> Tool {
         let [(out, their_out), (err, their_err)] =
@@ -100,7 +88,7 @@ impl Tool {
             }
             let environment = Builder::new(0).unwrap().finish().unwrap();
             let arguments = arguments.finish().unwrap();
-            let mut process = Process::with_descriptors(arguments, environment, pool, numbers);
+            let mut process = Process::with_descriptors(arguments, environment, pool(), numbers);
             at_once.wait();
             let exit = multicall::run(&mut process);
             process.end();
@@ -147,21 +135,19 @@ type Right<'a> = (u8, &'a str, String);
 
 /// Two of them at the same time, each with its own buffers.
 struct Pair {
-    buffers: [Buffers; 2],
     at_once: &'static Barrier,
 }
 
 impl Pair {
     fn new() -> Pair {
-        Pair { buffers: [(); 2].map(|()| Buffers::new()), at_once: barrier() }
+        Pair { at_once: barrier() }
     }
 
-    fn run(&mut self, all: [(&[&dyn AsRef<OsStr>], Right); 2]) {
-        let [first, second] = self.buffers.each_mut().map(Buffers::take);
+    fn run(&self, all: [(&[&dyn AsRef<OsStr>], Right); 2]) {
         let [(words, right), (other_words, other_right)] = all;
         let nothing = || File::open("/dev/null").unwrap();
-        let tool = Tool::start(words, nothing(), first, self.at_once);
-        let other = Tool::start(other_words, nothing(), second, self.at_once);
+        let tool = Tool::start(words, nothing(), self.at_once);
+        let other = Tool::start(other_words, nothing(), self.at_once);
         let (ended, other) = (tool.wait(), other.wait());
         assert_eq!((ended.code, &ended.out[..], ended.err), right);
         assert_eq!((other.code, &other.out[..], other.err), other_right);
@@ -210,12 +196,11 @@ fn alone() {
     let words: [&dyn AsRef<OsStr>; 9] =
         [&"s6-fdholder-daemon", &"-1", &"-v2", &"-n3", &"-c40", &"-x", &file, &"-t9000", &old];
     let at_once = barrier();
-    let mut source =
-        Tool::start(&words, File::open("/dev/null").unwrap(), Buffers::new().take(), at_once);
+    let mut source = Tool::start(&words, File::open("/dev/null").unwrap(), at_once);
     let listener = UnixListener::bind(&new).unwrap();
     let rules = second.rules();
     let words: [&dyn AsRef<OsStr>; 6] = [&"s6-fdholderd", &"-1", &"-v1", &"-n100", &"-i", &rules];
-    let mut destination = Tool::start(&words, listener, Buffers::new().take(), at_once);
+    let mut destination = Tool::start(&words, listener, at_once);
     source.until_ready();
     destination.until_ready();
 
@@ -235,7 +220,7 @@ fn alone() {
     assert_eq!(wire::retrieve(&client, b"a").unwrap_err().raw_os_error(), Some(libc::EPERM));
     drop((client, other, more));
 
-    let mut pair = Pair::new();
+    let pair = Pair::new();
     let nobody = first.child("nobody");
     let no_list = || {
         let message = "s6-fdholder-list: fatal: unable to get fd list: Operation not permitted\n";

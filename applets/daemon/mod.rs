@@ -94,7 +94,7 @@ fn say(Failure { errno, served_by }: Failure, path: &CStr, errors: &mut Writer) 
 /// be none.
 fn from_environment(privileges: &mut Privileges, environment: Strings) -> Option<()> {
     let value = |name| environment.value(name).unwrap_or_default();
-    privileges.set_user(value(b"UID"))?;
-    privileges.set_group(value(b"GID"))?;
-    privileges.set_groups(value(b"GIDLIST"))
+    privileges.set_user(value(b"UID="))?;
+    privileges.set_group(value(b"GID="))?;
+    privileges.set_groups(value(b"GIDLIST="))
 }

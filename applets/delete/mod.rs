@@ -8,7 +8,7 @@ use crate::client::failure::Wording;
 use crate::io::error::Error;
 use crate::process::Process;
 
-const WORDING: Wording = Wording::only("delete fd for id ");
+const WORDING: Wording = Wording::only("delete fd for id ", "; it may have been done");
 
 pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut timeout = 0;
@@ -22,10 +22,6 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let identifier = identifier.to_bytes();
     // No daemon holds anything under a name that is not valid: that counts as denied, as it does in C.
     let request = process.frame.delete(identifier).map_err(Error::Denied);
-    Ok(match request.and_then(|request| daemon.settle(request, &[])) {
-        Ok(()) => Exit::SUCCESS,
-        Err(error) => {
-            daemon.fail(&mut process.errors, &WORDING, identifier, error, "; it may have been done")
-        }
-    })
+    let deleted = request.and_then(|request| daemon.settle(request, &[]));
+    Ok(daemon.conclude(&mut process.errors, &WORDING, identifier, deleted))
 }

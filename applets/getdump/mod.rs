@@ -19,7 +19,7 @@ use crate::sys::fd::Fd;
 use crate::sys::strings::{Builder, Strings};
 use crate::sys::time::{self, Time};
 
-const WORDING: Wording = Wording::only("get dump");
+const WORDING: Wording = Wording::only("get dump", "");
 
 pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut timeout = 0;
@@ -35,7 +35,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let dump = Dump::new(&mut daemon);
     Ok(match environment(dump, process.window, process.environment) {
         Ok(environment) => exec::execute(process, program, environment, ""),
-        Err(error) => daemon.fail(&mut process.errors, &WORDING, b"", error, ""),
+        Err(error) => daemon.fail(&mut process.errors, &WORDING, b"", error),
     })
 }
 

@@ -6,8 +6,9 @@ use crate::cli::getopt::{Stop, number};
 use crate::client::Connection;
 use crate::client::failure::Wording;
 use crate::process::Process;
+use core::slice::from_ref;
 
-const WORDING: Wording = Wording::only("get fd list");
+const WORDING: Wording = Wording::only("get fd list", "");
 
 pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut timeout = 0;
@@ -23,10 +24,10 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     }
     let out = &mut process.out;
     let listed = daemon.list(|piece| {
-        for part in piece.split_inclusive(|byte| *byte == 0) {
-            match part {
-                [identifier @ .., 0] => out.quoted(identifier).byte(b'\n'),
-                part => out.quoted(part),
+        for byte in piece {
+            match byte {
+                0 => out.byte(b'\n'),
+                byte => out.quoted(from_ref(byte)),
             };
         }
         Ok(out.status()?)
@@ -35,8 +36,5 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     if let Err(errno) = process.out.flush() {
         return Ok(process.errors.no_output(errno));
     }
-    Ok(match listed {
-        Ok(()) => Exit::SUCCESS,
-        Err(error) => daemon.fail(&mut process.errors, &WORDING, b"", error, ""),
-    })
+    Ok(daemon.conclude(&mut process.errors, &WORDING, b"", listed))
 }

@@ -10,7 +10,7 @@ use crate::io::error::Error;
 use crate::process::Process;
 use crate::sys::fd::STDIN;
 
-const WORDING: Wording = Wording::only("retrieve fd for id ");
+const WORDING: Wording = Wording::only("retrieve fd for id ", GONE);
 const GONE: &str = "; the daemon may no longer hold it";
 
 pub fn run(process: &mut Process) -> Result<Exit, Stop> {
@@ -31,7 +31,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let fd = match retrieved {
         Ok(fd) => fd,
         Err(error) => {
-            return Ok(daemon.fail(&mut process.errors, &WORDING, identifier, error, GONE));
+            return Ok(daemon.fail(&mut process.errors, &WORDING, identifier, error));
         }
     };
     let remark = if deletes { GONE } else { "" };

@@ -7,7 +7,7 @@ use crate::cli::number;
 use crate::cli::output::Writer;
 use crate::client::Connection;
 use crate::client::dump::Delivery;
-use crate::client::failure::Wording;
+use crate::client::failure::{self, Wording};
 use crate::io::error::Error;
 use crate::process::Process;
 use crate::protocol::frame::{ENTRIES_MAX, Frame};
@@ -20,7 +20,7 @@ use crate::sys::strings::{Pointer, Strings};
 use crate::sys::time::{self, Time};
 use core::ffi::CStr;
 
-const WORDING: Wording = Wording::only("set dump");
+const WORDING: Wording = Wording::only("set dump", "");
 
 /// The values of the variables with the same number: descriptor, identifier, expiry.
 type Row = [Pointer; 3];
@@ -68,10 +68,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
         Err(Failure::Daemon(error)) => error,
     };
     let line = daemon.complain(&mut process.errors, &WORDING, b"", error);
-    if total > 0 {
-        line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
-        line.text(" descriptors acknowledged");
-    }
+    failure::progress(line, acknowledged, total, "");
     Ok(line.end(error.exit(WORDING.blame)))
 }
 
@@ -82,7 +79,7 @@ fn set(delivery: &mut Delivery, frame: &mut Frame, environment: Strings) -> Resu
     for index in 0..total {
         rows.compose(frame.request(b'.'), index)?.is_open()?;
     }
-    delivery.begin(frame, total)?;
+    delivery.begin(total)?;
     let mut index = 0;
     while index < total {
         frame.request(b'.');

@@ -13,7 +13,7 @@ use crate::sys::fd::BorrowedFd;
 use crate::sys::time;
 use core::ffi::CStr;
 
-const WORDING: Wording = Wording::only("store fd");
+const WORDING: Wording = Wording::only("store fd", "; it may have been done");
 
 pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let (mut fd, mut timeout, mut expire) = (process.input, 0, 0);
@@ -26,12 +26,8 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     }
     let (path, identifier) = (process.arguments.operand()?, process.arguments.operand()?);
     let mut daemon = Connection::new(path, timeout, &process.open_files);
-    Ok(match store(&mut daemon, process.frame, fd, identifier, expire) {
-        Ok(()) => Exit::SUCCESS,
-        Err(error) => {
-            daemon.fail(&mut process.errors, &WORDING, b"", error, "; it may have been done")
-        }
-    })
+    let stored = store(&mut daemon, process.frame, fd, identifier, expire);
+    Ok(daemon.conclude(&mut process.errors, &WORDING, b"", stored))
 }
 
 fn store(

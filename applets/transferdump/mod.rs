@@ -6,23 +6,24 @@ use crate::cli::getopt::Stop;
 use crate::cli::number;
 use crate::client::Connection;
 use crate::client::dump::{Delivery, Dump};
-use crate::client::failure::Wording;
+use crate::client::failure::{self, Wording};
 use crate::io::error::Error;
 use crate::io::pool::Window;
 use crate::process::Process;
-use crate::protocol::frame::Frame;
 
 const SOURCE: Wording = Wording {
     connect: "connect to a source fd-holder daemon at ",
     doing: "get dump from the source fd-holder daemon at ",
-    right: Some("S6_FDHOLDER_GETDUMP"),
+    advice: " (the right S6_FDHOLDER_GETDUMP is missing)",
+    doubt: "",
     blame: Exit::DENIED,
 };
 
 const DESTINATION: Wording = Wording {
     connect: "connect to a destination fd-holder daemon at ",
     doing: "set dump in the destination fd-holder daemon at ",
-    right: Some("S6_FDHOLDER_SETDUMP"),
+    advice: " (the right S6_FDHOLDER_SETDUMP is missing)",
+    doubt: "",
     blame: Exit::DESTINATION,
 };
 
@@ -39,37 +40,30 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
             Opt::Timeout(value) => (from, to) = timeouts(value.to_bytes()).ok_or(Stop)?,
         }
     }
-    let (source_path, path) = (process.arguments.operand()?, process.arguments.operand()?);
-    let mut source = Connection::new(source_path, from, &process.open_files);
-    let mut destination = Connection::new(path, to, &process.open_files);
+    let mut source = Connection::new(process.arguments.operand()?, from, &process.open_files);
+    let mut destination = Connection::new(process.arguments.operand()?, to, &process.open_files);
     let (mut dump, mut delivery) = (Dump::new(&mut source), Delivery::new(&mut destination));
 
-    let Err(failure) = transfer(&mut dump, &mut delivery, process.window, process.frame) else {
+    let Err(failed) = transfer(&mut dump, &mut delivery, process.window) else {
         return Ok(Exit::SUCCESS);
     };
     let (total, acknowledged) = (delivery.total, delivery.acknowledged);
-    let (daemon, wording, path, error) = match failure {
-        Failure::Source(error) => (&source, &SOURCE, source_path, error),
-        Failure::Destination(error) => (&destination, &DESTINATION, path, error),
+    let (daemon, wording, error) = match failed {
+        Failure::Source(error) => (&source, &SOURCE, error),
+        Failure::Destination(error) => (&destination, &DESTINATION, error),
     };
-    let line = daemon.complain(&mut process.errors, wording, path.to_bytes(), error);
-    if total > 0 {
-        line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
-        line.text(" descriptors acknowledged, the source still holds all");
-    }
+    let line = daemon.complain(&mut process.errors, wording, daemon.path().to_bytes(), error);
+    failure::progress(line, acknowledged, total, ", the source still holds all");
     Ok(line.end(error.exit(wording.blame)))
 }
 
 /// Copies everything. The destination may be connected to while the source answers. It is not asked
 /// anything before all that there is room for has been received and checked.
-fn transfer(
-    dump: &mut Dump,
-    delivery: &mut Delivery,
-    window: &mut Window,
-    frame: &mut Frame,
-) -> Result<(), Failure> {
+// Apart from its caller it takes 352 bytes less, 92 with `xz`, of 13,400 and 7,976.
+#[inline(never)]
+fn transfer(dump: &mut Dump, delivery: &mut Delivery, window: &mut Window) -> Result<(), Failure> {
     let total = dump.get(window, Some(delivery)).map_err(Failure::Source)?;
-    delivery.begin(frame, total).map_err(Failure::Destination)?;
+    delivery.begin(total).map_err(Failure::Destination)?;
     loop {
         delivery.send(window).map_err(Failure::Destination)?;
         if dump.is_complete() {

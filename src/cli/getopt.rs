@@ -10,6 +10,7 @@ use super::number;
 use crate::sys::strings::{Strings, tail};
 use core::ffi::CStr;
 use core::mem::replace;
+use core::slice::from_ref;
 
 /// An option, as a row of a table.
 pub struct Spec {
@@ -46,51 +47,35 @@ impl Arguments {
     /// The place in the table of the next option; nothing when operands begin. What is not in the table
     /// stops.
     pub fn option(&mut self, table: &[Spec]) -> Result<Option<usize>, Stop> {
-        let mut letters = self.letters;
-        if letters.is_empty() {
+        let (mut text, mut is_word) = (replace(&mut self.letters, c""), false);
+        if text.is_empty() {
             let Some(argument) = self.rest.first() else { return Ok(None) };
-            match argument.to_bytes() {
-                [b'-', _, ..] => letters = tail(argument, 1),
-                // A dash alone is an operand.
-                _ => return Ok(None),
-            }
+            // A dash alone is an operand.
+            let [b'-', second, ..] = argument.to_bytes() else { return Ok(None) };
             self.rest.next();
-            match letters.to_bytes() {
-                b"-" => return Ok(None),
-                [b'-', ..] => return self.word(table, tail(letters, 1)).map(Some),
-                _ => {}
+            is_word = *second == b'-';
+            text = tail(argument, if is_word { 2 } else { 1 });
+            if text.is_empty() {
+                return Ok(None);
             }
         }
-        let letter = letters.to_bytes().first();
-        self.letters = tail(letters, 1);
         for (place, spec) in table.iter().enumerate() {
-            if letter == Some(&spec.letter) {
-                if spec.has_value {
-                    self.value = replace(&mut self.letters, c"");
-                    if self.value.is_empty() {
-                        self.value = self.operand()?;
-                    }
-                }
-                return Ok(Some(place));
+            let name = if is_word { spec.word.as_bytes() } else { from_ref(&spec.letter) };
+            if !text.to_bytes().starts_with(name) {
+                continue;
             }
-        }
-        Err(Stop)
-    }
-
-    /// The place in the table of the option that a word, its value perhaps behind it, means.
-    fn word(&mut self, table: &[Spec], word: &'static CStr) -> Result<usize, Stop> {
-        for (place, spec) in table.iter().enumerate() {
-            match word.to_bytes().strip_prefix(spec.word.as_bytes()) {
-                Some([]) if spec.has_value => self.value = self.operand()?,
-                Some([]) => {}
-                Some([b'=', ..]) if spec.has_value => {
-                    self.value = tail(word, spec.word.len() + 1);
-                }
+            let behind = tail(text, name.len());
+            match (behind.to_bytes(), is_word) {
+                ([], _) if spec.has_value => self.value = self.operand()?,
+                ([b'=', ..], true) if spec.has_value => self.value = tail(behind, 1),
+                (_, false) if spec.has_value => self.value = behind,
+                (_, false) => self.letters = behind,
+                ([], true) => {}
                 _ => continue,
             }
-            return Ok(place);
+            return Ok(Some(place));
         }
-        self.asks_for_help = word == c"help";
+        self.asks_for_help = is_word && text == c"help";
         Err(Stop)
     }
 
@@ -104,14 +89,9 @@ impl Arguments {
         self.asks_for_help
     }
 
-    /// The next argument, if there is one.
-    pub fn argument(&mut self) -> Option<&'static CStr> {
-        self.rest.next()
-    }
-
     /// The next operand; without one it is wrong usage.
     pub fn operand(&mut self) -> Result<&'static CStr, Stop> {
-        self.argument().ok_or(Stop)
+        self.rest.next().ok_or(Stop)
     }
 
     /// What is left, a program and its arguments; without one it is wrong usage.

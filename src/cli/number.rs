@@ -5,8 +5,8 @@
 pub fn take(text: &mut &[u8]) -> u32 {
     let mut number = 0_u32;
     while let [digit @ b'0'..=b'9', behind @ ..] = *text {
-        let longer = number.checked_mul(10).and_then(|n| n.checked_add((digit - b'0').into()));
-        let Some(longer) = longer else { break };
+        let longer = u64::from(number) * 10 + u64::from(digit - b'0');
+        let Ok(longer) = u32::try_from(longer) else { break };
         (number, *text) = (longer, behind);
     }
     number

@@ -1,10 +1,11 @@
 //! What a tool says: answers on standard output, messages on standard error.
 
 use super::exit::Exit;
-use crate::slice::{part, part_mut};
+use crate::slice::part;
 use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::file;
+use crate::sys::memory::at;
 use crate::sys::time::{self, Event, Poll};
 use core::ffi::CStr;
 
@@ -66,16 +67,13 @@ impl Writer {
     }
 
     /// Adds bytes as they are.
-    pub fn bytes(&mut self, mut bytes: &[u8]) -> &mut Writer {
-        while !bytes.is_empty() {
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
+        for byte in bytes {
             if self.length == SIZE {
                 let _ = self.flush();
             }
-            let end = SIZE.min(self.length + bytes.len());
-            let place = part_mut(self.buffer, self.length..end);
-            place.copy_from_slice(part(bytes, ..place.len()));
-            bytes = part(bytes, place.len()..);
-            self.length = end;
+            *at(self.buffer, self.length) = *byte;
+            self.length += 1;
         }
         self
     }
@@ -125,10 +123,9 @@ impl Writer {
 
     /// Adds `: ` and what the C library says of an error.
     pub fn reason(&mut self, errno: Errno) -> &mut Writer {
-        self.text(": ");
         match errno.text() {
-            Some(text) => self.text(text),
-            None => self.text("error ").number(errno.number() as u32),
+            Some(text) => self.text(": ").bytes(text),
+            None => self.text(": error ").number(errno.number() as u32),
         }
     }
 
@@ -212,5 +209,6 @@ impl Writer {
 
 /// The two hexadecimal digits of a byte.
 pub fn hexadecimal(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)])
+    let digit = |digit: u8| if digit < 10 { b'0' + digit } else { b'a' - 10 + digit };
+    [digit(byte >> 4), digit(byte & 15)]
 }

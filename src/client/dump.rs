@@ -4,9 +4,9 @@ use super::Connection;
 use crate::io::error::Error;
 use crate::io::pool::{DESCRIPTORS, Window};
 use crate::protocol::entry::Entries;
-use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
+use crate::protocol::frame::{ENTRIES_MAX, HEADER, Header};
 use crate::protocol::reply::{self, Expected};
-use crate::protocol::request::GET_DUMP;
+use crate::protocol::request::{GET_DUMP, open_set_dump};
 use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::limit::OpenFileLimit;
@@ -105,7 +105,7 @@ impl<'c, 'a> Dump<'c, 'a> {
             let room = self.room.saturating_sub(window.descriptors());
             let most = self.missing.min(ENTRIES_MAX);
             // A frame of which a part is here has to be received whole.
-            if room < most && window.rest().is_empty() && window.descriptors() > 0 {
+            if room < most && window.rest().is_empty() {
                 break;
             }
             // Where there is room for all that is missing, whatever has come can be taken.
@@ -122,31 +122,28 @@ impl<'c, 'a> Dump<'c, 'a> {
         Ok(())
     }
 
-    /// Receives a frame of at most that many entries and checks it.
+    /// Receives a frame of at most that many entries and checks it. More may come along if `all` is fine.
     fn take_frame(&mut self, window: &mut Window, most: usize, all: bool) -> Result<(), Error> {
-        self.receive(window, HEADER, all)?;
-        let header = Header::parse(window.rest()).ok_or(Error::Invalid)?;
-        if !header.is_entries(most) || header.descriptors != window.next_descriptors() {
-            return Err(Error::Invalid);
+        loop {
+            let rest = window.rest();
+            let mut whole = HEADER;
+            if let Some(header) = Header::parse(rest) {
+                if !header.is_entries(most) || header.descriptors != window.next_descriptors() {
+                    return Err(Error::Invalid);
+                }
+                whole += header.length;
+                if let Some(payload) = rest.get(HEADER..whole) {
+                    let entries = Entries::parse(payload).ok_or(Error::Invalid)?;
+                    if entries.len() != header.descriptors {
+                        return Err(Error::Invalid);
+                    }
+                    window.advance(whole);
+                    self.missing -= header.descriptors;
+                    return Ok(());
+                }
+            }
+            window.receive(&mut self.source.stream, whole, all)?;
         }
-        let whole = HEADER + header.length;
-        self.receive(window, whole, all)?;
-        let entries = window.rest().get(HEADER..whole).and_then(Entries::parse);
-        if entries.is_none_or(|entries| entries.len() != header.descriptors) {
-            return Err(Error::Invalid);
-        }
-        window.advance(whole);
-        self.missing -= header.descriptors;
-        Ok(())
-    }
-
-    /// Receives until there are `length` bytes from the next frame on, and no more unless it may
-    /// be `all` that comes.
-    fn receive(&mut self, window: &mut Window, length: usize, all: bool) -> Result<(), Error> {
-        while window.rest().len() < length {
-            window.receive(&mut self.source.stream, length, all)?;
-        }
-        Ok(())
     }
 }
 
@@ -176,10 +173,10 @@ impl<'c, 'a> Delivery<'c, 'a> {
 
     /// Connects to the daemon and announces `total` entries that it is to hold, in place of those
     /// it has of the same identifiers. With none there is nothing to announce.
-    pub fn begin(&mut self, frame: &mut Frame, total: usize) -> Result<(), Error> {
+    pub fn begin(&mut self, total: usize) -> Result<(), Error> {
         self.destination.connect()?;
         if total > 0 {
-            self.destination.stream.send(frame.open_set_dump(total as u32), &[])?;
+            self.destination.stream.send(&open_set_dump(total as u32), &[])?;
             // The reply says how many frames the daemon expects, by 255 again in s6 2.11.
             self.destination.reply(Expected::FRAMES, 0)?;
             self.total = total;

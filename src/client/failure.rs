@@ -13,18 +13,20 @@ pub struct Wording {
     pub connect: &'static str,
     /// What failed later, up to the object.
     pub doing: &'static str,
-    /// The right that a user needs, an environment variable in the daemon's rules, where it is to be
-    /// named.
-    pub right: Option<&'static str>,
+    /// What is added if permission is denied: the right that a user needs, an environment variable in
+    /// the daemon's rules.
+    pub advice: &'static str,
+    /// What is added if the daemon may have done what it was asked for.
+    pub doubt: &'static str,
     /// The exit code if it is the daemon that failed.
     pub blame: Exit,
 }
 
 impl Wording {
-    /// For the one daemon that a tool talks to: what failed once there was a connection.
-    pub const fn only(doing: &'static str) -> Wording {
+    /// For the one daemon that a tool talks to: what failed once there was a connection, and the doubt.
+    pub const fn only(doing: &'static str, doubt: &'static str) -> Wording {
         let connect = "connect to a fd-holder daemon at ";
-        Wording { connect, doing, right: None, blame: Exit::DENIED }
+        Wording { connect, doing, advice: "", doubt, blame: Exit::DENIED }
     }
 }
 
@@ -40,13 +42,13 @@ impl Error {
     /// Adds the reason to a message.
     fn explain(self, line: &mut Writer) {
         match self {
-            Error::System(errno) | Error::Unreachable(errno) | Error::Denied(errno) => {
-                line.reason(errno)
-            }
+            Error::System(errno)
+            | Error::Unreachable(errno)
+            | Error::Denied(errno)
+            | Error::NoClock(errno) => line.reason(errno),
             Error::Invalid => line.reason(Errno::PROTO),
             Error::Late => line.reason(Errno::TIMEDOUT),
             Error::Closed => line.text(": connection closed"),
-            Error::NoClock(errno) => line.reason(errno),
             Error::Withheld => {
                 line.text(": descriptors were withheld: does a security module forbid it?")
             }
@@ -57,6 +59,14 @@ impl Error {
                 line.text(", but has to be ").number(needed as u32).text(" at least")
             }
         };
+    }
+}
+
+/// Adds how far a dump came to a message, if it has begun, and `remark` to that.
+pub fn progress(line: &mut Writer, acknowledged: usize, total: usize, remark: &str) {
+    if total > 0 {
+        line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
+        line.text(" descriptors acknowledged").text(remark);
     }
 }
 
@@ -76,35 +86,48 @@ impl Connection<'_> {
         object: &[u8],
         error: Error,
     ) -> &'w mut Writer {
-        let line = errors.fatal().text("unable to ");
-        match error {
-            Error::Unreachable(_) => line.text(wording.connect).quoted(self.path.to_bytes()),
-            Error::NoClock(_) => line.text("read the clock"),
-            _ => line.text(wording.doing).quoted(object),
+        let (doing, object) = match error {
+            Error::Unreachable(_) => (wording.connect, self.path.to_bytes()),
+            Error::NoClock(_) => ("read the clock", &b""[..]),
+            _ => (wording.doing, object),
         };
+        let line = errors.fatal().text("unable to ").text(doing).quoted(object);
         error.explain(line);
         if matches!(error, Error::Closed) && !self.stream.has_heard() {
             line.text(" without an answer: is this user allowed to connect?");
         }
-        if let (Error::Denied(Errno::PERM), Some(right)) = (error, wording.right) {
-            line.text(" (the right ").text(right).text(" is missing)");
+        if let Error::Denied(Errno::PERM) = error {
+            line.text(wording.advice);
         }
         line
     }
 
-    /// The whole message, with `remark` if the daemon may have done what it was asked for.
+    /// The whole message.
     pub fn fail(
         &self,
         errors: &mut Writer,
         wording: &Wording,
         object: &[u8],
         error: Error,
-        remark: &str,
     ) -> Exit {
         let line = self.complain(errors, wording, object, error);
         if self.may_have_done_it(error) {
-            line.text(remark);
+            line.text(wording.doubt);
         }
         line.end(error.exit(wording.blame))
+    }
+
+    /// The end of a tool that has nothing left to do: nothing is said if all is done.
+    pub fn conclude(
+        &self,
+        errors: &mut Writer,
+        wording: &Wording,
+        object: &[u8],
+        done: Result<(), Error>,
+    ) -> Exit {
+        match done {
+            Ok(()) => Exit::SUCCESS,
+            Err(error) => self.fail(errors, wording, object, error),
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::protocol::request::LIST;
 use crate::slice::{part, part_mut};
 use crate::sys::Errno;
 use crate::sys::fd::{BorrowedFd, Fd};
+use crate::sys::message::Received;
 use core::ffi::CStr;
 
 /// A connection to a daemon, to be made or made.
@@ -29,9 +30,15 @@ pub struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     /// The daemon at `path`, to be waited for `milliseconds` at most in all; 0 is no limit.
+    #[inline(never)]
     pub fn new(path: &'static CStr, milliseconds: u32, open_files: &'a OpenFiles) -> Self {
         let stream = Stream::new(Deadline::from_milliseconds(milliseconds), open_files);
         Connection { stream, path, is_in_doubt: false, head: Head::default(), descriptor: None }
+    }
+
+    /// The path of the daemon's socket.
+    pub fn path(&self) -> &'static CStr {
+        self.path
     }
 
     /// Connects, waiting for a place in the daemon's backlog.
@@ -59,10 +66,9 @@ impl<'a> Connection<'a> {
         self.descriptor.take().ok_or(Error::Invalid)
     }
 
-    /// Takes the descriptor that came with what has just been received, if one is `due`. That there are
-    /// more is a mistake of the daemon's.
-    fn take_descriptor(&mut self, due: usize) -> Result<(), Error> {
-        let received = &mut self.stream.received;
+    /// Takes the descriptor out of what has just been received, if one is `due`. That there are more is
+    /// a mistake of the daemon's.
+    fn take_descriptor(&mut self, received: &mut Received, due: usize) -> Result<(), Error> {
         let count = received.descriptors();
         if count > due || received.is_truncated && count == due {
             return Err(Error::Invalid);
@@ -88,18 +94,18 @@ impl<'a> Connection<'a> {
 
     /// Reads a reply that has to have this status. Another one is [`Error::Denied`].
     fn reply(&mut self, expected: Expected, status: u8) -> Result<(), Error> {
-        (self.head, self.descriptor) = (Head::default(), None);
-        let mut have = 0;
+        self.head = Head::default();
+        let (mut have, mut received) = (0, Received::NOTHING);
         loop {
             let whole = reply::length(&self.head, have, expected).ok_or(Error::Invalid)?;
             if have == whole {
                 break;
             }
             // They come with the first byte.
-            let due = if have == 0 { expected.descriptors } else { 0 };
-            self.stream.receive(part_mut(&mut self.head, have..whole))?;
+            let due = if have == 0 { expected.descriptors.into() } else { 0 };
+            self.stream.receive(part_mut(&mut self.head, have..whole), &mut received)?;
             have += self.stream.length;
-            self.take_descriptor(due)?;
+            self.take_descriptor(&mut received, due)?;
         }
         let said = self.head[HEADER];
         // What the header says of descriptors must be true.
@@ -131,11 +137,11 @@ impl<'a> Connection<'a> {
             return Err(Error::Invalid);
         }
         let (mut complete, mut length) = (0, 0);
-        let mut buffer = [0; 1024];
+        let (mut buffer, mut received) = ([0; 1024], Received::NOTHING);
         while missing > 0 {
             let room = buffer.len().min(missing);
-            self.stream.receive(part_mut(&mut buffer, ..room))?;
-            self.take_descriptor(0)?;
+            self.stream.receive(part_mut(&mut buffer, ..room), &mut received)?;
+            self.take_descriptor(&mut received, 0)?;
             let piece = part(&buffer, ..self.stream.length);
             missing -= piece.len();
             for byte in piece {

@@ -45,11 +45,6 @@ struct Case {
     closer: Option<Child>,
 }
 
-/// Whether closing a descriptor may take long even when a process ends. Sockets do not linger then.
-pub fn is_stubborn(fd: &Fd) -> bool {
-    matches!(kind::closes(fd.borrow()), Closes::Late)
-}
-
 /// What is being closed.
 pub struct Closing {
     /// A descriptor of an open file that never waits, to be put in the place of others. It stays open

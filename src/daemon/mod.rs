@@ -127,10 +127,11 @@ struct Happened {
 
 impl Daemon<'_> {
     /// Serves until it is told to end and all clients are done.
-    pub fn run(&mut self) {
+    pub fn run(mut self) {
         while let Some(happened) = self.wait() {
             self.turn(happened);
         }
+        self.end();
     }
 
     /// Does what there is to do after a wait.
@@ -338,26 +339,29 @@ impl Daemon<'_> {
         });
     }
 
-    /// Lets go of everything that takes long to close, before the process ends.
-    pub fn end(&mut self) {
+    /// Lets go of everything, before the process ends.
+    fn end(mut self) {
         self.seats.leave_all(&mut self.service);
         let table = &mut self.service.table;
         table.end();
-        if table.closing.is_busy() {
-            // Nothing closes by itself before the closers end. Nobody is to take this for a daemon by
-            // then, nor a client for one that may still be accepted.
-            while let Ok(fd) = socket::accept(self.listener) {
-                fd.into_iter().for_each(|fd| table.closing.close(fd));
-            }
-            // It has been put at others of the first three numbers if these were free.
-            let substitute = self.signals.descriptor();
-            for fd in [self.listener, self.out, STDIN, STDOUT, STDERR] {
-                if socket::listens(fd) == Ok(true) {
-                    let _ = substitute.put_at(fd, true);
-                }
-            }
-            self.service.gate.spare = None;
+        if !table.closing.is_busy() {
+            return;
         }
+        // Nothing closes by itself before the closers end. Nobody is to take this for a daemon by then,
+        // nor a client for one that may still be accepted.
+        while let Ok(fd) = socket::accept(self.listener) {
+            fd.into_iter().for_each(|fd| table.closing.close(fd));
+        }
+        // It has been put at others of the first three numbers if these were free.
+        let substitute = self.signals.descriptor();
+        for fd in [self.listener, self.out, STDIN, STDOUT, STDERR] {
+            if socket::listens(fd) == Ok(true) {
+                let _ = substitute.put_at(fd, true);
+            }
+        }
+        self.service.gate.spare = None;
+        // What still has to be closed would be closed here, and waited for.
+        core::mem::forget(self);
     }
 }
 

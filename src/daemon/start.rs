@@ -68,6 +68,7 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
     // The name that `pidof` knows the C daemon by, whichever tool was called.
     process::set_name(c"s6-fdholderd");
     let listener = process.input;
+    let has_output = process.out.require().is_ok();
     let listens = match socket::listens(listener) {
         Ok(listens) => listens,
         Err(errno) => return Failure::Listener(errno).say(&mut process.errors),
@@ -101,7 +102,9 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
     // Nothing more is written there, and a shell may wait for its end, as in `x=$(daemon &)`. The
     // listener takes its place: were that free, something that comes later would get the number.
     let out = process.out.descriptor();
-    let _ = listener.put_at(out, true);
+    if has_output {
+        let _ = listener.put_at(out, true);
+    }
     let frame = &mut *process.frame;
     let mut daemon = Daemon {
         settings,
@@ -118,7 +121,6 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
         daemon.admit(fd);
     }
     daemon.run();
-    daemon.end();
     Exit::SUCCESS
 }
 

@@ -9,12 +9,13 @@
 //! meanwhile keeps its descriptor and its identifier until no answer needs them; there are as many slots
 //! for such *ghosts* as for what is held.
 
-use super::closing::{self, Closing};
+use super::closing::Closing;
 use super::hash::{self, Key};
 use crate::protocol::entry::{ENTRY_MAX, EXPIRY, Entry};
 use crate::protocol::tai::Label;
 use crate::sys::bug;
 use crate::sys::fd::{BorrowedFd, Fd};
+use crate::sys::kind::{self, Closes};
 use crate::sys::memory::{List, Mapping, at};
 
 /// A moment, by [`Table::record`], that never comes.
@@ -326,11 +327,15 @@ impl Table {
         }
     }
 
-    /// Lets go of what takes long to close even when the process ends.
+    /// Lets go of all. What takes long to close even when the process ends is closed elsewhere. A socket
+    /// is left to the end of the process: then the kernel does not wait for its peer.
     pub fn end(&mut self) {
         for slot in self.slots.iter_mut() {
-            if let Some(fd) = slot.fd.take_if(|fd| closing::is_stubborn(fd)) {
-                self.closing.close(fd);
+            let Some(fd) = slot.fd.take() else { continue };
+            match kind::closes(fd.borrow()) {
+                Closes::Promptly => drop(fd),
+                Closes::Interruptibly => core::mem::forget(fd),
+                Closes::Late => self.closing.close(fd),
             }
         }
     }

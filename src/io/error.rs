@@ -32,7 +32,6 @@ pub enum Error {
 
 impl From<Errno> for Error {
     /// No system call of these tools takes too long: that is what a deadline says.
-    #[inline(never)]
     fn from(errno: Errno) -> Error {
         if errno == Errno::TIMEDOUT { Error::Late } else { Error::System(errno) }
     }

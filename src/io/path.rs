@@ -1,28 +1,26 @@
 //! Paths in the making.
 
 use crate::slice::part;
-use crate::sys::Errno;
-use crate::sys::{file, strings};
+use crate::sys::{Errno, file, strings};
 use core::ffi::CStr;
+
+/// Half of what the kernel takes for a path: some of these lie on a stack that may be small.
+pub const SIZE: usize = 2048;
 
 /// A path that is put together out of parts.
 pub struct PathBuffer {
-    bytes: [u8; PathBuffer::SIZE],
+    bytes: [u8; SIZE],
     length: usize,
     is_cut: bool,
 }
 
 impl PathBuffer {
-    /// Half of what the kernel takes for a path: some of these lie on a stack that may be small.
-    const SIZE: usize = 2048;
-
     /// Nothing yet.
-    pub const EMPTY: PathBuffer =
-        PathBuffer { bytes: [0; PathBuffer::SIZE], length: 0, is_cut: false };
+    pub const EMPTY: PathBuffer = PathBuffer { bytes: [0; SIZE], length: 0, is_cut: false };
 
     /// Adds bytes. Too many make the path unusable: see [`PathBuffer::path`].
     pub fn push(&mut self, bytes: &[u8]) -> &mut PathBuffer {
-        let place = self.bytes.get_mut(self.length..PathBuffer::SIZE - 1);
+        let place = self.bytes.get_mut(self.length..SIZE - 1);
         match place.and_then(|place| place.get_mut(..bytes.len())) {
             Some(place) => {
                 place.copy_from_slice(bytes);
@@ -59,11 +57,12 @@ impl PathBuffer {
         let path = self.bytes.get(..=self.length).and_then(strings::c_string);
         path.filter(|_| !self.is_cut).ok_or(Errno::NAMETOOLONG)
     }
+}
 
-    /// Makes it what the symbolic link at `link` points to; nothing may have been added before.
-    pub fn read_link(&mut self, link: &CStr) -> Result<(), Errno> {
-        self.length = file::read_link(link, &mut self.bytes)?;
-        // The kernel cuts a longer one without a word.
-        if self.length < PathBuffer::SIZE { Ok(()) } else { Err(Errno::NAMETOOLONG) }
-    }
+/// What the symbolic link at `link` points to.
+pub fn read_link<'b>(link: &CStr, buffer: &'b mut [u8; SIZE]) -> Result<&'b CStr, Errno> {
+    let length = file::read_link(link, buffer)?;
+    // The kernel cuts a longer one without a word.
+    *buffer.get_mut(length).ok_or(Errno::NAMETOOLONG)? = 0;
+    strings::c_string(part(buffer, ..=length)).ok_or(Errno::NAMETOOLONG)
 }

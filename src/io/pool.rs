@@ -4,10 +4,11 @@
 use super::error::Error;
 use super::socket::Stream;
 use crate::cli::output::Buffer;
-use crate::protocol::entry::{ENTRY_MAX, Entries, Entry};
+use crate::protocol::entry::{ENTRY_MAX, Entry};
 use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
 use crate::slice::{part, part_mut};
 use crate::sys::fd::{BorrowedFd, Fd, FdQueue};
+use crate::sys::message::Received;
 
 /// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
 pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
@@ -53,6 +54,7 @@ pub struct Window {
     next_message: usize,
     message_count: usize,
     descriptors: FdQueue<DESCRIPTORS>,
+    received: Received,
     bytes: [u8; BYTES],
 }
 
@@ -65,6 +67,7 @@ impl Window {
         next_message: 0,
         message_count: 0,
         descriptors: FdQueue::EMPTY,
+        received: Received::NOTHING,
         bytes: [0; BYTES],
     };
 
@@ -101,9 +104,9 @@ impl Window {
     /// descriptors were lost the error is [`Error::Truncated`], and the window has the others.
     pub fn receive(&mut self, stream: &mut Stream, length: usize, all: bool) -> Result<(), Error> {
         let end = if all { BYTES } else { self.next + length };
-        stream.receive(part_mut(&mut self.bytes, self.end..end))?;
+        let received = &mut self.received;
+        stream.receive(part_mut(&mut self.bytes, self.end..end), received)?;
         self.end += stream.length;
-        let received = &mut stream.received;
         let count = received.descriptors();
         if count > 0 {
             *self.messages.get_mut(self.message_count).ok_or(Error::Invalid)? = count as u8;
@@ -123,9 +126,9 @@ impl Window {
     /// taken once.
     pub fn take(&mut self) -> Option<(&[u8], &[BorrowedFd<'_>])> {
         let Header { length, descriptors } = Header::parse(self.rest())?;
-        let at = self.next.checked_sub(1)?;
+        let start = self.next - 1;
         self.advance(HEADER + length);
-        let frame = self.bytes.get_mut(at..self.next)?;
+        let frame = part_mut(&mut self.bytes, start..self.next);
         Header { length: length + 1, descriptors }.write(frame)?;
         *frame.get_mut(HEADER)? = b'.';
         Some((frame, self.descriptors.lend(descriptors)))
@@ -136,18 +139,17 @@ impl Window {
         let Window { next, end, bytes, descriptors, .. } = self;
         let mut frames = part(bytes, *next..*end);
         *next = *end;
-        let mut entries = Entries::default();
+        let mut entries: &[u8] = &[];
         core::iter::from_fn(move || {
-            loop {
-                if let Some(entry) = entries.next() {
-                    return descriptors.pop().map(|fd| (fd, entry));
-                }
+            if entries.is_empty() {
                 // Each frame has been checked: its payload consists of entries.
                 let whole = HEADER + Header::parse(frames)?.length;
-                let (frame, behind) = frames.split_at_checked(whole)?;
-                entries = Entries::parse(frame.get(HEADER..)?)?;
-                frames = behind;
+                entries = part(frames, HEADER..whole);
+                frames = part(frames, whole..);
             }
+            let (entry, rest) = Entry::parse(entries)?;
+            entries = rest;
+            descriptors.pop().map(|fd| (fd, entry))
         })
     }
 }

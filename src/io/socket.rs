@@ -33,16 +33,14 @@ pub struct Stream<'a> {
     has_heard: bool,
     deadline: Deadline,
     open_files: &'a OpenFiles,
-    /// What came last: how many bytes, and the descriptors.
+    /// How many bytes came last.
     pub length: usize,
-    pub received: Received,
 }
 
 impl<'a> Stream<'a> {
     /// Not connected yet.
     pub fn new(deadline: Deadline, open_files: &'a OpenFiles) -> Stream<'a> {
-        let received = Received::NOTHING;
-        Stream { fd: None, has_heard: false, deadline, open_files, length: 0, received }
+        Stream { fd: None, has_heard: false, deadline, open_files, length: 0 }
     }
 
     /// Connects to the daemon at `path`, unless that is done already; `EAGAIN` if it would have to
@@ -134,12 +132,12 @@ impl<'a> Stream<'a> {
     }
 
     /// Receives one or more bytes, at most as many as there is room for, and what descriptors come
-    /// with them: `length` and `received` say what came.
-    pub fn receive(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
+    /// with them: `length` and `fds` say what came.
+    pub fn receive(&mut self, bytes: &mut [u8], fds: &mut Received) -> Result<(), Error> {
         loop {
             self.deadline.count()?;
             let fd = open_fd(&self.fd);
-            match self.received.receive(fd, bytes) {
+            match fds.receive(fd, bytes) {
                 Ok(0) => return Err(Error::Closed),
                 Ok(length) => {
                     (self.length, self.has_heard) = (length, true);

@@ -15,11 +15,11 @@ pub type Head = [u8; STATUS + EXTRA_MAX];
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Expected {
     /// Bytes behind the status, at most [`EXTRA_MAX`].
-    pub extra: usize,
+    pub extra: u8,
     /// Whether more may follow in the same frame.
     pub more: bool,
     /// Descriptors that come with it.
-    pub descriptors: usize,
+    pub descriptors: u8,
 }
 
 impl Expected {
@@ -37,15 +37,16 @@ impl Expected {
 
 /// How many bytes of the reply are to be read, of which `have` have come. Nothing if it is not valid.
 pub fn length(head: &Head, have: usize, expected: Expected) -> Option<usize> {
-    let favourable = STATUS + expected.extra;
+    let Expected { extra, more, descriptors } = expected;
+    let favourable = STATUS + usize::from(extra);
     if have < HEADER {
         return Some(favourable);
     }
     let header = Header::parse(head)?;
-    let Expected { extra, more, descriptors } = expected;
-    let has_length = header.length == 1 + extra
-        || more && header.length > 1 + extra && header.length <= PAYLOAD_MAX;
-    let can_be_favourable = has_length && header.descriptors == descriptors;
+    let whole = HEADER + header.length;
+    let has_length =
+        whole == favourable || more && whole > favourable && header.length <= PAYLOAD_MAX;
+    let can_be_favourable = has_length && header.descriptors == descriptors.into();
     let can_be_unfavourable = header == Header { length: 1, descriptors: 0 };
     // A status that has not come yet can be anything.
     let is_unfavourable = head[HEADER] != 0 || have == HEADER && can_be_unfavourable;

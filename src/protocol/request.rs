@@ -95,9 +95,10 @@ impl Frame {
     pub fn retrieve(&mut self, identifier: &[u8], deletes: bool) -> Result<&[u8], Errno> {
         Ok(self.request(b'R').byte(deletes.into()).identifier(identifier)?.finish(0))
     }
+}
 
-    /// Makes a request to expect that many entries.
-    pub fn open_set_dump(&mut self, entries: u32) -> &[u8] {
-        self.request(b'!').number(entries).finish(0)
-    }
+/// A request to expect that many entries, a whole frame.
+pub fn open_set_dump(entries: u32) -> [u8; HEADER + 5] {
+    let [a, b, c, d] = entries.to_be_bytes();
+    [0, 0, 0, 5, 0, 0, b'!', a, b, c, d]
 }

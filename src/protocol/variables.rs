@@ -48,18 +48,20 @@ pub struct Variable {
 /// What a string of the environment is, if it is one of them. A number is written without zeros in
 /// front.
 pub fn parse(string: &'static CStr) -> Option<Variable> {
-    Kind::ALL.into_iter().find_map(|kind| {
-        let digits = string.to_bytes().strip_prefix(kind.name().as_bytes())?;
+    let text = string.to_bytes();
+    for kind in Kind::ALL {
+        let Some(digits) = text.strip_prefix(kind.name().as_bytes()) else { continue };
         let mut rest = digits;
-        let index = number::take(&mut rest);
-        let value = rest.strip_prefix(b"=")?;
-        let is_plain = match (kind, digits.len() - rest.len()) {
-            (Kind::Count, length) => length == 0,
-            (_, 0) => false,
-            (_, 1) => true,
-            _ => !digits.starts_with(b"0"),
+        let index = number::take(&mut rest) as usize;
+        let is_plain = match digits.len() - rest.len() {
+            0 => kind == Kind::Count,
+            1 => kind != Kind::Count,
+            _ => kind != Kind::Count && !digits.starts_with(b"0"),
         };
-        let value = tail(string, string.count_bytes() - value.len());
-        is_plain.then_some(Variable { kind, index: index as usize, value })
-    })
+        if is_plain && rest.starts_with(b"=") {
+            let value = tail(string, text.len() - rest.len() + 1);
+            return Some(Variable { kind, index, value });
+        }
+    }
+    None
 }

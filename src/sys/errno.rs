@@ -13,8 +13,9 @@ macro_rules! errnos {
         impl Errno {
             $(#[doc = $text] pub const $name: Errno = Errno::new(libc::$number as usize);)*
 
-            /// The text of each.
-            const TEXTS: &[(Errno, &str)] = &[$((Errno::$name, $text),)*];
+            /// The numbers, and the texts in the same order, a line each.
+            const NUMBERS: &[u16] = &[$(libc::$number as u16,)*];
+            const TEXTS: &str = concat!($($text, "\n",)*);
         }
     };
 }
@@ -77,7 +78,9 @@ impl Errno {
     }
 
     /// What the C library says of it; nothing for an error that these tools cannot meet.
-    pub fn text(self) -> Option<&'static str> {
-        Errno::TEXTS.iter().find(|(errno, _)| *errno == self).map(|(_, text)| *text)
+    pub fn text(self) -> Option<&'static [u8]> {
+        let texts = Errno::TEXTS.as_bytes().split(|byte| *byte == b'\n');
+        let mut rows = Errno::NUMBERS.iter().zip(texts);
+        rows.find(|(number, _)| usize::from(**number) == self.number()).map(|(_, text)| text)
     }
 }

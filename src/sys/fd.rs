@@ -142,7 +142,7 @@ impl<const N: usize> FdQueue<N> {
 
     /// Adds one at the end; it is closed if there is no room for it.
     pub fn push(&mut self, fd: Fd) {
-        if let Some(slot) = self.slots.get_mut(self.end) {
+        if let Some(slot @ None) = self.slots.get_mut(self.end) {
             *slot = Some(fd);
             self.end += 1;
         }
@@ -167,11 +167,11 @@ impl<const N: usize> FdQueue<N> {
         fd
     }
 
-    /// Lends the first `count`, or all if there are fewer. They stay open up to [`FdQueue::clear`],
+    /// Lends the first `count`. They stay open up to [`FdQueue::clear`],
     /// but are not the first any more.
     pub fn lend(&mut self, count: usize) -> &[BorrowedFd<'_>] {
-        let end = self.next + count.min(self.len());
-        let slots = part(&self.slots, self.next..end);
+        let end = self.next + count;
+        let slots = part(part(&self.slots, ..self.end), self.next..end);
         self.next = end;
         // SAFETY: an `Option<Fd>` that is `Some`, as all of these are, is the number alone, and so is
         // a `BorrowedFd`; the borrow of the queue keeps them open.

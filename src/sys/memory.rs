@@ -70,9 +70,10 @@ impl<Z: Zeros> DerefMut for Mapping<Z> {
 impl<Z: Zeros> Drop for Mapping<Z> {
     fn drop(&mut self) {
         let (place, size) = (self.place.as_ptr() as usize, self.length * size_of::<Z>());
-        // SAFETY: nobody else has the mapping, and borrows of it have ended. Of none the kernel says
-        // that it is not valid, and does nothing.
-        let _ = unsafe { call3(libc::SYS_munmap, place, size, 0) };
+        if size > 0 {
+            // SAFETY: nobody else has the mapping, and borrows of it have ended.
+            let _ = unsafe { call3(libc::SYS_munmap, place, size, 0) };
+        }
     }
 }
 

@@ -45,8 +45,8 @@ impl Strings {
     }
 
     /// The value of a variable: what lies behind `NAME=` in the first string that begins with that.
-    pub fn value(mut self, name: &[u8]) -> Option<&'static [u8]> {
-        self.find_map(|string| string.to_bytes().strip_prefix(name)?.strip_prefix(b"="))
+    pub fn value(mut self, name_and_equals: &[u8]) -> Option<&'static [u8]> {
+        self.find_map(|string| string.to_bytes().strip_prefix(name_and_equals))
     }
 
     /// For the system calls that take such a vector.

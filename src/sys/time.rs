@@ -71,11 +71,12 @@ pub struct Poll {
 
 /// What can happen on a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i16)]
 pub enum Event {
     /// There is something to read.
-    Readable,
+    Readable = libc::POLLIN,
     /// There is room to write.
-    Writable,
+    Writable = libc::POLLOUT,
 }
 
 impl Poll {
@@ -84,11 +85,7 @@ impl Poll {
 
     /// An event on a descriptor.
     pub fn on(fd: BorrowedFd, event: Event) -> Poll {
-        let events = match event {
-            Event::Readable => libc::POLLIN,
-            Event::Writable => libc::POLLOUT,
-        };
-        Poll { fd: fd.number() as i32, events, happened: 0 }
+        Poll { fd: fd.number() as i32, events: event as i16, happened: 0 }
     }
 
     /// Whether there is a descriptor to wait for.

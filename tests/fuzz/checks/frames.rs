@@ -5,7 +5,7 @@ use crate::kit::wire;
 use fdholder::protocol::entry::{ENTRY_MAX, IDENTIFIER_MAX};
 use fdholder::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header, PAYLOAD_MAX};
 use fdholder::protocol::reply::{self, EXTRA_MAX, Expected, STATUS};
-use fdholder::protocol::request::{GET_DUMP, LIST, Request};
+use fdholder::protocol::request::{GET_DUMP, LIST, Request, open_set_dump};
 
 /// As many bytes as are looked at of a reply.
 const LOOKED_AT: usize = STATUS + EXTRA_MAX;
@@ -17,9 +17,9 @@ fn judge(reply: &[u8; LOOKED_AT], expected: Expected) -> Option<usize> {
     if reply[HEADER] != 0 {
         return (length == 1 && descriptors == 0).then_some(STATUS);
     }
-    let least = 1 + expected.extra;
+    let least = 1 + usize::from(expected.extra);
     let fits = length == least || expected.more && (least..=PAYLOAD_MAX).contains(&length);
-    (fits && descriptors == expected.descriptors).then_some(HEADER + least)
+    (fits && descriptors == usize::from(expected.descriptors)).then_some(HEADER + least)
 }
 
 /// The same, by pieces as long as `piece` says, of which no more is asked for than is needed, when so
@@ -71,7 +71,8 @@ pub fn check(bytes: &[u8]) {
     let mut input = Input(bytes);
     let reply = input.array();
     let (extra, kind) = (input.below(EXTRA_MAX + 1), input.byte());
-    let expected = Expected { extra, more: kind & 1 > 0, descriptors: (kind >> 1 & 1).into() };
+    let (extra, descriptors) = (extra as u8, kind >> 1 & 1);
+    let expected = Expected { extra, more: kind & 1 > 0, descriptors };
     let right = judge(&reply, expected);
     let end = Header::parse(&reply).map_or(0, |header| HEADER + header.length).min(LOOKED_AT);
     for piece in [1, LOOKED_AT] {
@@ -91,7 +92,7 @@ pub fn check(bytes: &[u8]) {
     // Requests that are whole frames are what their heads say.
     let mut frame = Box::new(Frame::EMPTY);
     let number = u32::from_be_bytes(input.array());
-    let opening = (frame.open_set_dump(number).to_vec(), Request::OpenSetDump(number));
+    let opening = (open_set_dump(number).to_vec(), Request::OpenSetDump(number));
     let requests = [(LIST.to_vec(), Request::List), (GET_DUMP.to_vec(), Request::GetDump), opening];
     for (bytes, request) in requests {
         let length = bytes.len() - HEADER;
