@@ -26,7 +26,7 @@ use fdholder::process::Process;
 use fdholder::protocol::tai;
 use fdholder::sys::fd::{BorrowedFd, Fd, STDERR, STDIN, STDOUT};
 use fdholder::sys::hand_out::HandOut;
-use fdholder::sys::message;
+use fdholder::sys::message::{self, Received};
 use fdholder::sys::strings::{Builder, Strings};
 use fdholder::sys::time::{self, Event, Poll};
 use fdholder::sys::{file, process, socket as call};
@@ -38,8 +38,8 @@ const MILLISECONDS: u32 = 20_000;
 /// The buffers, which each process that is started here can take once.
 static POOL: HandOut<Pool> = HandOut::new(Pool::EMPTY);
 
-const STORE: Wording = Wording::only("store fd");
-const RETRIEVE: Wording = Wording::only("retrieve fd for id ");
+const STORE: Wording = Wording::only("store fd", "");
+const RETRIEVE: Wording = Wording::only("retrieve fd for id ", "");
 
 fdholder::start!(begin);
 
@@ -61,8 +61,8 @@ unsafe extern "C" fn begin(stack: *const usize) -> ! {
 
 /// Goes on as a program that has a listening socket as standard input: `listen path prog...`.
 fn listen(process: &mut Process) -> Exit {
-    process.arguments.argument();
-    let listener = bound(process.arguments.argument().unwrap_or_default());
+    let _ = process.arguments.operand();
+    let listener = bound(process.arguments.operand().unwrap_or_default());
     must(listener.borrow().put_at(STDIN, false).is_ok(), c"the socket is standard input");
     let program = process.arguments.program();
     exec::execute(
@@ -111,7 +111,9 @@ fn init(environment: Strings) -> ! {
     let mut connection = Stream::new(Deadline::from_milliseconds(MILLISECONDS), &open_files);
     must(connection.connect(c"/service").is_ok(), c"connect to the service");
     let mut heard = [0; TEXT.len()];
-    must(connection.receive(&mut heard).is_ok() && heard == *TEXT, c"an answer of the service");
+    let mut descriptors = Received::NOTHING;
+    let is_whole = connection.receive(&mut heard, &mut descriptors).is_ok() && heard == *TEXT;
+    must(is_whole, c"an answer of the service");
     must(os::wait(service) == 0, c"end the service");
     os::terminate(new);
     must(os::wait(new) == 0, c"end the new daemon");
@@ -181,7 +183,7 @@ fn store(path: &'static CStr, id: &'static CStr, fd: BorrowedFd) -> u8 {
         request.map_err(Error::Denied).and_then(|frame| daemon.settle(frame.finish(1), &[fd]));
     match stored {
         Ok(()) => 0,
-        Err(error) => daemon.fail(&mut errors(&mut pool.messages), &STORE, b"", error, "").0,
+        Err(error) => daemon.fail(&mut errors(&mut pool.messages), &STORE, b"", error).0,
     }
 }
 
@@ -193,8 +195,7 @@ fn retrieve(path: &'static CStr, id: &'static CStr) -> Fd {
     let retrieved =
         request.map_err(Error::Denied).and_then(|request| daemon.retrieve(request, false));
     retrieved.unwrap_or_else(|error| {
-        let exit =
-            daemon.fail(&mut errors(&mut pool.messages), &RETRIEVE, id.to_bytes(), error, "");
+        let exit = daemon.fail(&mut errors(&mut pool.messages), &RETRIEVE, id.to_bytes(), error);
         process::exit(exit.0)
     })
 }
