@@ -174,7 +174,7 @@ fn link(target: &CStr, name: &CStr, make: bool) -> Result<(), Errno> {
     }
     match file::link(target, name) {
         // Somebody has just made it.
-        Err(Errno::EXIST) => is_linked(target, name).map(drop),
+        Err(Errno::EXIST) if is_linked(target, name)? => Ok(()),
         made => made,
     }
 }

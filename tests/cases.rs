@@ -453,7 +453,8 @@ fn a_file_that_appears_in_the_instant_of_making_a_link_is_reported() {
     let answer = ["readlinkat:error=ENOENT:when=2".to_string()];
     let target = program().canonicalize().unwrap();
     let first = &list()[0];
-    let rows: [(&str, &dyn Fn(&Path), i32); 3] = [
+    type Row<'a> = (&'a str, &'a dyn Fn(&Path), i32);
+    let rows: [Row; 3] = [
         ("a file", &|path| fs::write(path, "precious").unwrap(), 111),
         ("another link", &|path| symlink("/bin/true", path).unwrap(), 111),
         ("the right link", &|path| symlink(&target, path).unwrap(), 0),

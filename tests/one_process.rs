@@ -203,6 +203,8 @@ fn alone() {
     let mut destination = Tool::start(&words, listener, at_once);
     source.until_ready();
     destination.until_ready();
+    // Daemons forbid that others look into the process, this one included.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
 
     let all = ["a", "b", "c"].map(|id| Held::new(id, never(), memfd()));
     let client = UnixStream::connect(&old).unwrap();
@@ -279,10 +281,13 @@ fn alone() {
     assert_eq!((ended.code, &ended.out[..]), (0, ""));
     assert_eq!(UnixStream::connect(&old).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert!(holds(&new, &all));
+    let quiet = open();
     let mut hostile = UnixStream::connect(&new).unwrap();
     wire::send(&hostile, &[255; 6], &[]).unwrap();
     assert_eq!(hostile.read(&mut [0]).unwrap(), 0);
     drop(hostile);
+    // A process that shares the descriptors closes its connection.
+    until(|| format!("{:?}, not {quiet:?}", open()), || open() == quiet);
     destination.signal(libc::SIGTERM);
     let ended = destination.wait();
     let who = |said: &str| {
@@ -302,7 +307,5 @@ fn alone() {
     assert!(said.lines().all(|line| line.starts_with("s6-fdholderd: info: ")), "{said}");
 
     drop(all);
-    // Daemons forbid that others look into the process, this one included.
-    set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
     assert_eq!(open(), before);
 }

@@ -14,7 +14,7 @@ mod runtime;
 
 use core::ffi::CStr;
 use fdholder::cli::exit::Exit;
-use fdholder::cli::output::Writer;
+use fdholder::cli::output::{Buffer, Writer};
 use fdholder::client::Connection;
 use fdholder::client::failure::Wording;
 use fdholder::io::deadline::Deadline;
@@ -38,8 +38,8 @@ const MILLISECONDS: u32 = 20_000;
 /// The buffers, which each process that is started here can take once.
 static POOL: HandOut<Pool> = HandOut::new(Pool::EMPTY);
 
-const STORE: Wording = Wording::only("store fd");
-const RETRIEVE: Wording = Wording::only("retrieve fd for id ");
+const STORE: Wording = Wording::only("store fd", "");
+const RETRIEVE: Wording = Wording::only("retrieve fd for id ", "");
 
 fdholder::start!(begin);
 
@@ -61,8 +61,8 @@ unsafe extern "C" fn begin(stack: *const usize) -> ! {
 
 /// Goes on as a program that has a listening socket as standard input: `listen path prog...`.
 fn listen(process: &mut Process) -> Exit {
-    process.arguments.argument();
-    let listener = bound(process.arguments.argument().unwrap_or_default());
+    let _ = process.arguments.operand();
+    let listener = bound(process.arguments.operand().unwrap_or_default());
     must(listener.borrow().put_at(STDIN, false).is_ok(), c"the socket is standard input");
     let program = process.arguments.program();
     exec::execute(
@@ -112,24 +112,24 @@ fn init(environment: Strings) -> ! {
     must(connection.connect(c"/service").is_ok(), c"connect to the service");
     let mut heard = [0; TEXT.len()];
     let mut descriptors = Received::NOTHING;
-    let length = connection.receive(&mut heard, &mut descriptors);
-    must(length == Ok(TEXT.len()) && heard == *TEXT, c"an answer of the service");
+    let is_whole = connection.receive(&mut heard, &mut descriptors).is_ok() && heard == *TEXT;
+    must(is_whole, c"an answer of the service");
     must(os::wait(service) == 0, c"end the service");
     os::terminate(new);
     must(os::wait(new) == 0, c"end the new daemon");
 
-    messages().message().text("pass").say();
+    say(&[b"pass"]);
     os::switch_off()
 }
 
 /// What is in the pipe, and what the service says.
 const TEXT: &[u8; 17] = b"something to read";
 
-/// Where messages go.
-fn messages() -> Writer {
-    let mut errors = Writer::messages(STDERR);
-    errors.speak_as(c"no shell");
-    errors
+/// Says something, in a line of its own.
+fn say(parts: &[&[u8]]) {
+    for part in [&[&b"no shell: "[..]], parts, &[&b"\n"[..]]].into_iter().flatten() {
+        let _ = file::write(STDERR, part);
+    }
 }
 
 /// Goes on if it is true. How far the first process has come is said, in case it hangs.
@@ -138,13 +138,13 @@ fn must(is: bool, what: &'static CStr) {
         failed(what);
     }
     if os::process() == 1 {
-        messages().message().quoted(what.to_bytes()).say();
+        say(&[what.to_bytes()]);
     }
 }
 
 /// Ends the process, and if it is the first one the machine.
 fn failed(what: &'static CStr) -> ! {
-    messages().fatal().quoted(what.to_bytes()).say();
+    say(&[b"fatal: ", what.to_bytes()]);
     if os::process() == 1 {
         os::switch_off();
     }
@@ -165,30 +165,37 @@ fn read(from: &Fd, bytes: &mut [u8]) -> usize {
     have
 }
 
+/// Where messages of a client go.
+fn errors(buffer: &'static mut Buffer) -> Writer {
+    let mut errors = Writer::messages(STDERR, buffer);
+    errors.speak_as(c"no shell");
+    errors
+}
+
 /// Gives a daemon a descriptor.
 fn store(path: &'static CStr, id: &'static CStr, fd: BorrowedFd) -> u8 {
-    let open_files = OpenFiles::new();
+    let (pool, open_files) = (POOL.take(), OpenFiles::new());
     let mut daemon = Connection::new(path, MILLISECONDS, &open_files);
     let expiry = time::now().map(|now| tai::after(0, now));
     let expiry = expiry.unwrap_or_else(|_| failed(c"read the clock"));
-    let request = POOL.take().frame.request(b'S').entry(&expiry, id.to_bytes());
+    let request = pool.frame.request(b'S').entry(&expiry, id.to_bytes());
     let stored =
         request.map_err(Error::Denied).and_then(|frame| daemon.settle(frame.finish(1), &[fd]));
     match stored {
         Ok(()) => 0,
-        Err(error) => daemon.fail(&mut messages(), &STORE, b"", error, "").0,
+        Err(error) => daemon.fail(&mut errors(&mut pool.messages), &STORE, b"", error).0,
     }
 }
 
 /// Asks a daemon for a descriptor.
 fn retrieve(path: &'static CStr, id: &'static CStr) -> Fd {
-    let open_files = OpenFiles::new();
+    let (pool, open_files) = (POOL.take(), OpenFiles::new());
     let mut daemon = Connection::new(path, MILLISECONDS, &open_files);
-    let request = POOL.take().frame.retrieve(id.to_bytes(), false);
+    let request = pool.frame.retrieve(id.to_bytes(), false);
     let retrieved =
         request.map_err(Error::Denied).and_then(|request| daemon.retrieve(request, false));
     retrieved.unwrap_or_else(|error| {
-        let exit = daemon.fail(&mut messages(), &RETRIEVE, id.to_bytes(), error, "");
+        let exit = daemon.fail(&mut errors(&mut pool.messages), &RETRIEVE, id.to_bytes(), error);
         process::exit(exit.0)
     })
 }

@@ -26,7 +26,9 @@ impl Call {
 
     /// What it is about: the descriptor in most cases.
     pub fn object(&self) -> &str {
-        self.line.split(['(', ',', ')']).nth(1).unwrap_or_default()
+        let object = self.line.split(['(', ',', ')']).nth(1).unwrap_or_default();
+        // Where memory lies differs from run to run.
+        if object.starts_with("0x") { "" } else { object }
     }
 
     /// What strace is to be told so that this call, or if it `lasts` all of that name from this one
