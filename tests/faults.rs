@@ -418,9 +418,7 @@ impl Fault<'_> {
             Mute => (code, &err[..], &out[..]) == (normal.ended.code, "", b""),
             _ => return self.wrong_end(is),
         };
-        let is_done = match self.due {
-            _ => is.state == normal.state,
-        };
+        let is_done = is.state == normal.state;
         (!right || !is_done).then(|| format!("does not go on: {:?}", is.ended))
     }
 
