@@ -197,7 +197,13 @@ impl Output {
         LENGTH.store(0, Relaxed);
     }
 
-    /// Ends a message that is not the last one, a line of its own, and puts it there if there is room for
+    /// Ends a message that is not the last one: a line of its own.
+    pub fn say(self) {
+        self.byte(b'\n');
+        self.flush();
+    }
+
+    /// The same of one that somebody else writes: puts it there if there is room for
     /// it. The result is how many bytes it has, or 0.
     #[cfg(feature = "fdholderd")]
     pub fn take(self, room: &mut [u8]) -> usize {

@@ -118,12 +118,14 @@ const ROWS: &[Row<Due>] = &[
     Row("", "sendmsg", "", &[ECONNRESET, EPIPE], Quiet),
     Row("", "sendmsg", "", &[ENOBUFS, ENOMEM], Named),
     Row("", "close", "", &[EINTR, EIO], Unnoticed),
+    Row("", "shutdown", "", &[ENOBUFS, ENOMEM], Unnoticed),
+    Row("", "ioctl", "FIONREAD", &[ENOMEM, EPERM], Unnoticed),
     // What does not say what it is may take long to close. If there can be no closer the daemon
     // closes it; if it cannot tell what has become of it, it asks again.
     Row("", "statx", "", &[EACCES, ENOMEM, ENOSYS, EPERM], Unnoticed),
     Row("", "fcntl", "F_GET_SEALS", &[EINVAL, EPERM], Unnoticed),
     Row("", "clone", "", &[EAGAIN, ENOMEM, ENOSYS, EPERM], Unnoticed),
-    Row("", "fcntl", "F_GETFD", &[EPERM], Unnoticed),
+    Row("", "fcntl", "F_GETFD", &[EBADF], Unnoticed),
     Row("", "kill", "", &[EPERM, ESRCH], Unnoticed),
     Row("", "wait4", "", &[EINTR, EPERM], Unnoticed),
     Row("", "madvise", "", &[EAGAIN, EINVAL, EIO, ENOMEM], Unnoticed),

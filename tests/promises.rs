@@ -257,8 +257,6 @@ fn readers_who_do_not_read_are_not_in_the_way_of_what_is_to_be_held() {
         wire::set_dump(&daemon.path, &all).unwrap();
         readers.push((ask_for_dump(&daemon), identities(&all)));
     }
-    let cut = daemon.log().lines().filter(|line| line.contains("warning")).count();
-    assert!((1..5).contains(&cut), "{}", daemon.log());
     let mut served = 0;
     for ((reader, total), expected) in readers {
         let mut dump = Vec::new();
@@ -271,7 +269,8 @@ fn readers_who_do_not_read_are_not_in_the_way_of_what_is_to_be_held() {
             }
         }
     }
-    assert_eq!(served + cut, 5, "{}", daemon.log());
+    assert!((1..5).contains(&served), "{}", daemon.log());
+    assert!(daemon.log().contains("disconnect: No buffer space available"), "{}", daemon.log());
     assert!(holds(&daemon, &all));
 }
 

@@ -273,7 +273,7 @@ impl Client {
             own(&mut space.control, self.descriptors).close(closing);
         }
         if let Some(fd) = self.fd.take() {
-            closing.close(fd);
+            closing.hang_up(fd);
         }
         (self.fd, self.doom, self.have, self.descriptors) = (None, None, 0, 0);
         let is_expected = matches!(errno, Errno::PIPE | Errno::CONNRESET);

@@ -77,6 +77,14 @@ impl Closing {
         }
     }
 
+    /// Hangs up on a connection, which nobody else has. Nothing can come any more once that has been said;
+    /// if nothing is there either, it closes at once.
+    pub fn hang_up(&mut self, connection: Fd) {
+        if server::is_unread(connection.number()) {
+            self.close(connection);
+        }
+    }
+
     /// Whether there are closers, or there is something for them to do.
     pub fn is_busy(&self) -> bool {
         !self.cases.is_empty()

@@ -327,6 +327,10 @@ impl Daemon<'_> {
         let Some(number) = self.clients.iter().position(|client| client.fd.is_none()) else {
             return false;
         };
+        // It may have been given away for one whose connection took long to close.
+        if self.spare.is_none() {
+            self.spare = spare();
+        }
         let Service { gate, now, log, .. } = &mut self.service;
         let fd = match server::accept(LISTENER) {
             Ok(number) => Fd::own(number),
@@ -368,7 +372,7 @@ impl Daemon<'_> {
     /// Hangs up on a client that has not got a place. It may have sent something already.
     fn turn_away(&mut self, fd: Option<Fd>) {
         if let Some(fd) = fd {
-            self.service.table.closing.close(fd);
+            self.service.table.closing.hang_up(fd);
         }
     }
 

@@ -338,7 +338,7 @@ pub fn kind(fd: i32) -> Kind {
         return Kind::Prompt;
     }
     let [special_class, _, device_class, _] = status.rdev_and_dev;
-    match u32::from(status.mode) & libc::S_IFMT as u32 {
+    match u32::from(status.mode) & libc::S_IFMT {
         libc::S_IFIFO => Kind::Prompt,
         // That of /dev/null and its like.
         libc::S_IFCHR if special_class == 1 => Kind::Prompt,
@@ -353,6 +353,18 @@ pub fn kind(fd: i32) -> Kind {
         }
         _ => Kind::Other,
     }
+}
+
+/// Takes nothing more from the peer of a connection, and says whether there is something left of what has
+/// come.
+pub fn is_unread(connection: i32) -> bool {
+    let mut bytes = 0_u32;
+    let (fd, place) = (connection as usize, ptr::from_mut(&mut bytes) as usize);
+    // SAFETY: touches no memory.
+    let shut = unsafe { act3(fd, libc::SHUT_RD as usize, 0, libc::SYS_shutdown) };
+    // SAFETY: the kernel writes a number.
+    let asked = unsafe { act3(fd, libc::FIONREAD as usize, place, libc::SYS_ioctl) };
+    shut.and(asked).is_err() || bytes > 0
 }
 
 /// A command of `fcntl` without an argument.
