@@ -80,6 +80,10 @@ impl World {
             table.forget(at - 1);
         }
         assert_eq!(table.free_slots(), 2 * table.most(), "slots are lost");
+        // What closers have taken over is open until it has been noticed.
+        while table.closing.is_busy() {
+            table.closing.tend();
+        }
         self.spaces.extend(space);
         assert_eq!(self.spaces.len(), SEATS + 1, "spaces are lost");
         self.spaces.iter_mut().for_each(|space| space.give_back());
