@@ -437,15 +437,15 @@ impl World {
                 let (code, lines) = server.end();
                 return Outcome { code, lines, calls: calls(&trace), lost: usize::MAX };
             };
-            // One who has nothing to do until it ends.
-            _idle = connect(&path).ok();
-            let due = self.own + more + dump.len() + 1;
+            let due = self.own + more + dump.len();
             let right = model.allows_all(&dump) || !round.is_served;
             assert!(right, "{answers:?}: it holds something else");
             drop(dump);
             let open = || descriptors(server.pid());
             let state = || format!("{answers:?}: {} are open, not {due}", open());
             until(state, || open() == due);
+            // One who has nothing to do.
+            _idle = connect(&path).ok();
             server.signal(Signal::TERM);
         }
         let (code, lines) = server.end();
