@@ -153,12 +153,14 @@ const ROWS: &[Row<Due>] = &[
     Row("", "sendmsg", "", &[ECONNRESET, EPIPE], Quiet),
     Row("", "sendmsg", "", &[ENOBUFS, ENOMEM], Named),
     Row("", "close", "", &[EINTR, EIO], Unnoticed),
+    Row("", "shutdown", "", &[ENOBUFS, ENOMEM], Unnoticed),
+    Row("", "ioctl", "FIONREAD", &[ENOMEM, EPERM], Unnoticed),
     // What does not say what it is may take long to close. If there can be no closer the daemon
     // closes it; if it cannot tell what has become of it, it asks again.
     Row("", "statx", "", &[EACCES, ENOMEM, ENOSYS, EPERM], Unnoticed),
     Row("", "fcntl", "F_GET_SEALS", &[EINVAL, EPERM], Unnoticed),
     Row("", "clone", "", &[EAGAIN, ENOMEM, ENOSYS, EPERM], Unnoticed),
-    Row("", "fcntl", "F_GETFD", &[EPERM], Unnoticed),
+    Row("", "fcntl", "F_GETFD", &[EBADF], Unnoticed),
     Row("", "kill", "", &[EPERM, ESRCH], Unnoticed),
     Row("", "wait4", "", &[EINTR, EPERM], Unnoticed),
     Row("", "madvise", "", &[EAGAIN, EINVAL, EIO, ENOMEM], Unnoticed),
@@ -465,7 +467,7 @@ impl World {
             _ => drop(command.arg(&path)),
         }
         let server = Server::attempt(self.place.clone(), &mut command);
-        let mut model = Model::default();
+        let (mut model, mut _idle) = (Model::default(), None);
         if lives {
             if round.is_served {
                 model = make_rounds(&server, &self.sink);
@@ -483,6 +485,8 @@ impl World {
             let open = || descriptors(server.pid());
             let state = || format!("{answers:?}: {} are open, not {due}", open());
             until(state, || open() == due);
+            // One who has nothing to do.
+            _idle = connect(&path).ok();
             server.signal(Signal::TERM);
         }
         let (code, lines) = server.end();

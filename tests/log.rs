@@ -12,7 +12,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{getgid, getuid};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -456,15 +456,18 @@ fn the_default_is_to_warn_and_rights_alone_are_no_reason_to() {
     assert_eq!(server.stop(), [""; 0]);
 }
 
-/// A terminal: what is written to the second appears in the first.
+/// A terminal: what is written to the second appears in the first. Nobody else inherits them.
 fn terminal() -> (File, File) {
-    let (mut master, mut slave) = (0, 0);
-    let null = std::ptr::null_mut();
-    // SAFETY: the C library writes two numbers.
-    let done = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast()) };
-    assert_eq!(done, 0);
-    // SAFETY: both are open, and nobody else has them.
-    unsafe { (File::from_raw_fd(master), File::from_raw_fd(slave)) }
+    let master = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the kernel reads a number.
+    let unlocked = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &0) };
+    assert_eq!(unlocked, 0);
+    // SAFETY: touches no memory.
+    let slave = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    assert!(slave >= 0);
+    // SAFETY: it is open, and nobody else has it.
+    (master, unsafe { File::from_raw_fd(slave) })
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::daemon::hung_up;
 use crate::kit::clients::{hold, same_dump};
 use crate::kit::daemon::{Daemon, Generation, Setup};
 use crate::kit::fake::transfer;
-use crate::kit::process::until_read;
+use crate::kit::process::{until, until_read};
 use crate::kit::server::connect;
 use crate::kit::tool::PATIENCE;
 use crate::kit::wire::{
@@ -257,8 +257,6 @@ fn readers_who_do_not_read_are_not_in_the_way_of_what_is_to_be_held() {
         wire::set_dump(&daemon.path, &all).unwrap();
         readers.push((ask_for_dump(&daemon), identities(&all)));
     }
-    let cut = daemon.log().lines().filter(|line| line.contains("warning")).count();
-    assert!((1..5).contains(&cut), "{}", daemon.log());
     let mut served = 0;
     for ((reader, total), expected) in readers {
         let mut dump = Vec::new();
@@ -271,7 +269,8 @@ fn readers_who_do_not_read_are_not_in_the_way_of_what_is_to_be_held() {
             }
         }
     }
-    assert_eq!(served + cut, 5, "{}", daemon.log());
+    assert!((1..5).contains(&served), "{}", daemon.log());
+    assert!(daemon.log().contains("disconnect: No buffer space available"), "{}", daemon.log());
     assert!(holds(&daemon, &all));
 }
 
@@ -425,7 +424,8 @@ fn the_limit_on_open_files_costs_new_clients_and_nothing_held() {
         }
         assert!(daemon.is_running());
         let warnings = |log: &str| log.lines().filter(|line| line.contains("warning")).count();
-        // It says so again only when it has worked in between.
+        // It says so again only when it has worked in between, and a second has passed.
+        until(|| daemon.log(), || warnings(&daemon.log()) >= round);
         assert_eq!(warnings(&daemon.log()), round, "{}", daemon.log());
         limit(before);
         assert!(holds(&daemon, &all));
