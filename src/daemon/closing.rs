@@ -18,6 +18,7 @@ use crate::sys::child::{self, Child};
 use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::kind::{self, Closes};
 use crate::sys::memory::List;
+use crate::sys::socket;
 
 /// How many closers there are at a time.
 const CLOSERS: usize = 16;
@@ -69,6 +70,14 @@ impl Closing {
         if self.cases.len() < CASES {
             self.cases.push(Case { fd: Some(fd), is_socket, closer: None });
             self.start();
+        }
+    }
+
+    /// Hangs up on a connection, which nobody else has. Nothing can come any more once that has been said;
+    /// if nothing is there either, it closes at once.
+    pub fn hang_up(&mut self, connection: Fd) {
+        if socket::is_unread(connection.borrow()) {
+            self.close(connection);
         }
     }
 

@@ -403,7 +403,7 @@ impl Connection {
         let closing = &mut service.table.closing;
         self.make_way(fds, closing);
         if let Some(fd) = self.fd.take() {
-            closing.close(fd);
+            closing.hang_up(fd);
         }
         let cause = match errno {
             Errno::PIPE | Errno::CONNRESET => Cause::Nothing,

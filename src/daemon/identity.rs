@@ -50,7 +50,7 @@ fn own_number(id: u32, files: &Files, kind: &str, log: &mut Log) -> Option<u32> 
 fn is_shared(id: u32, files: &Files) -> bool {
     let mut line = PathBuffer::EMPTY;
     line.number(id).push(b"\n");
-    let mut bytes = [0; 64];
+    let (mut bytes, mut map) = ([0; 32], [0; 64]);
     // Where the kernel does not say it, it is the default.
     let said = read(files.overflow, &mut bytes);
     let is_said = said.is_ok();
@@ -58,7 +58,7 @@ fn is_shared(id: u32, files: &Files) -> bool {
         return false;
     }
     // All have a number if the map is of one line, of as many as there can be.
-    match read(files.map, &mut bytes) {
+    match read(files.map, &mut map) {
         Ok(map) => !map.windows(12).any(|words| words == b" 4294967295\n"),
         // A kernel without namespaces of users has the one file and lacks the other.
         Err(Errno::NOENT) => !is_said,

@@ -220,6 +220,10 @@ impl Daemon<'_> {
         if self.place().is_none() {
             return false;
         }
+        // It may have been given away for a client whose connection took long to close.
+        if self.service.gate.spare.is_none() {
+            self.service.gate.spare = self.listener.duplicate().ok();
+        }
         match socket::accept(self.listener) {
             Ok(fd) => {
                 (self.accepting.is_crowded, self.accepting.is_shut) = (false, false);
@@ -247,7 +251,7 @@ impl Daemon<'_> {
                 self.accepting.is_crowded = true;
                 self.service.gate.spare = None;
                 match socket::accept(self.listener) {
-                    Ok(fd) => fd.into_iter().for_each(|fd| self.service.table.closing.close(fd)),
+                    Ok(fd) => fd.into_iter().for_each(|fd| self.service.table.closing.hang_up(fd)),
                     Err(_) => self.accepting.is_stuck = true,
                 }
                 self.service.gate.spare = self.listener.duplicate().ok();
@@ -267,7 +271,7 @@ impl Daemon<'_> {
     /// places are taken it waits.
     fn admit(&mut self, fd: Fd) {
         let now = self.service.now;
-        let Some(number) = self.place() else { return self.service.table.closing.close(fd) };
+        let Some(number) = self.place() else { return self.service.table.closing.hang_up(fd) };
         let mut since = now;
         if let Some(before) = self.waiting.filter(|waiting| waiting.number == number) {
             since = before.since;
@@ -283,7 +287,7 @@ impl Daemon<'_> {
             gate.spare = self.listener.duplicate().ok();
         }
         // It may have sent something already.
-        let Some((who, access)) = admitted else { return table.closing.close(fd) };
+        let Some((who, access)) = admitted else { return table.closing.hang_up(fd) };
         socket::refuse_credentials(fd.borrow());
         socket::receive_in_line(fd.borrow());
         log.note(Some(who), "connect", Cause::Nothing);
@@ -350,7 +354,7 @@ impl Daemon<'_> {
         // Nothing closes by itself before the closers end. Nobody is to take this for a daemon by then,
         // nor a client for one that may still be accepted.
         while let Ok(fd) = socket::accept(self.listener) {
-            fd.into_iter().for_each(|fd| table.closing.close(fd));
+            fd.into_iter().for_each(|fd| table.closing.hang_up(fd));
         }
         // It has been put at others of the first three numbers if these were free.
         for fd in [self.listener, self.out, STDIN, STDOUT, STDERR] {

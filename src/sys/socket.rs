@@ -163,3 +163,16 @@ pub fn refuse_credentials(connection: BorrowedFd) {
 pub fn receive_in_line(connection: BorrowedFd) {
     set_option(connection, libc::SO_OOBINLINE, 1);
 }
+
+/// Takes nothing more from the peer of a connection, and says whether there is something left of what has
+/// come.
+#[cfg(feature = "fdholderd")]
+pub fn is_unread(connection: BorrowedFd) -> bool {
+    let mut bytes = 0_u32;
+    let (fd, place) = (connection.number(), ptr::from_mut(&mut bytes) as usize);
+    // SAFETY: touches no memory.
+    let shut = unsafe { call3(libc::SYS_shutdown, fd, libc::SHUT_RD as usize, 0) };
+    // SAFETY: the kernel writes a number.
+    let asked = unsafe { call3(libc::SYS_ioctl, fd, libc::FIONREAD as usize, place) };
+    shut.and(asked).is_err() || bytes > 0
+}
