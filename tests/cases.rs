@@ -452,11 +452,10 @@ fn a_file_that_appears_in_the_instant_of_making_a_link_is_reported() {
     // The program is told that nothing is there yet: it looks, and then somebody makes it.
     let answer = ["readlinkat:error=ENOENT:when=2".to_string()];
     let first = &list()[0];
-    type Row<'a> = (&'a str, &'a dyn Fn(&Path), i32);
-    let rows: [Row; 3] = [
-        ("a file", &|path| fs::write(path, "precious").unwrap(), 111),
-        ("another link", &|path| symlink("/bin/true", path).unwrap(), 111),
-        ("the right link", &|path| symlink(&target, path).unwrap(), 0),
+    let rows: [(Obstacle, i32); 3] = [
+        (("a file", |path| fs::write(path, "precious").unwrap()), 111),
+        (("another link", |path| symlink("/bin/true", path).unwrap()), 111),
+        (("the right link", |path| symlink(program().canonicalize().unwrap(), path).unwrap()), 0),
     ];
     for ((what, put), code) in rows {
         let dir = TempDir::new().unwrap();

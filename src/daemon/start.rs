@@ -68,7 +68,6 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
     // The name that `pidof` knows the C daemon by, whichever tool was called.
     process::set_name(c"s6-fdholderd");
     let listener = process.input;
-    let has_output = process.out.require().is_ok();
     let listens = match socket::listens(listener) {
         Ok(listens) => listens,
         Err(errno) => return Failure::Listener(errno).say(&mut process.errors),
@@ -100,9 +99,10 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
         let _ = process.out.byte(b'\n').flush();
     }
     // Nothing more is written there, and a shell may wait for its end, as in `x=$(daemon &)`. The
-    // listener takes its place: were that free, something that comes later would get the number.
+    // listener takes its place: were that free, something that comes later would get the number. Where it
+    // was free the listener has it already.
     let out = process.out.descriptor();
-    if has_output {
+    if socket::listens(out) != Ok(true) {
         let _ = listener.put_at(out, true);
     }
     let frame = &mut *process.frame;
