@@ -250,7 +250,7 @@ impl Daemon<'_> {
                     Ok(fd) => fd.into_iter().for_each(|fd| self.service.table.closing.close(fd)),
                     Err(_) => self.accepting.is_stuck = true,
                 }
-                self.service.gate.spare = self.listener.duplicate().ok();
+                self.service.gate.find_spare(self.listener);
                 false
             }
         }
@@ -277,16 +277,15 @@ impl Daemon<'_> {
             self.seats.attend(&mut self.service, number);
         }
         let Service { gate, log, table, .. } = &mut self.service;
-        let peer = socket::peer(fd.borrow()).map(|peer| Identity { uid: peer.uid, gid: peer.gid });
-        let admitted = peer.ok().and_then(|who| Some((who, gate.admit(number, who, log)?)));
-        if gate.spare.is_none() {
-            gate.spare = self.listener.duplicate().ok();
-        }
         // It may have sent something already.
-        let Some((who, access)) = admitted else { return table.closing.close(fd) };
+        let Ok(peer) = socket::peer(fd.borrow()) else { return table.closing.close(fd) };
+        let who = Identity { uid: peer.uid, gid: peer.gid };
+        let admitted = gate.admit(number, who, log);
+        gate.find_spare(self.listener);
+        let Some(access) = admitted else { return table.closing.close(fd) };
         socket::refuse_credentials(fd.borrow());
         socket::receive_in_line(fd.borrow());
-        log.note(Some(who), "connect", Cause::Nothing);
+        log.note(Some(&who), "connect", Cause::Nothing);
         let is_full = !self.seats.has_more_than_one();
         let connection = self.seats.at(number);
         connection.session = Session { who, missing: 0, access };
