@@ -61,10 +61,10 @@
 //! of the README list every tool.
 //!
 //! **A request letter.** Add a variant to [`protocol::request::Request`] and its line to `parse`; what the
-//! compiler then misses is in `daemon/request.rs`: `check` (may it be done?) and `perform` (do it). Add the
-//! letter to `name` and to `Session::vet` there, which refuses a request by its header. A new form of
-//! answer is a variant of `Answer` in `daemon/answer.rs`. C daemons hang up on letters that they do not
-//! know.
+//! compiler then misses is in `daemon/request.rs`: `perform`, which checks whether it can be done and does
+//! it. Add the letter to `name` and to `Session::vet` there, which refuses a request by its header. A new
+//! form of answer is a variant of `Answer` in `daemon/answer.rs`. C daemons hang up on letters that they do
+//! not know.
 //!
 //! **A processor.** Write `src/sys/arch/NAME.rs` after the model of `riscv64.rs`: the entry, a system call
 //! of five arguments, `mmap`. Add a line to `src/sys/arch/mod.rs`, and the names of the processor to

@@ -18,23 +18,26 @@ pub enum Answer {
     Status(u8),
     /// A set dump is accepted, in that many frames.
     Frames(u32),
-    /// The descriptor in a slot.
-    Descriptor(u32),
-    /// The same, and when it has been handed over, it is not held any more.
-    LastDescriptor(u32),
-    /// The beginning of a list: its header, for that many bytes of payload, and all identifiers.
+    /// The descriptor in a slot. When it has been handed over, it is not held any more if it `deletes`.
+    Descriptor {
+        /// The number of the slot.
+        slot: u32,
+        /// Whether it is the last that is heard of it.
+        deletes: bool,
+    },
+    /// A list: one frame of that many bytes of payload, and all identifiers in it.
     List(u32, Rest),
-    /// The identifiers of a list that are left.
-    Identifiers(Rest),
-    /// The beginning of a dump: how much there is.
+    /// A dump: a frame that says how much there is, and frames of entries.
     Dump(Rest),
-    /// The entries of a dump that are left.
-    Entries(Rest),
 }
 
 /// The slots that an answer is still about.
 #[derive(Debug)]
 pub struct Rest {
+    /// What it needs of them.
+    need: Need,
+    /// Whether the beginning of the answer has been sent.
+    is_begun: bool,
     /// Where they begin.
     next: u32,
     /// How many they are, the others aside that were not held at the moment.
@@ -54,6 +57,13 @@ pub struct Piece<'a> {
 }
 
 impl Piece<'_> {
+    /// Nothing yet.
+    pub fn empty() -> Self {
+        // Any will do in the places that are not used.
+        let descriptors = [STDIN; ENTRIES_MAX];
+        Piece { bytes: &[], count: 0, descriptors, descriptor_count: 0 }
+    }
+
     /// The descriptors that go with its first byte.
     pub fn descriptors(&self) -> &[BorrowedFd<'_>] {
         self.descriptors.get(..self.descriptor_count).unwrap_or_default()
@@ -66,23 +76,25 @@ pub fn frames(entries: usize) -> u32 {
 }
 
 impl Rest {
-    /// All that is held now. The table keeps the slots. `look` is called with each.
-    fn all(table: &mut Table, need: Need, mut look: impl FnMut(&Slot)) -> Rest {
-        let mut rest = Rest { next: 0, left: 0, moment: table.record() };
-        let mut at = 0;
-        while let Some(slot) = table.after(&mut at, rest.moment) {
+    /// All that is held now, which the table keeps; and how many bytes all identifiers are in a list.
+    fn all(table: &mut Table, need: Need) -> (Rest, usize) {
+        let moment = table.record();
+        let mut rest = Rest { need, is_begun: false, next: 0, left: 0, moment };
+        let (mut at, mut names) = (0, 0);
+        while let Some(slot) = table.after(&mut at, moment) {
             slot.need(need);
-            look(slot);
+            names += slot.name().len();
             rest.left += 1;
         }
-        rest
+        (rest, names)
     }
 
     /// Goes on behind `count` slots.
-    fn advance(&mut self, count: usize, need: Need, table: &mut Table) {
+    fn advance(&mut self, count: usize, table: &mut Table) {
+        self.is_begun = true;
         for _ in 0..count {
             let _ = table.after(&mut self.next, self.moment);
-            table.release(self.next - 1, need);
+            table.release(self.next - 1, self.need);
             self.left -= 1;
         }
     }
@@ -100,20 +112,20 @@ impl Answer {
     /// The descriptor in a slot, which is not held any more afterwards if it `deletes`.
     pub fn descriptor(slot: u32, deletes: bool, table: &mut Table) -> Answer {
         table.at(slot).need(Need::Descriptor);
-        if deletes { Answer::LastDescriptor(slot) } else { Answer::Descriptor(slot) }
+        Answer::Descriptor { slot, deletes }
     }
 
     /// The identifiers of all that is held.
     pub fn list(table: &mut Table) -> Answer {
+        let (rest, names) = Rest::all(table, Need::Identifier);
         // The status and the number of identifiers come first.
-        let mut length = 1 + size_of::<u32>();
-        let rest = Rest::all(table, Need::Identifier, |slot| length += slot.name().len());
+        let length = 1 + size_of::<u32>() + names;
         Answer::List(length as u32, rest)
     }
 
     /// All that is held.
     pub fn dump(table: &mut Table) -> Answer {
-        Answer::Dump(Rest::all(table, Need::Descriptor, |_| {}))
+        Answer::Dump(Rest::all(table, Need::Descriptor).0)
     }
 
     /// Whether anything is to be sent.
@@ -125,105 +137,70 @@ impl Answer {
     pub fn needs_slots(&self) -> bool {
         match self {
             Answer::Nothing | Answer::Status(_) | Answer::Frames(_) => false,
-            Answer::Descriptor(_) | Answer::LastDescriptor(_) => true,
-            Answer::List(_, rest) | Answer::Identifiers(rest) => rest.left > 0,
-            Answer::Dump(rest) | Answer::Entries(rest) => rest.left > 0,
+            Answer::Descriptor { .. } => true,
+            Answer::List(_, rest) | Answer::Dump(rest) => rest.left > 0,
         }
     }
 
     /// Makes the next piece. As long as that is not sent whole, it is made anew each time, and comes out
     /// the same.
-    pub fn compose<'a>(&self, frame: &'a mut Frame, table: &'a Table) -> Piece<'a> {
-        let mut piece = Piece {
-            bytes: &[],
-            count: 0,
-            // Any will do in the places that are not used.
-            descriptors: [STDIN; ENTRIES_MAX],
-            descriptor_count: 0,
-        };
+    pub fn compose<'a>(&self, piece: &mut Piece<'a>, frame: &'a mut Frame, table: &'a Table) {
         frame.begin();
         match self {
-            Answer::Nothing => return piece,
+            Answer::Nothing => return,
             Answer::Status(status) => {
                 frame.byte(*status);
             }
             Answer::Frames(frames) => {
                 frame.byte(0).number(*frames);
             }
-            Answer::Descriptor(slot) | Answer::LastDescriptor(slot) => {
+            Answer::Descriptor { slot, .. } => {
                 frame.byte(0);
                 piece.add_descriptor(table.get(*slot));
                 piece.count = 1;
             }
+            Answer::Dump(rest) if rest.is_begun => piece.add(rest, frame, table),
             Answer::Dump(rest) => {
                 frame.byte(0).number(frames(rest.left)).number(rest.left as u32);
             }
-            Answer::Entries(rest) => {
-                let most = rest.left.min(ENTRIES_MAX);
-                piece.count = add(frame, rest, most, table, |frame, slot| {
-                    piece.add_descriptor(Some(slot));
-                    frame.bytes(slot.entry());
-                });
-            }
-            // A list is one frame in many pieces, so its header is made here.
             Answer::List(length, rest) => {
-                let mut header = [0; HEADER];
-                let _ = Header { length: *length as usize, descriptors: 0 }.write(&mut header);
-                frame.bytes(&header).byte(0).number(rest.left as u32);
-                piece.count = add_names(frame, rest, table);
+                // It is one frame in many pieces, so its header is made here.
+                if !rest.is_begun {
+                    let mut header = [0; HEADER];
+                    let _ = Header { length: *length as usize, descriptors: 0 }.write(&mut header);
+                    frame.bytes(&header).byte(0).number(rest.left as u32);
+                }
+                piece.add(rest, frame, table);
                 piece.bytes = frame.payload();
-                return piece;
-            }
-            Answer::Identifiers(rest) => {
-                piece.count = add_names(frame, rest, table);
-                piece.bytes = frame.payload();
-                return piece;
+                return;
             }
         }
         piece.bytes = frame.finish(piece.descriptor_count);
-        piece
     }
 
     /// Goes on behind a piece that is about `count` slots.
     pub fn advance(&mut self, count: usize, table: &mut Table) {
-        *self = match core::mem::replace(self, Answer::Nothing) {
-            Answer::Nothing | Answer::Status(_) | Answer::Frames(_) => return,
-            Answer::Descriptor(slot) => return table.release(slot, Need::Descriptor),
-            Answer::LastDescriptor(slot) => {
-                table.forget(slot);
-                return table.release(slot, Need::Descriptor);
-            }
-            Answer::List(_, mut rest) | Answer::Identifiers(mut rest) => {
-                rest.advance(count, Need::Identifier, table);
-                if rest.left == 0 {
+        match self {
+            Answer::Descriptor { slot, deletes: true } => table.forget(*slot),
+            Answer::List(_, rest) | Answer::Dump(rest) => {
+                rest.advance(count, table);
+                if rest.left > 0 {
                     return;
                 }
-                Answer::Identifiers(rest)
             }
-            Answer::Dump(mut rest) | Answer::Entries(mut rest) => {
-                rest.advance(count, Need::Descriptor, table);
-                if rest.left == 0 {
-                    return;
-                }
-                Answer::Entries(rest)
-            }
-        };
+            _ => {}
+        }
+        self.give_up(table);
     }
 
     /// Gives the rest up: nobody waits for it any more.
     pub fn give_up(&mut self, table: &mut Table) {
-        match core::mem::replace(self, Answer::Nothing) {
+        match self {
             Answer::Nothing | Answer::Status(_) | Answer::Frames(_) => {}
-            Answer::Descriptor(slot) | Answer::LastDescriptor(slot) => {
-                table.release(slot, Need::Descriptor);
-            }
-            Answer::List(_, mut rest) | Answer::Identifiers(mut rest) => {
-                rest.advance(rest.left, Need::Identifier, table);
-            }
-            Answer::Dump(mut rest) | Answer::Entries(mut rest) => {
-                rest.advance(rest.left, Need::Descriptor, table);
-            }
+            Answer::Descriptor { slot, .. } => table.release(*slot, Need::Descriptor),
+            Answer::List(_, rest) | Answer::Dump(rest) => rest.advance(rest.left, table),
         }
+        *self = Answer::Nothing;
     }
 }
 
@@ -237,31 +214,22 @@ impl<'a> Piece<'a> {
             self.descriptor_count += 1;
         }
     }
-}
 
-/// Adds identifiers to a list, as many as there is room for, and says how many.
-fn add_names(frame: &mut Frame, rest: &Rest, table: &Table) -> usize {
-    add(frame, rest, rest.left, table, |frame, slot| {
-        frame.bytes(slot.name());
-    })
-}
-
-/// Adds something of each of the next slots, at most `most` and as many as there is room for, and says
-/// of how many.
-fn add<'a>(
-    frame: &mut Frame,
-    rest: &Rest,
-    most: usize,
-    table: &'a Table,
-    mut put: impl FnMut(&mut Frame, &'a Slot),
-) -> usize {
-    let mut count = 0;
-    for slot in table.held_at(rest.moment, rest.next) {
-        if count == most || frame.room() < ENTRY_MAX {
-            break;
+    /// Adds what is needed of each of the next slots: of as many as there is room for.
+    fn add(&mut self, rest: &Rest, frame: &mut Frame, table: &'a Table) {
+        for slot in table.held_at(rest.moment, rest.next) {
+            let is_full = frame.room() < ENTRY_MAX || self.descriptor_count == ENTRIES_MAX;
+            if self.count == rest.left || is_full {
+                return;
+            }
+            match rest.need {
+                Need::Identifier => frame.bytes(slot.name()),
+                Need::Descriptor => {
+                    self.add_descriptor(Some(slot));
+                    frame.bytes(slot.entry())
+                }
+            };
+            self.count += 1;
         }
-        put(frame, slot);
-        count += 1;
     }
-    count
 }

@@ -55,9 +55,14 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// Nothing yet. Nothing if there is no memory.
-    pub fn new(substitute: BorrowedFd<'static>) -> Option<Closing> {
-        Some(Closing { substitute, cases: List::new(CASES)? })
+    /// Nothing yet.
+    pub fn new(substitute: BorrowedFd<'static>) -> Closing {
+        Closing { substitute, cases: List::new(CASES) }
+    }
+
+    /// Whether there has been memory for it.
+    pub fn has_memory(&self) -> bool {
+        self.cases.capacity() > 0
     }
 
     /// Closes a descriptor, or has it closed.

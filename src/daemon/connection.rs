@@ -4,12 +4,13 @@
 //! Requests of all clients are received in the same buffer. Only of one whose beginning is there is the
 //! beginning copied into a buffer of the connection's own, and the rest received there.
 
-use super::answer::Answer;
+use super::answer::{Answer, Piece};
 use super::closing::Closing;
 use super::log::Cause;
 use super::request::{self, Descriptors, Outcome, Service, Session};
 use super::{MOMENT, SILENCE};
 use crate::protocol::frame::{FRAME_MAX, HEADER, Header};
+use crate::slice::{part, part_mut};
 use crate::sys::Errno;
 use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::message;
@@ -32,14 +33,20 @@ struct Refusal {
     left: usize,
 }
 
-/// What becomes of a client that could be attended to.
+/// Why a client is not served any further.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Progress {
-    /// All that can be done without waiting has been done.
-    Done,
+pub enum Stop {
+    /// It is to be hung up on.
+    Leave(Errno),
     /// Its request is to be done as soon as the table has that many free slots, or as many as may be
     /// held.
     NeedsSlots(usize),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Stop {
+        Stop::Leave(errno)
+    }
 }
 
 /// Where what comes from a client is: bytes, the beginning of which are requests, and descriptors.
@@ -230,17 +237,13 @@ impl Connection {
             None => whole,
         };
         let end = end.min(inbox.bytes.len());
-        let place = inbox.bytes.get_mut(self.have..end).unwrap_or_default();
+        let place = part_mut(inbox.bytes, self.have..end);
         let Service { received, table, now, .. } = service;
         let length = match received.receive(self.fd()?, place) {
             Err(Errno::AGAIN) => return Ok(()),
             length => length?,
         };
         let (count, has_lost) = (received.descriptors(), received.is_truncated);
-        if !is_first && (count > 0 || has_lost) {
-            received.for_each(|fd| table.closing.close(fd));
-            return Err(Errno::PROTO);
-        }
         if is_first {
             (self.come, self.has_lost) = (count, false);
             // The place of one that never brings any is not touched, so it takes no memory.
@@ -248,6 +251,9 @@ impl Connection {
                 inbox.fds.clear();
                 received.for_each(|fd| inbox.fds.push(fd));
             }
+        } else if count > 0 || has_lost {
+            received.for_each(|fd| table.closing.close(fd));
+            return Err(Errno::PROTO);
         }
         if length == 0 {
             // Nothing is there any more, nor can come: to close it is to wait for nothing.
@@ -270,62 +276,61 @@ impl Connection {
 
     /// Has a request done, if it is there whole and all before it have been answered, and sends what
     /// there is room for.
-    pub fn answer(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<Progress, Errno> {
+    pub fn answer(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<(), Stop> {
         if !self.is_answered() {
-            let progress = self.take(inbox, service)?;
-            if progress != Progress::Done {
-                return Ok(progress);
-            }
+            self.take(inbox, service)?;
         }
-        self.send(service).map(|()| Progress::Done)
+        Ok(self.send(service)?)
     }
 
     /// Has a request done, if it is there whole, and begins to answer it. One that cannot be right is
     /// refused as soon as that is known.
-    fn take(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<Progress, Errno> {
+    fn take(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<(), Stop> {
         let (whole, have) = (self.whole(inbox.bytes), self.have);
-        if let Some(refusal) = self.refusal {
-            self.go_on_refusing(refusal, service);
-            return Ok(Progress::Done);
+        if self.refusal.is_some() {
+            self.go_on_refusing(service);
+            return Ok(());
         }
-        let Some(header) = self.header(inbox.bytes) else { return Ok(Progress::Done) };
-        let bytes = inbox.bytes.get(..have).unwrap_or_default();
+        let Some(header) = self.header(inbox.bytes) else { return Ok(()) };
+        let bytes = part(inbox.bytes, ..have);
         let letter = bytes.get(HEADER).copied();
         let count = header.descriptors;
         if whole == 0 {
-            return Err(Errno::PROTO);
+            return Err(Errno::PROTO.into());
         }
-        if count > 0 && self.has_lost {
-            self.refuse(letter, Cause::Ours(Errno::NFILE), inbox, service);
-            return Ok(Progress::Done);
-        }
-        if !adds_up(bytes, whole, count, self.come) {
-            return Err(Errno::PROTO);
-        }
-        if have < whole {
+        let obstacle = if count > 0 && self.has_lost {
+            Some(Cause::Ours(Errno::NFILE))
+        } else if !adds_up(bytes, whole, count, self.come) {
+            return Err(Errno::PROTO.into());
+        } else if have < whole {
             let vetted = letter.map_or(Ok(()), |letter| self.session.vet(letter, header));
-            if let Err(errno) = vetted {
-                self.refuse(letter, Cause::Theirs(errno), inbox, service);
+            match vetted {
+                Ok(()) => return Ok(()),
+                Err(errno) => Some(Cause::Theirs(errno)),
             }
-            return Ok(Progress::Done);
+        } else {
+            None
+        };
+        if let Some(cause) = obstacle {
+            self.refuse(letter, cause, inbox, service);
+            return Ok(());
         }
-        let payload = bytes.get(HEADER..whole).unwrap_or_default();
+        let payload = part(bytes, HEADER..whole);
         let session = &mut self.session;
         let answer = match request::handle(payload, count, inbox.fds, session, service) {
             Outcome::Answered(answer) => answer,
-            Outcome::NeedsSlots(slots) => return Ok(Progress::NeedsSlots(slots)),
+            Outcome::NeedsSlots(slots) => return Err(Stop::NeedsSlots(slots)),
         };
         self.skip(whole, inbox);
         self.come -= count;
         self.begin(answer, service.now);
-        Ok(Progress::Done)
+        Ok(())
     }
 
     /// Takes bytes off the front: what came behind them is the beginning of the next request.
     fn skip(&mut self, count: usize, inbox: &mut Inbox) {
-        let bytes = inbox.bytes.get_mut(..self.have).unwrap_or_default();
-        let count = count.min(bytes.len());
-        bytes.copy_within(count.., 0);
+        let count = count.min(self.have);
+        inbox.bytes.copy_within(count..self.have, 0);
         self.have -= count;
     }
 
@@ -348,18 +353,17 @@ impl Connection {
         self.come = 0;
         self.skip(whole, inbox);
         let left = whole.saturating_sub(have);
-        self.go_on_refusing(Refusal { letter: letter.unwrap_or(0), cause, left }, service);
+        self.refusal = Some(Refusal { letter: letter.unwrap_or(0), cause, left });
+        self.go_on_refusing(service);
     }
 
-    /// Answers a request that is refused, if all of it has come.
-    fn go_on_refusing(&mut self, refusal: Refusal, service: &mut Service) {
-        let Refusal { letter, cause, left } = refusal;
-        self.refusal = Some(refusal).filter(|_| left > 0);
-        if left == 0 {
-            self.session.refuse(letter, &[], cause, &mut service.log);
-            if let Cause::Ours(errno) | Cause::Theirs(errno) = cause {
-                self.begin(Answer::refusal(errno), service.now);
-            }
+    /// Answers the request that is refused, if all of it has come.
+    fn go_on_refusing(&mut self, service: &mut Service) {
+        let Some(Refusal { letter, cause, left: 0 }) = self.refusal else { return };
+        self.refusal = None;
+        self.session.refuse(letter, &[], cause, &mut service.log);
+        if let Cause::Ours(errno) | Cause::Theirs(errno) = cause {
+            self.begin(Answer::refusal(errno), service.now);
         }
     }
 
@@ -370,7 +374,8 @@ impl Connection {
             if !self.is_answered() {
                 break;
             }
-            let piece = self.answer.compose(service.frame, &service.table);
+            let mut piece = Piece::empty();
+            self.answer.compose(&mut piece, service.frame, &service.table);
             let count = piece.count;
             while let Some(rest @ [_, ..]) = piece.bytes.get(self.sent..) {
                 // The descriptors go with the first byte.
@@ -409,7 +414,7 @@ impl Connection {
             Errno::PIPE | Errno::CONNRESET => Cause::Nothing,
             errno => Cause::Theirs(errno),
         };
-        service.log.note(Some(self.session.who), "disconnect", cause);
+        service.log.note(Some(&self.session.who), "disconnect", cause);
         *self = Connection::NOBODY;
     }
 }
@@ -421,11 +426,11 @@ fn adds_up(bytes: &[u8], whole: usize, descriptors: usize, come: usize) -> bool 
     if descriptors == 0 {
         return come == 0 || bytes.len() > whole;
     }
-    let (mut rest, mut left) = (bytes, Some(come));
+    let (mut rest, mut sum) = (bytes, 0);
     while let Some(Header { length, descriptors }) = Header::parse(rest) {
-        left = left.and_then(|left| left.checked_sub(descriptors));
-        rest = HEADER.checked_add(length).and_then(|end| rest.get(end..)).unwrap_or_default();
+        sum += descriptors;
+        rest = rest.get(HEADER.saturating_add(length)..).unwrap_or_default();
     }
     // What is behind the last header is not known if the next one has not come whole.
-    left.is_some_and(|left| left == 0 || !rest.is_empty())
+    sum == come || sum < come && !rest.is_empty()
 }

@@ -135,28 +135,29 @@ impl<'p> Log<'p> {
     /// and why it did not happen.
     pub fn event(
         &mut self,
-        client: Option<Identity>,
+        client: Option<&Identity>,
         what: &'static str,
         object: &[u8],
         cause: Cause,
     ) {
-        let event = Event { client, what, cause };
+        let event = Event { client: client.copied(), what, cause };
         let level = cause.level();
         if self.verbosity < level {
             return;
         }
         let is_counted = cause != Cause::Nothing && (level < 2 || object.is_empty());
-        if !is_counted || !self.is_repeated(event) {
-            self.say(event, object, 0);
+        if !is_counted || !self.is_repeated(&event) {
+            self.say(&event, object, 0);
         }
     }
 
     /// The same where nothing is named.
-    pub fn note(&mut self, client: Option<Identity>, what: &'static str, cause: Cause) {
+    pub fn note(&mut self, client: Option<&Identity>, what: &'static str, cause: Cause) {
         self.event(client, what, &[], cause);
     }
 
-    fn say(&mut self, Event { client, what, cause }: Event, object: &[u8], left_out: u32) {
+    fn say(&mut self, event: &Event, object: &[u8], left_out: u32) {
+        let Event { client, what, cause } = *event;
         let line = self.errors.message();
         line.text(if cause.level() > 1 { "info: " } else { "warning: " });
         if let Some(Identity { uid, gid }) = client {
@@ -176,11 +177,11 @@ impl<'p> Log<'p> {
     }
 
     /// Whether such a line has been said less than a second ago: then it is counted. If not, it is now.
-    fn is_repeated(&mut self, event: Event) -> bool {
+    fn is_repeated(&mut self, event: &Event) -> bool {
         let uid = |event: &Event| event.client.map(|client| client.uid);
         let is_it = |said: &&mut Said| {
             let Event { what, cause, .. } = said.event;
-            uid(&said.event) == uid(&event) && (what, cause) == (event.what, event.cause)
+            uid(&said.event) == uid(event) && (what, cause) == (event.what, event.cause)
         };
         if let Some(said) = self.said.iter_mut().flatten().find(is_it) {
             said.left_out = said.left_out.saturating_add(1);
@@ -188,7 +189,7 @@ impl<'p> Log<'p> {
         }
         let Some(place) = self.said.iter_mut().find(|said| said.is_none()) else { return true };
         let since = time::uptime().unwrap_or(0);
-        *place = Some(Said { event, since, left_out: 0 });
+        *place = Some(Said { event: *event, since, left_out: 0 });
         false
     }
 
@@ -210,7 +211,7 @@ impl<'p> Log<'p> {
                 continue;
             }
             (said.since, said.left_out) = (now, 0);
-            self.say(event, &[], left_out);
+            self.say(&event, &[], left_out);
             wait = wait.min(SPAN);
         }
         if self.writer.is_some() {

@@ -221,9 +221,7 @@ impl Daemon<'_> {
             return false;
         }
         // It may have been given away for a client whose connection took long to close.
-        if self.service.gate.spare.is_none() {
-            self.service.gate.spare = self.listener.duplicate().ok();
-        }
+        self.service.gate.find_spare(self.listener);
         match socket::accept(self.listener) {
             Ok(fd) => {
                 (self.accepting.is_crowded, self.accepting.is_shut) = (false, false);
@@ -254,7 +252,7 @@ impl Daemon<'_> {
                     Ok(fd) => fd.into_iter().for_each(|fd| self.service.table.closing.hang_up(fd)),
                     Err(_) => self.accepting.is_stuck = true,
                 }
-                self.service.gate.spare = self.listener.duplicate().ok();
+                self.service.gate.find_spare(self.listener);
                 false
             }
         }
@@ -281,16 +279,15 @@ impl Daemon<'_> {
             self.seats.attend(&mut self.service, number);
         }
         let Service { gate, log, table, .. } = &mut self.service;
-        let peer = socket::peer(fd.borrow()).map(|peer| Identity { uid: peer.uid, gid: peer.gid });
-        let admitted = peer.ok().and_then(|who| Some((who, gate.admit(number, who, log)?)));
-        if gate.spare.is_none() {
-            gate.spare = self.listener.duplicate().ok();
-        }
         // It may have sent something already.
-        let Some((who, access)) = admitted else { return table.closing.hang_up(fd) };
+        let Ok(peer) = socket::peer(fd.borrow()) else { return table.closing.hang_up(fd) };
+        let who = Identity { uid: peer.uid, gid: peer.gid };
+        let admitted = gate.admit(number, who, log);
+        gate.find_spare(self.listener);
+        let Some(access) = admitted else { return table.closing.hang_up(fd) };
         socket::refuse_credentials(fd.borrow());
         socket::receive_in_line(fd.borrow());
-        log.note(Some(who), "connect", Cause::Nothing);
+        log.note(Some(&who), "connect", Cause::Nothing);
         let is_full = !self.seats.has_more_than_one();
         let connection = self.seats.at(number);
         connection.session = Session { who, missing: 0, access };

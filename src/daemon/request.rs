@@ -5,7 +5,7 @@ use super::access::{Access, Gate, Identity, Right};
 use super::answer::{Answer, frames};
 use super::log::{Cause, Log};
 use super::table::Table;
-use crate::protocol::entry::{ENTRY_MAX, EXPIRY, Entries, IDENTIFIER_MAX};
+use crate::protocol::entry::{ENTRY_MAX, EXPIRY, Entries, Entry, IDENTIFIER_MAX};
 use crate::protocol::frame::{ENTRIES_MAX, Frame, Header};
 use crate::protocol::request::Request;
 use crate::sys::Errno;
@@ -105,7 +105,12 @@ impl Session {
     /// A request of that letter is refused: says so, and closes the set dump that is open, if one is.
     pub fn refuse(&mut self, letter: u8, identifier: &[u8], cause: Cause, log: &mut Log) {
         self.missing = 0;
-        log.event(Some(self.who), name(letter), identifier, cause);
+        self.tell(letter, identifier, cause, log);
+    }
+
+    /// Says what has become of a request of that letter.
+    fn tell(&self, letter: u8, identifier: &[u8], cause: Cause, log: &mut Log) {
+        log.event(Some(&self.who), name(letter), identifier, cause);
     }
 }
 
@@ -119,132 +124,131 @@ pub fn handle(
     service: &mut Service,
 ) -> Outcome {
     let letter = payload.first().copied().unwrap_or(0);
-    let header = Header { length: payload.len(), descriptors: count };
-    let request = Request::parse(payload).filter(|request| request.descriptors() == count);
+    let request = Request::parse(payload);
+    let request = request.as_ref().filter(|request| request.descriptors() == count);
     // A refusal names what it is about, if that can be read.
-    let identifier = request.as_ref().map_or(&[][..], |request| request.identifier());
-    let done = session
-        .vet(letter, header)
-        .and_then(|()| request.ok_or(Errno::PROTO))
-        .and_then(|request| check(&request, session, service).map(|()| request));
-    let request = match done {
-        Ok(request) => request,
-        Err(errno) => {
+    let identifier = request.map_or(&[][..], Request::identifier);
+    let header = Header { length: payload.len(), descriptors: count };
+    let done = match session.vet(letter, header) {
+        Ok(()) => perform(request, descriptors, session, service),
+        Err(errno) => Err(Obstacle::Refusal(errno)),
+    };
+    match done {
+        Ok(answer) => {
+            // Of the frames of a set dump it is enough to say so if one is refused.
+            if letter != b'.' {
+                session.tell(letter, identifier, Cause::Nothing, &mut service.log);
+            }
+            Outcome::Answered(answer)
+        }
+        Err(Obstacle::NeedsSlots) => Outcome::NeedsSlots(count),
+        Err(Obstacle::Refusal(errno)) => {
             session.refuse(letter, identifier, Cause::Theirs(errno), &mut service.log);
             service.table.closing.close_first(descriptors, count);
-            return Outcome::Answered(Answer::refusal(errno));
-        }
-    };
-    // All that could refuse it has been looked at.
-    let table = &mut service.table;
-    if table.free_slots() < count.min(table.most()) {
-        return Outcome::NeedsSlots(count);
-    }
-    let answer = perform(request, descriptors, session, table);
-    // Of the frames of a set dump it is enough to say so if one is refused.
-    if letter != b'.' {
-        service.log.event(Some(session.who), name(letter), identifier, Cause::Nothing);
-    }
-    Outcome::Answered(answer)
-}
-
-/// Checks whether a request may be done, and can be.
-fn check(request: &Request, session: &Session, service: &Service) -> Result<(), Errno> {
-    let table = &service.table;
-    let allow = |right, identifier| match service.gate.allows(&session.access, right, identifier) {
-        true => Ok(()),
-        false => Err(Errno::PERM),
-    };
-    match request {
-        Request::Store(entry) => {
-            allow(Right::Store, entry.identifier)?;
-            match table.find(entry.identifier) {
-                Some(_) => Err(Errno::BUSY),
-                None if table.room() == 0 => Err(Errno::NFILE),
-                None => Ok(()),
-            }
-        }
-        Request::Delete(identifier) => {
-            allow(Right::Store, identifier)?;
-            table.find(identifier).map(|_| ()).ok_or(Errno::NOENT)
-        }
-        Request::Retrieve(identifier) => {
-            allow(Right::Retrieve, identifier)?;
-            table.find(identifier).map(|_| ()).ok_or(Errno::NOENT)
-        }
-        Request::RetrieveAndDelete(identifier) => {
-            allow(Right::Retrieve, identifier)?;
-            allow(Right::Store, identifier)?;
-            table.find(identifier).map(|_| ()).ok_or(Errno::NOENT)
-        }
-        // The right is all that these need.
-        Request::List | Request::GetDump => Ok(()),
-        Request::OpenSetDump(missing) if *missing as usize > table.most() => Err(Errno::NFILE),
-        Request::OpenSetDump(_) => Ok(()),
-        Request::Entries(entries) => {
-            let room = table.room();
-            let fits = entries.len() <= room || count_new(*entries, table) <= room;
-            if fits { Ok(()) } else { Err(Errno::NFILE) }
+            Outcome::Answered(Answer::refusal(errno))
         }
     }
 }
 
-/// Does what a request asks for, which has been checked.
+/// Why a request is not done.
+enum Obstacle {
+    /// It is refused.
+    Refusal(Errno),
+    /// The table needs a free slot for each of its descriptors. Nothing else could refuse it.
+    NeedsSlots,
+}
+
+impl From<Errno> for Obstacle {
+    fn from(errno: Errno) -> Obstacle {
+        Obstacle::Refusal(errno)
+    }
+}
+
+/// Does what a request asks for, if it is one, and that may be done and can be.
 fn perform(
-    request: Request,
+    request: Option<&Request>,
+    descriptors: &mut Descriptors,
+    session: &mut Session,
+    service: &mut Service,
+) -> Result<Answer, Obstacle> {
+    let request = request.ok_or(Errno::PROTO)?;
+    let rights: &[Right] = match request {
+        Request::Store(_) | Request::Delete(_) => &[Right::Store],
+        Request::Retrieve(_) => &[Right::Retrieve],
+        Request::RetrieveAndDelete(_) => &[Right::Retrieve, Right::Store],
+        // For these it does not matter what is held.
+        _ => &[],
+    };
+    let Service { table, gate, .. } = service;
+    let identifier = request.identifier();
+    if !rights.iter().all(|right| gate.allows(&session.access, *right, identifier)) {
+        return Err(Errno::PERM.into());
+    }
+    let found = table.find(identifier).ok_or(Errno::NOENT);
+    match *request {
+        Request::Store(_) if found.is_ok() => return Err(Errno::BUSY.into()),
+        Request::Store(_) if table.room() == 0 => return Err(Errno::NFILE.into()),
+        Request::Store(_) if !table.has_slots(1) => return Err(Obstacle::NeedsSlots),
+        Request::Store(entry) => store(entry, descriptors, table),
+        Request::Delete(_) => table.forget(found?),
+        Request::Retrieve(_) => return Ok(Answer::descriptor(found?, false, table)),
+        Request::RetrieveAndDelete(_) => return Ok(Answer::descriptor(found?, true, table)),
+        Request::List => return Ok(Answer::list(table)),
+        Request::GetDump => return Ok(Answer::dump(table)),
+        Request::OpenSetDump(missing) => {
+            if missing as usize > table.most() {
+                return Err(Errno::NFILE.into());
+            }
+            session.missing = missing as usize;
+            return Ok(Answer::Frames(frames(session.missing)));
+        }
+        Request::Entries(entries) => return store_all(entries, descriptors, session, table),
+    }
+    Ok(Answer::DONE)
+}
+
+/// Holds descriptors under the entries of a frame of a set dump, if there is room for them.
+fn store_all(
+    entries: Entries,
     descriptors: &mut Descriptors,
     session: &mut Session,
     table: &mut Table,
-) -> Answer {
-    match request {
-        Request::Store(entry) => {
-            if let Some(fd) = descriptors.pop() {
-                table.insert(entry, fd);
-            }
-            Answer::DONE
+) -> Result<Answer, Obstacle> {
+    let (count, room) = (entries.len(), table.room());
+    if count > room && count_new(entries, table) > room {
+        return Err(Errno::NFILE.into());
+    }
+    if !table.has_slots(count) {
+        return Err(Obstacle::NeedsSlots);
+    }
+    session.missing -= count;
+    for entry in entries {
+        // It takes the place of what had the identifier.
+        if let Some(slot) = table.find(entry.identifier) {
+            table.forget(slot);
         }
-        Request::Delete(identifier) => {
-            if let Some(slot) = table.find(identifier) {
-                table.forget(slot);
-            }
-            Answer::DONE
-        }
-        Request::Retrieve(identifier) | Request::RetrieveAndDelete(identifier) => {
-            let deletes = matches!(request, Request::RetrieveAndDelete(_));
-            match table.find(identifier) {
-                Some(slot) => Answer::descriptor(slot, deletes, table),
-                None => Answer::refusal(Errno::NOENT),
-            }
-        }
-        Request::List => Answer::list(table),
-        Request::GetDump => Answer::dump(table),
-        Request::OpenSetDump(missing) => {
-            session.missing = missing as usize;
-            Answer::Frames(frames(session.missing))
-        }
-        Request::Entries(entries) => {
-            session.missing -= entries.len();
-            for entry in entries {
-                // It takes the place of what had the identifier.
-                if let Some(slot) = table.find(entry.identifier) {
-                    table.forget(slot);
-                }
-                if let Some(fd) = descriptors.pop() {
-                    table.insert(entry, fd);
-                }
-            }
-            if session.missing > 0 { Answer::refusal(Errno::AGAIN) } else { Answer::DONE }
-        }
+        store(entry, descriptors, table);
+    }
+    Ok(if session.missing > 0 { Answer::refusal(Errno::AGAIN) } else { Answer::DONE })
+}
+
+/// Holds the first of the descriptors under an entry.
+fn store(entry: Entry, descriptors: &mut Descriptors, table: &mut Table) {
+    if let Some(fd) = descriptors.pop() {
+        table.insert(entry, fd);
     }
 }
 
 /// How many of the identifiers in a frame of a set dump are not held, equal ones counted once: the first
 /// of them.
 fn count_new(entries: Entries, table: &Table) -> usize {
-    let is_new = |(number, identifier): (usize, &[u8])| {
-        let mut before = entries.take(number);
-        table.find(identifier).is_none() && !before.any(|entry| entry.identifier == identifier)
-    };
-    let identifiers = entries.map(|entry| entry.identifier).enumerate();
-    identifiers.filter(|one| is_new(*one)).count()
+    let mut new = 0;
+    for (number, Entry { identifier, .. }) in entries.enumerate() {
+        // To find it in the table is quicker.
+        if table.find(identifier).is_none() {
+            let first = { entries }.position(|entry| entry.identifier == identifier);
+            new += usize::from(first == Some(number));
+        }
+    }
+    new
 }

@@ -1,9 +1,10 @@
 //! Places for connections: what each has of its own, and serving those for which something can be done.
 
-use super::connection::{Connection, Inbox, Progress, REQUEST_MAX};
+use super::connection::{Connection, Inbox, REQUEST_MAX, Stop};
 use super::request::{Descriptors, Service};
 use super::{MOMENT, expire, places};
 use crate::protocol::frame::ENTRIES_MAX;
+use crate::slice::{part, part_mut};
 use crate::sys::Errno;
 use crate::sys::memory::{List, Mapping, PAGE_MAX, at};
 use crate::sys::time::{self, Poll};
@@ -11,6 +12,11 @@ use core::ops::{Deref, DerefMut};
 
 /// Bytes of a buffer for requests: whole pages, so that they can be given back.
 const BUFFER: usize = REQUEST_MAX.next_multiple_of(PAGE_MAX);
+
+/// The buffer of that number.
+fn buffer(buffers: &mut [u8], number: usize) -> &mut [u8] {
+    part_mut(part_mut(buffers, number * BUFFER..), ..BUFFER)
+}
 
 /// The places.
 pub struct Seats {
@@ -31,20 +37,27 @@ pub struct Seats {
 pub const OTHERS: usize = 2;
 
 impl Seats {
-    /// Places for that many connections; nothing if there is no memory for them. `open_most` descriptors
-    /// may be open for clients, for what is held and for what comes with requests.
-    pub fn new(count: usize, open_most: usize) -> Option<Seats> {
-        let mut connections = List::new(count)?;
-        let mut polls = List::new(OTHERS + count)?;
-        for _ in 0..count {
+    /// Places for that many connections. `open_most` descriptors may be open for clients, for what is
+    /// held and for what comes with requests.
+    pub fn new(count: usize, open_most: usize) -> Seats {
+        let mut connections = List::new(count);
+        for _ in 0..connections.capacity() {
             connections.push(Connection::NOBODY);
         }
-        for _ in 0..OTHERS + count {
+        let mut polls = List::new(OTHERS + count);
+        for _ in 0..polls.capacity() {
             polls.push(Poll::NOTHING);
         }
-        let buffers = Mapping::new((1 + count).checked_mul(BUFFER)?)?;
-        let descriptors = Mapping::new(count)?;
-        Some(Seats { connections, polls, buffers, descriptors, open_most })
+        let buffers = Mapping::new_or_empty((1 + count).saturating_mul(BUFFER));
+        let descriptors = Mapping::new_or_empty(count);
+        Seats { connections, polls, buffers, descriptors, open_most }
+    }
+
+    /// Whether there has been memory for them.
+    pub fn has_memory(&self) -> bool {
+        let Seats { connections, polls, buffers, descriptors, .. } = self;
+        let is_none = connections.is_empty() || polls.is_empty() || buffers.is_empty();
+        !is_none && !descriptors.is_empty()
     }
 
     /// The connection of that number.
@@ -75,11 +88,11 @@ impl Seats {
     /// Says of each what is to be waited for. The result is for how many milliseconds.
     pub fn prepare(&mut self, now: u32, timeout: u32, is_ending: bool) -> u32 {
         let mut wait = u32::MAX;
-        let buffers = self.buffers.chunks(BUFFER).skip(1);
-        let polls = self.polls.iter_mut().skip(OTHERS);
-        for ((connection, poll), bytes) in self.connections.iter_mut().zip(polls).zip(buffers) {
+        for (number, connection) in self.connections.iter_mut().enumerate() {
+            let poll = at(&mut self.polls, OTHERS + number);
             *poll = Poll::NOTHING;
             if connection.fd.is_some() {
+                let bytes = buffer(&mut self.buffers, 1 + number);
                 let left;
                 (*poll, left) = connection.prepare(bytes, now, timeout, is_ending);
                 wait = wait.min(left);
@@ -94,7 +107,7 @@ impl Seats {
     pub fn wait(&mut self, others: &mut [Poll; OTHERS], milliseconds: u32) {
         let used = self.connections.iter().rposition(|connection| connection.fd.is_some());
         let end = used.map_or(OTHERS, |last| OTHERS + 1 + last);
-        let polls = self.polls.get_mut(..end).unwrap_or_default();
+        let polls = part_mut(&mut self.polls, ..end);
         if let Some(place) = polls.first_chunk_mut() {
             *place = *others;
         }
@@ -128,48 +141,49 @@ impl Seats {
             return;
         }
         let has_kept = connection.keeps_request();
-        let mut done = self.with(number, has_kept, |connection, inbox| {
-            connection.receive(inbox, service)?;
-            // Nothing that has come is to see what has expired before.
-            expire(service);
-            connection.answer(inbox, service)
-        });
-        if let Ok(Progress::NeedsSlots(count)) = done {
+        let mut done = self.serve(service, number, has_kept, true);
+        if let Err(Stop::NeedsSlots(count)) = done {
             self.make_room(service, count);
-            done =
-                self.with(number, has_kept, |connection, inbox| connection.answer(inbox, service));
+            done = self.serve(service, number, has_kept, false);
         }
-        if let Err(errno) = done {
+        if let Err(Stop::Leave(errno)) = done {
             let fds = at(&mut self.descriptors, number);
             self.connections.at(number).leave(fds, service, errno);
         }
         self.keep(number, has_kept);
     }
 
-    /// Has something done with a connection and what has come from it: in the buffer that all share, or
-    /// in its own.
-    fn with<T>(
+    /// Receives from a connection, if that `receives`, and answers. What has come is in the buffer that
+    /// all share, or in the connection's own if its request `is_kept`.
+    fn serve(
         &mut self,
+        service: &mut Service,
         number: usize,
-        is_own: bool,
-        action: impl FnOnce(&mut Connection, &mut Inbox) -> T,
-    ) -> T {
-        let buffer = if is_own { 1 + number } else { 0 };
-        let bytes = self.buffers.chunks_mut(BUFFER).nth(buffer).unwrap_or_default();
+        is_kept: bool,
+        receives: bool,
+    ) -> Result<(), Stop> {
+        let connection = self.connections.at(number);
         let fds = at(&mut self.descriptors, number);
-        action(self.connections.at(number), &mut Inbox { bytes, fds })
+        let bytes = buffer(&mut self.buffers, if is_kept { 1 + number } else { 0 });
+        let mut inbox = Inbox { bytes, fds };
+        if receives {
+            connection.receive(&mut inbox, service)?;
+            // Nothing that has come is to see what has expired before.
+            expire(service);
+        }
+        connection.answer(&mut inbox, service)
     }
 
     /// Keeps the beginning of a request in the buffer of its own connection, or gives that back.
     fn keep(&mut self, number: usize, has_kept: bool) {
         let kept = self.connections.at(number).kept();
-        let (shared, others) = self.buffers.split_at_mut(BUFFER);
-        let own = others.chunks_mut(BUFFER).nth(number).unwrap_or_default();
         if has_kept && kept == 0 {
-            Mapping::give_back(own);
-        } else if !has_kept && kept > 0 {
-            if let (Some(own), Some(shared)) = (own.get_mut(..kept), shared.get(..kept)) {
-                own.copy_from_slice(shared);
+            Mapping::give_back(buffer(&mut self.buffers, 1 + number));
+        } else if !has_kept {
+            let (shared, others) = self.buffers.split_at_mut(BUFFER);
+            let own = buffer(others, number);
+            for (place, byte) in own.iter_mut().zip(part(shared, ..kept)) {
+                *place = *byte;
             }
         }
     }
@@ -200,7 +214,7 @@ impl Seats {
     /// as many as may be held.
     fn make_room(&mut self, service: &mut Service, descriptors: usize) {
         let now = service.now;
-        while service.table.free_slots() < descriptors.min(service.table.most()) {
+        while !service.table.has_slots(descriptors) {
             let waits = places::longest_silent(self, now, Connection::needs_slots);
             let Some(number) = waits else { return };
             let slowest = self.connections.at(number);

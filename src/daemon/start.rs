@@ -12,6 +12,7 @@ use super::{Accepting, Daemon, Settings, identity};
 use crate::cli::exit::Exit;
 use crate::cli::output::Writer;
 use crate::process::Process;
+use crate::protocol::frame::Frame;
 use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::message::Received;
 use crate::sys::signal::Signals;
@@ -53,42 +54,34 @@ impl Failure {
     }
 }
 
-/// What there has to be before anything is said of it.
-struct Parts {
-    signals: Signals,
-    seats: Seats,
-    table: Table,
-    gate: Gate,
-    now: u32,
-}
-
 /// Serves on the listening socket that is standard input, until it is told to end. `source` is where the
 /// rules are, as the settings have it.
 pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit {
+    match begin(process, settings, source) {
+        Ok(()) => Exit::SUCCESS,
+        Err(failure) => failure.say(&mut process.errors),
+    }
+}
+
+/// The same, for a daemon that can begin to.
+fn begin(process: &mut Process, settings: &Settings, source: Source) -> Result<(), Failure> {
     // The name that `pidof` knows the C daemon by, whichever tool was called.
     process::set_name(c"s6-fdholderd");
     let listener = process.input;
-    let listens = match socket::listens(listener) {
-        Ok(listens) => listens,
-        Err(errno) => return Failure::Listener(errno).say(&mut process.errors),
-    };
+    let listens = socket::listens(listener).map_err(Failure::Listener)?;
     process.open_files.raise();
     let mut log = Log::new(settings.verbosity, &mut process.errors);
     if socket::refuses_descriptors(listener) {
         // That is what clients get that send one.
         log.note(None, "standard input has SO_PASSRIGHTS off", Cause::Ours(Errno::PERM));
     }
-    let first = match first_client(listener, listens) {
-        Ok(first) => first,
-        Err(errno) => return Failure::Listener(errno).say(&mut process.errors),
-    };
-    let parts = prepare(settings, source, listener, process.auxiliary.random(), &mut log);
-    let Parts { signals, seats, table, mut gate, now } = match parts {
-        Ok(parts) => parts,
-        Err(failure) => return failure.say(&mut process.errors),
-    };
-    gate.look_for_directory(&mut log);
-    gate.own = identity::own(&mut log);
+    let first = first_client(listener, listens).map_err(Failure::Listener)?;
+    let out = process.out.descriptor();
+    let random = process.auxiliary.random();
+    let mut daemon = prepare(settings, source, [listener, out], random, process.frame, log)?;
+    let Service { gate, log, .. } = &mut daemon.service;
+    gate.look_for_directory(log);
+    gate.own = identity::own(log);
     // Nothing is held yet.
     if let Err(errno) = process::forbid_access() {
         let what = "others of this user can take what is held";
@@ -101,27 +94,14 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
     // Nothing more is written there, and a shell may wait for its end, as in `x=$(daemon &)`. The
     // listener takes its place: were that free, something that comes later would get the number. Where it
     // was free the listener has it already.
-    let out = process.out.descriptor();
     if socket::listens(out) != Ok(true) {
         let _ = listener.put_at(out, true);
     }
-    let frame = &mut *process.frame;
-    let mut daemon = Daemon {
-        settings,
-        listener,
-        out,
-        signals,
-        seats,
-        waiting: None,
-        accepting: Accepting { is_crowded: false, is_stuck: false, is_shut: false },
-        ending_since: None,
-        service: Service { now, frame, received: Received::NOTHING, table, gate, log },
-    };
     if let Some(fd) = first {
         daemon.admit(fd);
     }
     daemon.run();
-    Exit::SUCCESS
+    Ok(())
 }
 
 /// Accepts a client, if there is one, on a socket of which the kernel does not say that it listens: so
@@ -136,19 +116,21 @@ fn first_client(listener: BorrowedFd, listens: bool) -> Result<Option<Fd>, Errno
     }
 }
 
-/// Takes all memory and all descriptors, and reads the rules.
-fn prepare(
-    settings: &Settings,
+/// Takes all memory and all descriptors, and reads the rules: a daemon that can begin. What is to become
+/// standard output's is the listener as well.
+fn prepare<'p>(
+    settings: &'p Settings,
     source: Source,
-    listener: BorrowedFd,
+    [listener, out]: [BorrowedFd<'static>; 2],
     random: Option<Key>,
-    log: &mut Log,
-) -> Result<Parts, Failure> {
+    frame: &'p mut Frame,
+    mut log: Log<'p>,
+) -> Result<Daemon<'p>, Failure> {
     // Without a clock nothing would ever expire.
     let time = time::now().map_err(Failure::Clock)?;
     let now = time::uptime().map_err(Failure::Clock)?;
     let spare = listener.duplicate().ok();
-    let Some(Room { held, clients, descriptors }) = room::fit(settings, spare.is_some(), log)
+    let Some(Room { held, clients, descriptors }) = room::fit(settings, spare.is_some(), &mut log)
     else {
         return Err(Failure::Unable("the open-file limit is too low", Errno::MFILE));
     };
@@ -156,15 +138,32 @@ fn prepare(
     let signals = signals.map_err(|errno| Failure::Unable("unable to wait for signals", errno))?;
     // Another connection may wait for a place.
     let clients = 1 + clients;
-    let no_memory = || Failure::Unable("unable to get memory for -n and -c", Errno::NOMEM);
-    let closing = Closing::new(signals.descriptor()).ok_or_else(no_memory)?;
+    let closing = Closing::new(signals.descriptor());
     let key = random.unwrap_or_else(|| weak_key(time, settings));
-    let table = Table::new(held, key, closing).ok_or_else(no_memory)?;
-    let seats = Seats::new(clients, descriptors).ok_or_else(no_memory)?;
-    let mut gate = Gate::new(clients, source).ok_or_else(no_memory)?;
-    gate.spare = spare;
+    let mut daemon = Daemon {
+        settings,
+        listener,
+        out,
+        signals,
+        seats: Seats::new(clients, descriptors),
+        waiting: None,
+        accepting: Accepting { is_crowded: false, is_stuck: false, is_shut: false },
+        ending_since: None,
+        service: Service {
+            now,
+            frame,
+            received: Received::NOTHING,
+            table: Table::new(held, key, closing),
+            gate: Gate::new(clients, source, spare),
+            log,
+        },
+    };
+    let Service { table, gate, .. } = &mut daemon.service;
+    if !(daemon.seats.has_memory() && table.has_memory() && gate.has_memory()) {
+        return Err(Failure::Unable("unable to get memory for -n and -c", Errno::NOMEM));
+    }
     gate.reload().map_err(|(path, errno)| Failure::Rules(path, errno))?;
-    Ok(Parts { signals, seats, table, gate, now })
+    Ok(daemon)
 }
 
 /// A key for hashing where the kernel has given no random bytes.

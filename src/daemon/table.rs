@@ -155,12 +155,11 @@ pub struct Table {
 pub const NO_ALARM: Label = [u8::MAX; EXPIRY];
 
 impl Table {
-    /// An empty one for that many descriptors, nothing if there is no memory for it; `key` should not be
-    /// known to others.
-    pub fn new(most: usize, key: Key, closing: Closing) -> Option<Table> {
-        Some(Table {
-            slots: List::new(most.checked_mul(2)?)?,
-            buckets: Mapping::new(most)?,
+    /// An empty one for that many descriptors; `key` should not be known to others.
+    pub fn new(most: usize, key: Key, closing: Closing) -> Table {
+        Table {
+            slots: List::new(most.saturating_mul(2)),
+            buckets: Mapping::new_or_empty(most),
             held: 0,
             used: 0,
             key,
@@ -168,7 +167,12 @@ impl Table {
             free: Link::NONE,
             alarm: NO_ALARM,
             closing,
-        })
+        }
+    }
+
+    /// Whether there has been memory for it.
+    pub fn has_memory(&self) -> bool {
+        self.slots.capacity() > 0 && !self.buckets.is_empty() && self.closing.has_memory()
     }
 
     /// How many may be held.
@@ -189,6 +193,11 @@ impl Table {
     /// How many more slots there are.
     pub fn free_slots(&self) -> usize {
         self.slots.capacity() - self.used
+    }
+
+    /// Whether there is a free slot for each of that many descriptors, or for as many as may be held.
+    pub fn has_slots(&self, descriptors: usize) -> bool {
+        self.free_slots() >= descriptors.min(self.most())
     }
 
     /// Ends the present, and gives the moment that it is then for [`Table::after`]: what is held now is

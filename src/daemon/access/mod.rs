@@ -9,7 +9,7 @@ pub mod rules;
 use super::log::{Cause, Log};
 use crate::io::file;
 use crate::sys::Errno;
-use crate::sys::fd::Fd;
+use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::memory::{Mapping, at};
 use core::ffi::CStr;
 use regex::Program;
@@ -132,20 +132,17 @@ pub struct Gate {
     pub spare: Option<Fd>,
 }
 
-/// Why a client is refused, for the log.
-struct Refusal<'a> {
-    what: &'static str,
-    object: &'a [u8],
-    cause: Cause,
-}
-
 impl Gate {
-    /// Without rules yet: [`Gate::reload`] reads a file of them. Nor is anybody `self` yet. Nothing if
-    /// there is no memory for that many clients.
-    pub fn new(clients: usize, source: Source) -> Option<Gate> {
+    /// Without rules yet: [`Gate::reload`] reads a file of them. Nor is anybody `self` yet.
+    pub fn new(clients: usize, source: Source, spare: Option<Fd>) -> Gate {
         let own = Own { uid: None, gid: None };
-        let expressions = Mapping::new(clients)?;
-        Some(Gate { source, file: Mapping::EMPTY, own, expressions, spare: None })
+        let expressions = Mapping::new_or_empty(clients);
+        Gate { source, file: Mapping::EMPTY, own, expressions, spare }
+    }
+
+    /// Whether there has been memory for it.
+    pub fn has_memory(&self) -> bool {
+        !self.expressions.is_empty()
     }
 
     /// Warns of a directory of rules in which nothing can be read. It may come later.
@@ -160,7 +157,11 @@ impl Gate {
     /// Reads the file again, if the rules are in one. If it cannot be, or is none, the old ones stay.
     pub fn reload(&mut self) -> Result<(), (&'static CStr, Errno)> {
         let Source::File(path) = self.source else { return Ok(()) };
-        let content = self.with_spare(|_| file::read_whole(path)).map_err(|errno| (path, errno))?;
+        let mut read = file::read_whole(path);
+        if self.gives_spare(&read) {
+            read = file::read_whole(path);
+        }
+        let content = read.map_err(|errno| (path, errno))?;
         if !cdb::is_valid(&content) {
             return Err((path, Errno::INVAL));
         }
@@ -168,45 +169,46 @@ impl Gate {
         Ok(())
     }
 
-    /// Does something that needs a descriptor, once more without the spare one if there is no other.
-    fn with_spare<T>(
-        &mut self,
-        mut action: impl FnMut(&mut Gate) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        match action(self) {
-            Err(Errno::MFILE) => {
-                self.spare = None;
-                action(self)
-            }
-            done => done,
+    /// Makes another descriptor of the listening socket the spare one, if that is gone.
+    pub fn find_spare(&mut self, listener: BorrowedFd) {
+        if self.spare.is_none() {
+            self.spare = listener.duplicate().ok();
         }
+    }
+
+    /// Whether something has failed for want of a descriptor. Then the spare one is closed, and it is to
+    /// be tried again.
+    fn gives_spare<T>(&mut self, done: &Result<T, Errno>) -> bool {
+        let is_full = matches!(done, Err(Errno::MFILE));
+        if is_full {
+            self.spare = None;
+        }
+        is_full
     }
 
     /// What a client may do that gets the place of that number, which nobody has; nothing if it is to be
     /// refused.
     pub fn admit(&mut self, place: usize, client: Identity, log: &mut Log) -> Option<Access> {
         let mut access = Access { place, ..Access::NOTHING };
-        let mut is_logged = false;
-        let own = self.own;
-        let is_allowed = rules::decide(client, own, |key| {
-            let looked = self.with_spare(|gate| {
-                access.grants = Access::NOTHING.grants;
-                gate.look_up(key, &mut access, |refusal| {
-                    log.event(Some(client), refusal.what, refusal.object, refusal.cause);
-                    is_logged = true;
-                })
-            });
-            looked.unwrap_or_else(|errno| {
+        let rule = rules::decide(client, self.own, |key| {
+            let mut rule = self.look_up(key, client, &mut access, log);
+            if self.gives_spare(&rule) {
+                rule = self.look_up(key, client, &mut access, log);
+            }
+            rule.unwrap_or_else(|errno| {
                 let what = "connect: unable to read the rule";
-                log.event(Some(client), what, key, Cause::Ours(errno));
-                is_logged = true;
-                Rule::Refused
+                log.event(Some(&client), what, key, Cause::Ours(errno));
+                Rule::Unusable
             })
         });
-        if !is_allowed && !is_logged {
-            log.note(Some(client), "connect", Cause::Theirs(Errno::PERM));
+        match rule {
+            Rule::Allowed => return Some(access),
+            Rule::Unusable => {}
+            Rule::Absent | Rule::Refused => {
+                log.note(Some(&client), "connect", Cause::Theirs(Errno::PERM));
+            }
         }
-        if is_allowed && !is_logged { Some(access) } else { None }
+        None
     }
 
     /// Looks a rule up, and puts the rights that it gives into the access. An expression that is of no
@@ -214,9 +216,11 @@ impl Gate {
     fn look_up(
         &mut self,
         key: &[u8],
+        client: Identity,
         access: &mut Access,
-        mut refuse: impl FnMut(Refusal),
+        log: &mut Log,
     ) -> Result<Rule, Errno> {
+        access.grants = Access::NOTHING.grants;
         let (mut path, mut strings) = (None, &[][..]);
         match self.source {
             Source::Directory(folder) => {
@@ -232,6 +236,7 @@ impl Gate {
             },
         }
         let expressions = at(&mut self.expressions, access.place);
+        let mut rule = Rule::Allowed;
         for right in Right::ALL {
             let mut bytes = [0; directory::VALUE_MAX];
             let value = match &mut path {
@@ -245,11 +250,12 @@ impl Gate {
                 *grant = Grant::Some;
                 if regex::compile(at(expressions, right as usize), value).is_err() {
                     let what = "connect: unable to use the expression";
-                    refuse(Refusal { what, object: value, cause: Cause::Theirs(Errno::INVAL) });
+                    log.event(Some(&client), what, value, Cause::Theirs(Errno::INVAL));
+                    rule = Rule::Unusable;
                 }
             }
         }
-        Ok(Rule::Allowed)
+        Ok(rule)
     }
 
     /// Whether somebody has a right for an identifier.

@@ -16,6 +16,8 @@ pub enum Rule {
     Absent,
     /// The client is refused. So it is by a rule that cannot be read.
     Refused,
+    /// The client is refused, and it has been said why.
+    Unusable,
     /// The client has the rights that are said along with this.
     Allowed,
 }
@@ -23,39 +25,43 @@ pub enum Rule {
 /// A key of a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Key {
-    /// `self`, for a client that has the daemon's own user or group.
-    Own { kind: &'static str, is_own: bool },
-    /// A user or a group by number.
-    Number { kind: &'static str, number: u32 },
+    /// `self`, for a client that has the daemon's own user.
+    OwnUser,
+    /// A user by number.
+    User,
+    /// `self`, for a client that has the daemon's own group.
+    OwnGroup,
+    /// A group by number.
+    Group,
     /// Every client.
     Default,
 }
 
-/// Whether a client is allowed anything: the first of its keys that has a rule decides. `rule` looks one
-/// up, a short name without a NUL, and is not asked again after that.
-pub fn decide(client: Identity, own: Own, mut rule: impl FnMut(&[u8]) -> Rule) -> bool {
+impl Key {
+    /// All of them, in the order in which they are looked up.
+    const ALL: [Key; 5] = [Key::OwnUser, Key::User, Key::OwnGroup, Key::Group, Key::Default];
+}
+
+/// What is to be done with a client: the first of its keys that has a rule decides. `rule` looks one up,
+/// a short name without a NUL, and is not asked again after that.
+pub fn decide(client: Identity, own: Own, mut rule: impl FnMut(&[u8]) -> Rule) -> Rule {
     let Identity { uid, gid } = client;
-    let keys = [
-        Key::Own { kind: "uid/", is_own: own.uid == Some(uid) },
-        Key::Number { kind: "uid/", number: uid },
-        Key::Own { kind: "gid/", is_own: own.gid == Some(gid) },
-        Key::Number { kind: "gid/", number: gid },
-        Key::Default,
-    ];
-    for key in keys {
+    for key in Key::ALL {
         let mut name = PathBuffer::EMPTY;
         match key {
-            Key::Own { is_own: false, .. } => continue,
-            Key::Own { kind, .. } => name.push(kind.as_bytes()).push(b"self"),
-            Key::Number { kind, number } => name.push(kind.as_bytes()).number(number),
+            Key::OwnUser if own.uid == Some(uid) => name.push(b"uid/self"),
+            Key::User => name.push(b"uid/").number(uid),
+            Key::OwnGroup if own.gid == Some(gid) => name.push(b"gid/self"),
+            Key::Group => name.push(b"gid/").number(gid),
             Key::Default => name.push(b"uid/default"),
+            Key::OwnUser | Key::OwnGroup => continue,
         };
         match rule(name.bytes()) {
             Rule::Absent => {}
-            rule => return rule == Rule::Allowed,
+            rule => return rule,
         }
     }
-    false
+    Rule::Absent
 }
 
 /// What the names of all variables that give rights begin with.

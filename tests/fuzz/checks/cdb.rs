@@ -126,7 +126,7 @@ fn check_valid(mut input: Input) {
         let decided = rules::decide(client, own.into(), |key| {
             rules::find(&file, key).map_or_else(|rule| rule, |_| Rule::Allowed)
         });
-        assert_eq!(decided, right);
+        assert_eq!(decided == Rule::Allowed, right);
     }
 }
 

@@ -440,7 +440,7 @@ fn check_in(world: &mut World, mut input: Input) {
     let service = world.service(most, input.byte());
     let mut scene = Scene {
         service,
-        seats: Seats::new(SEATS, OPEN_MOST).unwrap(),
+        seats: Seats::new(SEATS, OPEN_MOST),
         peers: [const { None }; SEATS],
         model: Model { held: BTreeMap::new(), most },
         open: Vec::new(),

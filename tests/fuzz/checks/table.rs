@@ -5,7 +5,7 @@ use super::model::{Model, ROLES, Reply, Thing, request};
 use super::world::{self, MOST, SEATS, World, session};
 use super::{Input, entries};
 use crate::kit::wire;
-use fdholder::daemon::answer::Answer;
+use fdholder::daemon::answer::{Answer, Piece};
 use fdholder::daemon::request::{Descriptors, Outcome, Service, handle};
 use fdholder::protocol::frame::{ENTRIES_MAX, HEADER, Header};
 use fdholder::sys::fd::{BorrowedFd, Fd};
@@ -27,8 +27,11 @@ struct Pending {
 /// Makes an answer piece by piece, to its end.
 fn compose(mut answer: Answer, service: &mut Service, mut look: impl FnMut(&[u8], &[BorrowedFd])) {
     while answer.is_something() {
-        let first = answer.compose(service.frame, &service.table).bytes.to_vec();
-        let piece = answer.compose(service.frame, &service.table);
+        let mut piece = Piece::empty();
+        answer.compose(&mut piece, service.frame, &service.table);
+        let first = piece.bytes.to_vec();
+        let mut piece = Piece::empty();
+        answer.compose(&mut piece, service.frame, &service.table);
         assert_eq!(piece.bytes, first, "a piece that comes out otherwise");
         look(piece.bytes, piece.descriptors());
         let count = piece.count;
@@ -153,9 +156,9 @@ fn check_in(world: &mut World, mut input: Input) {
             }
             (
                 Reply::Descriptor(descriptor, is_last),
-                answer @ (Answer::Descriptor(_) | Answer::LastDescriptor(_)),
+                answer @ Answer::Descriptor { deletes, .. },
             ) => {
-                assert_eq!(matches!(answer, Answer::LastDescriptor(_)), is_last);
+                assert_eq!(deletes, is_last);
                 let mut count = 0;
                 compose(answer, &mut service, |bytes, descriptors| {
                     assert_eq!(bytes, wire::frame(&[0], 1));

@@ -45,7 +45,7 @@ impl World {
         std::fs::write(&path, cdb::file(&ROLES.each_ref().map(rule), 2)).unwrap();
         let path = CString::new(path.into_os_string().into_vec()).unwrap();
         let source = Source::File(Box::leak(path.into_boxed_c_str()));
-        let mut gate = Gate::new(SEATS, source).unwrap();
+        let mut gate = Gate::new(SEATS, source, None);
         gate.reload().unwrap();
         let substitute = File::open("/dev/null").unwrap();
         let buffer = Box::leak(Box::new([0; LINE_MAX]));
@@ -56,8 +56,8 @@ impl World {
     /// What a daemon begins with: an empty table for so many. It says nothing.
     pub fn service(&mut self, most: usize, seed: u8) -> Service<'_> {
         let substitute = self.substitute.as_raw_fd() as u32;
-        let closing = Closing::new(BorrowedFd::named(substitute)).unwrap();
-        let table = Table::new(most, [seed.into(), 0], closing).unwrap();
+        let closing = Closing::new(BorrowedFd::named(substitute));
+        let table = Table::new(most, [seed.into(), 0], closing);
         let World { gate, frame, errors, .. } = self;
         let (gate, log) = (gate.take().unwrap(), Log::new(0, errors));
         Service { now: 0, frame, received: Received::NOTHING, table, gate, log }

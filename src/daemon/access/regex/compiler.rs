@@ -8,7 +8,7 @@ use core::ops::RangeInclusive;
 /// small.
 const DEPTH: usize = 64;
 /// The largest number in a bound, `RE_DUP_MAX` of glibc.
-const REPEAT_MAX: usize = 0x7fff;
+const REPEAT_MAX: u32 = 0x7fff;
 
 /// Why an expression is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -176,7 +176,7 @@ impl Compiler<'_> {
         match self.next()? {
             b'^' => Ok(Step::Anchor(Anchor::TextStart)),
             b'$' => Ok(Step::Anchor(Anchor::TextEnd)),
-            b'.' => self.class(NOT_NUL),
+            b'.' => self.class(NOT_NUL, false),
             b'[' => self.bracket(),
             b'\\' => self.escaped(),
             // There is nothing to repeat.
@@ -195,32 +195,27 @@ impl Compiler<'_> {
             b'>' => Ok(Step::Anchor(Anchor::WordEnd)),
             b'b' => Ok(Step::Anchor(Anchor::WordEdge)),
             b'B' => Ok(Step::Anchor(Anchor::NoWordEdge)),
-            b'w' => self.class(WORD),
-            b'W' => self.class_complement(WORD),
-            b's' => self.class(SPACE),
-            b'S' => self.class_complement(SPACE),
+            b'w' => self.class(WORD, false),
+            b'W' => self.class(WORD, true),
+            b's' => self.class(SPACE, false),
+            b'S' => self.class(SPACE, true),
             byte => Ok(Step::Byte(byte)),
         }
     }
 
-    /// The step that takes a character of this class.
-    fn class(&mut self, class: Class) -> Result<Step, Invalid> {
+    /// The step that takes a character of this class, or any other one if it `is_negated`.
+    fn class(&mut self, class: Class, is_negated: bool) -> Result<Step, Invalid> {
         let mut set = ByteSet::EMPTY;
         set.insert_ranges(class);
-        self.set(&set)
+        self.set(&mut set, is_negated)
     }
 
-    /// The step that takes any other character.
-    fn class_complement(&mut self, class: Class) -> Result<Step, Invalid> {
-        let mut set = ByteSet::EMPTY;
-        set.insert_ranges(class);
-        set.complement();
-        self.set(&set)
-    }
-
-    /// The step that takes a byte of this set. Equal sets share a row. No set of an expression is
-    /// empty, so a row of zeros is free.
-    fn set(&mut self, set: &ByteSet) -> Result<Step, Invalid> {
+    /// The step that takes a byte of this set, or any other one if it `is_negated`. Equal sets share a
+    /// row. No set of an expression is empty, so a row of zeros is free.
+    fn set(&mut self, set: &mut ByteSet, is_negated: bool) -> Result<Step, Invalid> {
+        if is_negated {
+            set.complement();
+        }
         for (number, row) in self.sets.iter_mut().enumerate() {
             if *row == ByteSet::EMPTY.0 {
                 *row = set.0;
@@ -249,10 +244,7 @@ impl Compiler<'_> {
                 return Err(Invalid::Syntax);
             }
         }
-        if is_negated {
-            set.complement();
-        }
-        self.set(&set)
+        self.set(&mut set, is_negated)
     }
 
     /// Reads an element in brackets. Gives a single character, which can be an end of a range.
@@ -312,16 +304,13 @@ impl Compiler<'_> {
         }
     }
 
-    /// Reads a bound from behind `{` to `}`: the least and the most repetitions. Like glibc it skips
-    /// a backslash before a comma or a `0`, which makes an ordinary character of it.
-    fn bound(&mut self) -> Result<(usize, Option<usize>), Invalid> {
+    /// Reads a bound from behind `{` to `}`: the least and the most repetitions.
+    fn bound(&mut self) -> Result<(u32, Option<u32>), Invalid> {
         let first = self.number()?;
-        let (least, most) = match self.rest {
-            [b',', rest @ ..] | [b'\\', b',', rest @ ..] => {
-                self.rest = rest;
-                (first.unwrap_or(0), self.number()?)
-            }
-            _ => (first.ok_or(Invalid::Syntax)?, first),
+        let (least, most) = if self.eat_escaped(b',') {
+            (first.unwrap_or(0), self.number()?)
+        } else {
+            (first.ok_or(Invalid::Syntax)?, first)
         };
         self.expect(b'}')?;
         if most.is_some_and(|most| least > most) {
@@ -330,18 +319,34 @@ impl Compiler<'_> {
         Ok((least, most))
     }
 
+    /// Reads this byte of a bound, as [`Compiler::eat`] does. Like glibc it skips a backslash before a
+    /// comma or a `0`, which makes an ordinary character of it.
+    fn eat_escaped(&mut self, byte: u8) -> bool {
+        let escaped = [b'\\', byte];
+        if self.rest.starts_with(&escaped) {
+            self.eat(b'\\');
+        }
+        self.eat(byte)
+    }
+
     /// Reads a number of a bound, if there is one.
-    fn number(&mut self) -> Result<Option<usize>, Invalid> {
+    fn number(&mut self) -> Result<Option<u32>, Invalid> {
         let mut number = None;
-        while let [digit @ b'0'..=b'9', rest @ ..] | [b'\\', digit @ b'0', rest @ ..] = self.rest {
-            self.rest = rest;
-            let value = number.unwrap_or(0) * 10 + usize::from(digit - b'0');
+        loop {
+            let digit = if self.eat_escaped(b'0') {
+                b'0'
+            } else if let [digit @ b'1'..=b'9', rest @ ..] = self.rest {
+                self.rest = rest;
+                *digit
+            } else {
+                return Ok(number);
+            };
+            let value = number.unwrap_or(0) * 10 + u32::from(digit - b'0');
             if value > REPEAT_MAX {
                 return Err(Invalid::TooLarge);
             }
             number = Some(value);
         }
-        Ok(number)
     }
 
     /// Repeats the steps from `start` on. They are the first copy.
@@ -349,7 +354,7 @@ impl Compiler<'_> {
     /// - `a{2,4}` becomes `a`, `a`, a split past the next copy, `a`, the same split, `a`.
     /// - `a{2,}` becomes `a`, `a`, a split back to the last copy.
     /// - With 0 repetitions as the least, a split past the first copy is in front of it.
-    fn repeat(&mut self, start: usize, least: usize, most: Option<usize>) -> Result<(), Invalid> {
+    fn repeat(&mut self, start: usize, least: u32, most: Option<u32>) -> Result<(), Invalid> {
         let end = self.length;
         // The empty string stays what it is.
         if start == end || most == Some(0) {
@@ -358,7 +363,7 @@ impl Compiler<'_> {
         }
         let skip = Step::Split(distance(start, end + 1));
         // More than this many copies do not fit.
-        for copy in 1..most.unwrap_or(least).min(STEPS) {
+        for copy in 1..most.unwrap_or(least).min(STEPS as u32) {
             if copy >= least {
                 self.push(skip)?;
             }
