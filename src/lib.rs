@@ -43,7 +43,7 @@
 //! 7. The destination's answer is read. The window still owns its descriptors; the next
 //!    [`io::pool::Window::clear`] closes them, or the end of the process does.
 //!
-//! In the daemon it ends in the table: `daemon/connection.rs` receives it into the queue of its client,
+//! In the daemon it ends in the table: `daemon/connection` receives it into the queue of its client,
 //! `daemon/request.rs` takes it out and gives it to [`daemon`]'s table, and `daemon/closing.rs` closes it
 //! where nobody waits for that.
 //!
@@ -52,7 +52,7 @@
 //! **An option.** Add a field to `Cli` in `applets/NAME/cli.rs`, with a sentence of documentation. An
 //! option of ours on a tool called `s6-something` has a long name and no letter. The build fails with
 //! "non-exhaustive patterns" at the `match` in `applets/NAME/mod.rs`: add the arm there. Help, man page and
-//! completions follow by themselves. Add a row to `tests/tools/cases.rs`.
+//! completions follow by themselves. Add a row to `tests/cases.rs`.
 //!
 //! **An applet.** Make a folder in `applets` with `cli.rs` (copy `applets/delete/cli.rs`; exit codes and an
 //! example are required) and `mod.rs` with
@@ -70,9 +70,9 @@
 //! of five arguments, `mmap`. Add a line to `src/sys/arch/mod.rs`, and the names of the processor to
 //! `tests/cross.sh`, which then builds for it and runs the tests on it.
 //!
-//! **A test.** A test names what it protects. A command line is a row in `tests/tools/cases.rs`, a reply of
-//! a daemon one in `tests/tools/replies.rs`, an access rule one in `tests/daemon/access.rs`, a system call
-//! that fails one in `tests/limits/faults.rs`. What is listed in `for_each_implementation!` runs against
+//! **A test.** A test names what it protects. A command line is a row in `tests/cases.rs`, a reply of
+//! a daemon one in `tests/replies.rs`, an access rule one in `tests/access.rs`, a system call
+//! that fails one in `tests/faults.rs`. What is listed in `for_each_implementation!` runs against
 //! the C tools of three generations as well. Break the code once, and see it fail.
 #![no_std]
 #![deny(unsafe_code)]

@@ -132,12 +132,13 @@ END
 run="access cases clients daemon deadlines exec hostile interop lame_duck limits log old_kernels places
     promises replies rules::the_daemons_decide_alike setdump siege soak starting store"
 
-# Those left out: checks, codec, fuzz, hash, processor, regex, source and the rest of rules are about the
-# library, which is native here, and readme about commands, which are the same everywhere; closing,
-# container, faults, daemon_faults, daemon_surroundings, image, kills and surroundings look at the
-# program's file, its system calls and what it needs to run, where they would find the emulator.
+# Those left out: checks, codec, fuzz, hash, one_process, processor, regex, source and the rest of rules are
+# about the library, which is native here, and readme about commands, which are the same everywhere;
+# closing, container, faults, daemon_faults, daemon_surroundings, image, kills and surroundings look at the
+# program's file, its system calls and what it needs to run, where they would find the emulator; places
+# is about who is served how soon, which the emulator decides.
 left="checks closing codec container daemon_faults daemon_surroundings faults fuzz hash image kills kit
-    processor readme regex source surroundings"
+    one_process places processor readme regex source surroundings"
 
 # Of the tests that are run the emulator spoils these. It takes memory and descriptors for itself, so
 # that low limits are too low for it; it handles signals that were ignored when it was started; it

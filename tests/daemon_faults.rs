@@ -19,7 +19,7 @@ use libc::{
 };
 use rustix::process::{Signal, geteuid};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Result};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -141,10 +141,10 @@ const ROWS: &[Row<Due>] = &[
     Row("file", "lseek", "", &[EINVAL], Warned),
     Row("file", "mmap", "#9", &[ENOMEM], RULES),
     Row("file", "mmap", "", &[ENOMEM], Warned),
-    Row("file", "read", ", SIZE)", &[EINTR], Unnoticed),
+    Row("file", "read", ", 4096)", &[EINTR], Unnoticed),
     Row("file", "read", "#1", &[0, EAGAIN, EIO, EISDIR, ENOMEM], RULES),
-    Row("file", "read", ", SIZE)", &[0, EAGAIN, EIO, EISDIR, ENOMEM], Warned),
-    Row("file", "munmap", "", &[EINVAL, ENOMEM], Unnoticed),
+    Row("file", "read", ", 4096)", &[0, EAGAIN, EIO, EISDIR, ENOMEM], Warned),
+    Row("", "munmap", "", &[EINVAL, ENOMEM], Unnoticed),
     // The folder of rules may come later.
     Row("", "faccessat", "/.\"", &[EACCES, EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR], Warned),
     Row("", "prctl", "PR_SET_DUMPABLE", &[EINVAL, EPERM], Warned),
@@ -438,6 +438,8 @@ impl World {
     fn new() -> World {
         let place = Place::open();
         place.compile(S6_2_15, &place.child("file"));
+        // A length that nothing else that is read has: the table knows the call by it.
+        File::options().write(true).open(place.child("file")).unwrap().set_len(4096).unwrap();
         let sink = Daemon::start(Ours);
         let stream = connect(&sink.path).unwrap();
         assert!(wire::list(&stream).unwrap().is_empty());

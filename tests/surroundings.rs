@@ -306,6 +306,7 @@ const FLAGS: &[(&str, &[&str])] = &[
         "fcntl",
         &[
             "F_GETFD",
+            "F_GET_SEALS",
             "F_SETFD, 0",
             "F_DUPFD_CLOEXEC, 0",
             "F_SETFL, O_RDONLY",
@@ -317,7 +318,7 @@ const FLAGS: &[(&str, &[&str])] = &[
     (
         "openat",
         &[
-            "*, O_RDONLY|O_NONBLOCK|O_CLOEXEC",
+            "*, O_RDONLY|O_NOCTTY|O_NONBLOCK|O_CLOEXEC",
             "*, O_RDONLY|O_NOCTTY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC",
         ],
     ),
@@ -327,6 +328,7 @@ const FLAGS: &[(&str, &[&str])] = &[
     ("rt_sigprocmask", &["[HUP PIPE TERM XFSZ], NULL, 8"]),
     ("sendmsg", &["*, msg_flags=0}, MSG_NOSIGNAL"]),
     ("signalfd4", &["*, SFD_CLOEXEC|SFD_NONBLOCK"]),
+    ("statx", &["\"\", AT_STATX_DONT_SYNC|AT_EMPTY_PATH, STATX_TYPE|STATX_BLOCKS, {*"]),
     ("socket", &["SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0"]),
     ("unlinkat", &["*, 0"]),
 ];
@@ -343,11 +345,12 @@ const PLAIN: &[&str] = &[
     "exit_group",
     "getegid",
     "geteuid",
+    "getsockname",
     "getsockopt",
     "listen",
     "lseek",
     "munmap",
-    "pread64",
+    "prctl",
     "prlimit64",
     "read",
     "readlinkat",
@@ -366,9 +369,10 @@ fn wrong_flags(call: &Call) -> Option<String> {
     let (arguments, _) = call.line.rsplit_once(" = ").expect("a result");
     let arguments = arguments.trim_end().trim_end_matches(')');
     let (_, behind) = arguments.split_once(", ").expect("arguments");
-    let right = allowed.iter().any(|due| match due.strip_prefix('*') {
-        Some(end) => arguments.ends_with(end),
-        None => behind == *due,
+    let right = allowed.iter().any(|due| match (due.strip_prefix('*'), due.strip_suffix('*')) {
+        (Some(end), _) => arguments.ends_with(end),
+        (_, Some(start)) => behind.starts_with(start),
+        _ => behind == *due,
     });
     (!right).then(|| call.line.clone())
 }

@@ -67,6 +67,9 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     if settings.rules.is_none() {
         return Err(Stop);
     }
+    if let Err(exit) = fdholderd::require_output(process, &settings) {
+        return Ok(exit);
+    }
     let listening = listener::listen(process.input, path, backlog, replaces, &process.open_files);
     if let Err(failure) = listening {
         return Ok(say(failure, path, &mut process.errors));

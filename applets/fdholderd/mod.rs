@@ -33,11 +33,18 @@ pub fn set(settings: &mut Settings, option: Opt) -> Result<(), Stop> {
 /// Is the daemon from now on, under this name whichever tool was called. Without rules it is wrong usage.
 pub fn serve(process: &mut Process, settings: &Settings) -> Result<Exit, Stop> {
     let rules = settings.rules.ok_or(Stop)?;
-    if settings.says_ready {
-        if let Err(errno) = process.out.require() {
-            return Ok(process.errors.no_output(errno));
-        }
+    if let Err(exit) = require_output(process, settings) {
+        return Ok(exit);
     }
     process.errors.speak_as(c"s6-fdholderd");
     Ok(start::serve(process, settings, rules))
+}
+
+/// Checks that standard output is open, if it is to say there that it is ready: whoever waits for that
+/// would wait for ever. Says so if not. Once anything has been opened it is too late to ask.
+pub fn require_output(process: &mut Process, settings: &Settings) -> Result<(), Exit> {
+    match process.out.require() {
+        Err(errno) if settings.says_ready => Err(process.errors.no_output(errno)),
+        _ => Ok(()),
+    }
 }
