@@ -55,10 +55,12 @@ furnish() {
 }
 
 # Runs a command in the folder's copy. Of the environment it gets how to reach the network, and how
-# long the soak test takes.
+# long the soak test takes. The machine's folder is / of a mount namespace: below a root that chroot has
+# set nobody may make a namespace of users, as tests do (user_namespaces(7)).
 on_machine() {
-    # shellcheck disable=SC2046 # words without blanks
-    chroot "$machine" /usr/bin/env -i HOME=/root \
+    # shellcheck disable=SC2016,SC2046 # for another shell; words without blanks
+    unshare --mount sh -euc 'cd "$1"; pivot_root . mnt; cd /; umount -l /mnt; shift; exec "$@"' \
+        sh "$machine" /usr/bin/env -i HOME=/root \
         PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         $(env | grep -iE '^((http|https|ftp|all|no)_proxy|CARGO_(HTTP|NET|SOURCE)_[A-Z_]*|FDHOLDER_SOAK_SECONDS)=[^ ]*$') \
         sh -euc 'cd ~/fdholder; eval "$1"' sh "$1"

@@ -30,24 +30,27 @@ fn tools() -> Vec<String> {
     names.lines().map(|name| feature(name).replace("s6-", "")).collect()
 }
 
-/// The size of a build with these tools and no others.
-fn built(tools: &[&str]) -> i64 {
+/// The size of a build with these tools and no others, and that in a compressed image.
+fn built(tools: &[&str]) -> [i64; 2] {
     let features = tools.join(",");
     let program = kit::build(&["--no-default-features", "--features", &features], "bytes");
-    fs::metadata(program).unwrap().len() as i64
+    let bytes = fs::read(program).unwrap();
+    [bytes.len() as i64, kit::compressed(&bytes) as i64]
 }
 
 fn by_tool(tools: &[String]) {
     let all: Vec<_> = tools.iter().map(String::as_str).collect();
-    let size = built(&all);
-    println!("\n| bytes | alone | beside the others |\n|---|---|---|");
+    let [size, packed] = built(&all);
+    println!("\n| bytes, and compressed | alone | | beside the others | |\n|---|---|---|---|---|");
     for tool in &all {
         // What goes on as another tool cannot be without that.
         let needs_it = |other: &&str| other == tool || (*tool, *other) == ("fdholderd", "daemon");
         let others: Vec<_> = all.iter().copied().filter(|other| !needs_it(other)).collect();
-        println!("| {tool} | {} | {} |", built(&[tool]), size - built(&others));
+        let ([alone, alone_packed], [without, without_packed]) = (built(&[tool]), built(&others));
+        let (more, more_packed) = (size - without, packed - without_packed);
+        println!("| {tool} | {alone} | {alone_packed} | {more} | {more_packed} |");
     }
-    println!("| all | {size} | |");
+    println!("| all | {size} | {packed} | | |");
 }
 
 /// Names and sizes of all that lies in the file.

@@ -11,8 +11,10 @@ pub mod strace;
 pub mod tool;
 pub mod wire;
 
+use lzma_rust2::{Lzma2Options, Lzma2Writer, LzmaOptions};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,6 +55,17 @@ pub fn build(arguments: &[&str], folder: &str) -> PathBuf {
         assert!(status.success(), "cargo build --release {arguments:?}: {status}");
     }
     target.join("release/fdholder")
+}
+
+/// What is left of a file in a compressed image, in bytes: what `xz -9e` makes of it, less what the
+/// container takes, which an image has once for all files.
+pub fn compressed(file: &[u8]) -> u64 {
+    let lzma_options =
+        LzmaOptions { nice_len: 273, depth_limit: 512, ..LzmaOptions::with_preset(9) };
+    let options = Lzma2Options { lzma_options, ..Lzma2Options::default() };
+    let mut writer = Lzma2Writer::new(Vec::new(), options);
+    writer.write_all(file).unwrap();
+    writer.finish().unwrap().len() as u64
 }
 
 /// Raises this process's limit on open files as far as it can be, and says how far that is.
