@@ -164,11 +164,15 @@ impl Daemon {
         };
         let limits = limits + setup.limits;
         let start = if setup.unprivileged && geteuid().is_root() {
-            // The program may lie where that user may not go.
+            // The program and its libraries may lie where that user may not go.
             let link = dir.child("fdholder");
             symlink("/proc/self/fd/9", &link).unwrap();
             let user = "setpriv --reuid=65534 --regid=65534 --clear-groups";
-            format!("exec {user} {} \"$@\" 9<\"$0\"", link.display())
+            let libraries = match generation {
+                Generation::Ours => "",
+                _ => "exec 8<\"$LD_LIBRARY_PATH\" && LD_LIBRARY_PATH=/proc/self/fd/8 && ",
+            };
+            format!("{libraries}exec {user} {} \"$@\" 9<\"$0\"", link.display())
         } else {
             "exec \"$0\" \"$@\"".to_string()
         };
