@@ -59,7 +59,7 @@ pub fn write(tools: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path) {
     let mut program = Fdholder::get_args_info();
     let source = fs::read_to_string(root.join("src/multicall.rs")).unwrap();
     for flag in program.flags {
-        assert!(source.contains(&format!("b\"{}\"", flag.long)), "no {} any more?", flag.long);
+        assert!(source.contains(&format!("\"{}\"", flag.long)), "no {} any more?", flag.long);
     }
     let mut more = String::from(".SH TOOLS\n");
     for (_, info) in tools {
