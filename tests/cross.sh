@@ -143,7 +143,8 @@ left="checks closing codec container daemon_faults daemon_surroundings faults fu
 # Of the tests that are run the emulator spoils these. It takes memory and descriptors for itself, so
 # that low limits are too low for it; it handles signals that were ignored when it was started; it
 # answers for the link that leads to the program; the kernel's word that a control message was cut
-# short it does not pass on; and what an older kernel lacks it may need itself.
+# short it does not pass on; what an older kernel lacks it may need itself; and it starts no process that
+# shares the descriptors, so that the daemon writes to a terminal itself.
 spoiled="old_kernels::
     a_limit_that_leaves_nothing_ends_clearly_or_works
     a_limit_that_leaves_no_room_for_both_connections_is_named_as_well
@@ -155,7 +156,9 @@ spoiled="old_kernels::
     what_there_is_no_room_for_is_not_deleted
     signals_and_limits_stay_as_they_were
     installed_links_lead_to_the_program_and_work
-    answers_that_cannot_be_right_are_exit_1_and_never_waited_for"
+    answers_that_cannot_be_right_are_exit_1_and_never_waited_for
+    a_terminal_that_is_stopped_keeps_nobody_waiting
+    a_terminal_that_nobody_reads_keeps_nobody_waiting"
 
 # Whether the words $2 include $1, or a part of it.
 among() {
