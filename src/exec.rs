@@ -35,9 +35,7 @@ pub fn execute(
 /// Tries each directory in `PATH`, unless the name has a slash, and says why none would do. One that
 /// is not there is passed over; that a file may not be executed is only said if there is no other.
 fn search(name: &'static CStr, arguments: Strings, environment: Strings) -> Errno {
-    #[allow(clippy::manual_contains, reason = "`contains` looks at words: 120 bytes of xz")]
-    let has_slash = name.to_bytes().iter().any(|byte| *byte == b'/');
-    if has_slash {
+    if name.to_bytes().contains(&b'/') {
         return process::execute(name, arguments, environment);
     }
     let mut errno = Errno::NOENT;

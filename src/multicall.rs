@@ -155,9 +155,8 @@ fn make_links(directory: &CStr, called: &'static CStr) -> Result<(), (&'static C
         read => read.map_err(|errno| (SELF_LINK, errno))?,
     };
     file::change_directory(directory).map_err(|errno| (c"the directory", errno))?;
-    match file::exists(target).map_err(|errno| (c"the program itself", errno))? {
-        true => {}
-        false => return Err((c"the program itself", Errno::NOENT)),
+    if !file::exists(target).map_err(|errno| (c"the program itself", errno))? {
+        return Err((c"the program itself", Errno::NOENT));
     }
     for make in [false, true] {
         for applet in APPLETS {

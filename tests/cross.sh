@@ -144,7 +144,7 @@ left="checks closing codec container daemon_faults daemon_surroundings faults fu
 # that low limits are too low for it; it handles signals that were ignored when it was started; it
 # answers for the link that leads to the program; the kernel's word that a control message was cut
 # short it does not pass on; what an older kernel lacks it may need itself; and it starts no process that
-# shares the descriptors, so that the daemon writes to a terminal itself.
+# shares the descriptors, so that what the daemon says to a terminal is lost.
 spoiled="old_kernels::
     a_limit_that_leaves_nothing_ends_clearly_or_works
     a_limit_that_leaves_no_room_for_both_connections_is_named_as_well

@@ -1,6 +1,6 @@
 //! `s6-fdholder-daemon`: a listening socket, fewer privileges, and then the daemon.
 
-use crate::applets::fdholderd;
+use crate::applets::fdholderd::{require_output, serve, set};
 use crate::applets::options::daemon::Opt;
 use crate::applets::options::fdholderd::Opt as Common;
 use crate::cli::exit::Exit;
@@ -20,54 +20,32 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut privileges = Privileges::UNCHANGED;
     let (mut backlog, mut replaces) = (BACKLOG, true);
     while let Some(option) = Opt::next(&mut process.arguments)? {
-        let common = match option {
-            Opt::Replace => {
-                replaces = true;
-                continue;
-            }
-            Opt::NoReplace => {
-                replaces = false;
-                continue;
-            }
-            Opt::Backlog(value) => {
-                backlog = number(value)?;
-                continue;
-            }
-            Opt::User(value) => {
-                privileges.set_user(value.to_bytes()).ok_or(Stop)?;
-                continue;
-            }
-            Opt::Group(value) => {
-                privileges.set_group(value.to_bytes()).ok_or(Stop)?;
-                continue;
-            }
-            Opt::Groups(value) => {
-                privileges.set_groups(value.to_bytes()).ok_or(Stop)?;
-                continue;
-            }
+        match option {
+            Opt::Replace => replaces = true,
+            Opt::NoReplace => replaces = false,
+            Opt::Backlog(value) => backlog = number(value)?,
+            Opt::User(value) => privileges.set_user(value.to_bytes()).ok_or(Stop)?,
+            Opt::Group(value) => privileges.set_group(value.to_bytes()).ok_or(Stop)?,
+            Opt::Groups(value) => privileges.set_groups(value.to_bytes()).ok_or(Stop)?,
             Opt::Environment => {
                 if from_environment(&mut privileges, process.environment).is_none() {
                     let line = process.errors.fatal().text("UID, GID or GIDLIST is not valid");
                     return Ok(line.end(Exit::USAGE));
                 }
-                continue;
             }
-            Opt::Ready => Common::Ready,
-            Opt::Verbosity(value) => Common::Verbosity(value),
-            Opt::Clients(value) => Common::Clients(value),
-            Opt::Descriptors(value) => Common::Descriptors(value),
-            Opt::Timeout(value) => Common::Timeout(value),
-            Opt::LameDuck(value) => Common::LameDuck(value),
-            Opt::Rules(value) => Common::Rules(value),
-            Opt::RulesFile(value) => Common::RulesFile(value),
-        };
-        fdholderd::set(&mut settings, common)?;
+            Opt::Ready => set(&mut settings, Common::Ready)?,
+            Opt::Verbosity(value) => set(&mut settings, Common::Verbosity(value))?,
+            Opt::Clients(value) => set(&mut settings, Common::Clients(value))?,
+            Opt::Descriptors(value) => set(&mut settings, Common::Descriptors(value))?,
+            Opt::Timeout(value) => set(&mut settings, Common::Timeout(value))?,
+            Opt::LameDuck(value) => set(&mut settings, Common::LameDuck(value))?,
+            Opt::Rules(value) => set(&mut settings, Common::Rules(value))?,
+            Opt::RulesFile(value) => set(&mut settings, Common::RulesFile(value))?,
+        }
     }
     let path = process.arguments.operand()?;
-    if settings.rules.is_none() {
-        return Err(Stop);
-    }
-    if let Err(exit) = fdholderd::require_output(process, &settings) {
+    let rules = settings.rules.ok_or(Stop)?;
+    if let Err(exit) = require_output(process, &settings) {
         return Ok(exit);
     }
     let listening = listener::listen(process.input, path, backlog, replaces, &process.open_files);
@@ -78,7 +56,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
         let line = process.errors.fatal().text("unable to drop privileges");
         return Ok(line.reason(errno).end(Exit::SYSTEM));
     }
-    fdholderd::serve(process, &settings)
+    Ok(serve(process, &settings, rules))
 }
 
 /// Says why there is no listening socket.

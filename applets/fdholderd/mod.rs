@@ -12,7 +12,11 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     while let Some(option) = Opt::next(&mut process.arguments)? {
         set(&mut settings, option)?;
     }
-    serve(process, &settings)
+    let rules = settings.rules.ok_or(Stop)?;
+    if let Err(exit) = require_output(process, &settings) {
+        return Ok(exit);
+    }
+    Ok(serve(process, &settings, rules))
 }
 
 /// Takes an option of the daemon's.
@@ -30,14 +34,10 @@ pub fn set(settings: &mut Settings, option: Opt) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Is the daemon from now on, under this name whichever tool was called. Without rules it is wrong usage.
-pub fn serve(process: &mut Process, settings: &Settings) -> Result<Exit, Stop> {
-    let rules = settings.rules.ok_or(Stop)?;
-    if let Err(exit) = require_output(process, settings) {
-        return Ok(exit);
-    }
+/// Is the daemon from now on, under this name whichever tool was called.
+pub fn serve(process: &mut Process, settings: &Settings, rules: Source) -> Exit {
     process.errors.speak_as(c"s6-fdholderd");
-    Ok(start::serve(process, settings, rules))
+    start::serve(process, settings, rules)
 }
 
 /// Checks that standard output is open, if it is to say there that it is ready: whoever waits for that

@@ -3,7 +3,8 @@
 //! Standard error may be shared, so it is not to be made non-blocking. A pipe that can be written to has
 //! room for a page, and no line is longer; a socket can be told each time not to wait; a file does not.
 //! For anything else, a terminal above all, there is a process that shares all descriptors with the
-//! daemon, writes, and ends. Lines for which there is no room are lost.
+//! daemon, writes, and ends. Lines for which there is no room are lost, and there all lines are if no
+//! process can be started.
 //!
 //! One client cannot make it write without end: a line about a failure comes once a second for each user
 //! and reason, with the number of those that were left out.

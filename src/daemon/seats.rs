@@ -181,10 +181,7 @@ impl Seats {
             Mapping::give_back(buffer(&mut self.buffers, 1 + number));
         } else if !has_kept {
             let (shared, others) = self.buffers.split_at_mut(BUFFER);
-            let own = buffer(others, number);
-            for (place, byte) in own.iter_mut().zip(part(shared, ..kept)) {
-                *place = *byte;
-            }
+            part_mut(buffer(others, number), ..kept).copy_from_slice(part(shared, ..kept));
         }
     }
 
