@@ -16,8 +16,8 @@ use crate::siege::Siege;
 use libc::{
     E2BIG, EACCES, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EDQUOT, EEXIST,
     EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT,
-    ENOEXEC, ENOMEM, ENOSPC, ENOTDIR, ENOTSOCK, EPERM, EPIPE, EPROTOTYPE, EROFS, ETOOMANYREFS,
-    ETXTBSY,
+    ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTSOCK, EPERM, EPIPE, EPROTOTYPE, EROFS,
+    ETOOMANYREFS, ETXTBSY,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -79,6 +79,8 @@ const ROWS: &[Row<Due>] = &[
     Row("", "fcntl", "F_SETFL", &[EPERM, EINVAL], Unnoticed),
     // The kernel has closed it even so.
     Row("", "close", "", &[EINTR, EIO], Unnoticed),
+    // Then it closes them one by one.
+    Row("low limit", "close_range", "", &[EINVAL, ENOMEM, ENOSYS, EPERM], Unnoticed),
     Row("list", "fcntl", "F_GETFD", &[EBADF], Unable(111, "write to standard output: REASON")),
     Row("", "fcntl", "F_GETFD", &[EBADF], Failed),
     // Whether there is room is asked when descriptors have been lost.

@@ -14,9 +14,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use temp_dir::TempDir;
 
-/// Calls that the program can do without: `prlimit64`, which came with Linux 2.6.36, and on 32-bit
-/// processors `clock_gettime64` and `ppoll_time64`, which came with 5.1.
-const NEWER: [&str; 3] = ["prlimit64", "clock_gettime64", "ppoll_time64"];
+/// Calls that the program can do without: `prlimit64`, which came with Linux 2.6.36, `statx`, which
+/// came with 4.11, `close_range`, which came with 5.9, and on 32-bit processors `clock_gettime64` and
+/// `ppoll_time64`, which came with 5.1.
+const NEWER: [&str; 5] = ["prlimit64", "statx", "close_range", "clock_gettime64", "ppoll_time64"];
 
 /// The answers of a kernel that does not know a call, and of sandboxes that do not, or were told only
 /// of those calls that C libraries make.
@@ -72,6 +73,7 @@ fn all_tools_work(answer: &str) {
         let (id, prog) = (Path::new("it"), [Path::new("echo"), Path::new("done")]);
         succeeds("store", &[from, id], "");
         succeeds("list", &[from], "it\n");
+        succeeds("store", &[from, Path::new("other")], "");
         succeeds("transferdump", &[from, to], "");
         let identities = |path| wire::identities(&wire::get_dump(path).unwrap());
         assert!(identities(from) == identities(to));
@@ -80,6 +82,7 @@ fn all_tools_work(answer: &str) {
         succeeds("getdump", &[&[from][..], &setdump, &[to]].concat(), "");
         succeeds("retrieve", &[&[to, id][..], &prog].concat(), "done\n");
         succeeds("delete", &[from, id], "");
+        succeeds("delete", &[from, Path::new("other")], "");
         succeeds("list", &[from], "");
     }
 }

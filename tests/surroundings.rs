@@ -300,6 +300,7 @@ fn a_message_waits_for_room_for_a_moment() {
 /// anything.
 const FLAGS: &[(&str, &[&str])] = &[
     ("accept4", &["NULL, NULL, SOCK_CLOEXEC|SOCK_NONBLOCK"]),
+    ("close_range", &["*, 0"]),
     ("dup3", &["*, 0", "*, O_CLOEXEC"]),
     ("faccessat", &["*, F_OK"]),
     (

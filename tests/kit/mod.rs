@@ -27,8 +27,17 @@ pub fn program() -> &'static Path {
         // An ordinary user may have no more descriptors on their way than a process may open, in
         // all tests together.
         make_room();
+        keep_inherited_descriptors();
         build(&[], "")
     })
+}
+
+/// Has no program that the tests start inherit what the tests were started with. Such descriptors
+/// leave gaps between those that a program opens, which then makes other calls than elsewhere.
+fn keep_inherited_descriptors() {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: the call closes nothing, and what is meant for a child is duplicated in the child.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) };
 }
 
 /// Where builds and C tools lie: `target`, or the folder that `FDHOLDER_BUILT` names. There the
