@@ -19,7 +19,7 @@
 //!
 //! `main.rs` makes a [`process::Process`] and ends with the exit code that comes back. Nothing else ends
 //! the process but [`sys::bug`], for what cannot happen, and [`exec::execute`], which replaces it. There
-//! is no process-wide state: two tools can run in one address space (`tests/one_process.rs`).
+//! is no process-wide state: two tools can run in one address space (`tests/places/one_process.rs`).
 //!
 //! Not of the library, though they lie here: `build` is what `build.rs` is made of; `sys/start.rs` and
 //! `sys/runtime.rs` belong to the program.
@@ -52,7 +52,7 @@
 //! **An option.** Add a field to `Cli` in `applets/NAME/cli.rs`, with a sentence of documentation. An
 //! option of ours on a tool called `s6-something` has a long name and no letter. The build fails with
 //! "non-exhaustive patterns" at the `match` in `applets/NAME/mod.rs`: add the arm there. Help, man page and
-//! completions follow by themselves. Add a row to `tests/cases.rs`.
+//! completions follow by themselves. Add a row to `tests/tools/command_lines.rs`.
 //!
 //! **An applet.** Make a folder in `applets` with `cli.rs` (copy `applets/delete/cli.rs`; exit codes and an
 //! example are required) and `mod.rs` with
@@ -70,10 +70,11 @@
 //! of five arguments, `mmap`. Add a line to `src/sys/arch/mod.rs`, and the names of the processor to
 //! `tests/cross.sh`, which then builds for it and runs the tests on it.
 //!
-//! **A test.** A test names what it protects. A command line is a row in `tests/cases.rs`, a reply of
-//! a daemon one in `tests/replies.rs`, an access rule one in `tests/access.rs`, a system call
-//! that fails one in `tests/faults.rs`. What is listed in `for_each_implementation!` runs against
-//! the C tools of three generations as well. Break the code once, and see it fail.
+//! **A test.** A test names what it protects. `tests/main.rs` says what is in which folder. A command line
+//! is a row in `tests/tools/command_lines.rs`, a reply of a daemon one in `tests/tools/hostile_replies.rs`,
+//! an access rule one in `tests/daemon/access_control.rs`, a system call that fails one in
+//! `tests/limits/tool_faults.rs`. What is listed in `for_each_implementation!` runs against the C tools of
+//! three generations as well. Break the code once, and see it fail.
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(target_arch = "mips", feature(asm_experimental_arch))]

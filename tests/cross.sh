@@ -127,18 +127,24 @@ END
     cc -static -O1 -DEMULATOR="\"$2\"" -DPROGRAM="\"$1\"" -o "$3" "$work/emulate.c"
 }
 
-# The modules of tests/main.rs whose tests are run: the program under test takes part in them as a
-# client or a daemon. A name with :: is one test of a module, since the rest is about the library.
-run="access cases clients daemon deadlines exec hostile interop lame_duck limits log old_kernels places
-    promises replies rules::the_daemons_decide_alike setdump siege soak starting store"
+# The modules in the folders of tests whose tests are run: the program under test takes part in them as
+# a client or a daemon. Of a name in three parts only that test is run; the rest is about the library.
+run="protocol::daemon_conformance protocol::interoperability
+    tools::command_lines tools::deadlines tools::handover_to_prog tools::hostile_replies
+    tools::hostile_transfers tools::setdump tools::store_delete_list tools::usage_and_refusals
+    daemon::access_control daemon::fair_shares daemon::guarantees daemon::hostile_clients
+    daemon::lame_duck daemon::log daemon::rule_files::the_daemons_decide_alike daemon::soak
+    daemon::startup limits::open_files places::old_kernels"
 
-# Those left out: checks, codec, fuzz, hash, one_process, processor, regex, source and the rest of rules are
-# about the library, which is native here, and readme about commands, which are the same everywhere;
-# closing, container, faults, daemon_faults, daemon_surroundings, image, kills and surroundings look at the
-# program's file, its system calls and what it needs to run, where they would find the emulator; places
-# is about who is served how soon, which the emulator decides.
-left="checks closing codec container daemon_faults daemon_surroundings faults fuzz hash image kills kit
-    one_process places processor readme regex source surroundings"
+# Those left out are about the library or the source, which are native here,
+left="protocol::codec daemon::hash_collisions daemon::regex_conformance fuzz::checks
+    fuzz::corpus_replay places::one_process packaging::processor packaging::source"
+# or about commands, which are the same everywhere,
+left="$left packaging::readme_example"
+# or they look at the program's file, its system calls and what it needs to run, where they would find
+# the emulator.
+left="$left daemon::slow_closes limits::crash_points limits::daemon_faults limits::tool_faults
+    places::daemon_surroundings places::empty_container places::tool_surroundings packaging::executable"
 
 # Of the tests that are run the emulator spoils these. It takes memory and descriptors for itself, so
 # that low limits are too low for it; it handles signals that were ignored when it was started; it
@@ -160,12 +166,17 @@ spoiled="old_kernels::
     a_terminal_that_is_stopped_keeps_nobody_waiting
     a_terminal_that_nobody_reads_keeps_nobody_waiting"
 
-# Whether the words $2 include $1, or a part of it.
+# Whether the words $2 include the module $1, or a test of it.
 among() {
     for word in $2; do
-        [ "${word%%::*}" != "$1" ] || return 0
+        case $word in "$1" | "$1"::*) return 0 ;; esac
     done
     return 1
+}
+
+# The modules in the file $1.
+modules_of() {
+    sed -n 's/^\(pub \)\{0,1\}mod \(.*\);/\2/p' "$1"
 }
 
 # Says how many tests passed with the program of the folder $1, of all but those named in $2.
@@ -175,7 +186,7 @@ run_tests() {
     modules=
     for name in $run; do
         case $name in
-            *::*) modules="$modules $name" ;;
+            *::*::*) modules="$modules $name" ;;
             *) modules="$modules $name::" ;;
         esac
     done
@@ -200,8 +211,13 @@ run_tests() {
     passed=$(sed -n 's/^test result: [a-zA-Z]*\. \([0-9]*\) passed.*/\1/p' "$work/said")
 }
 
-for module in $(sed -n 's/^mod \(.*\);/\1/p' tests/main.rs); do
-    among "$module" "$run $left" || fail "$module of tests/main.rs: is it to be run, or left out?"
+for folder in $(modules_of tests/main.rs); do
+    # What the tests share has none.
+    [ "$folder" != kit ] || continue
+    for module in $(modules_of "tests/$folder/mod.rs"); do
+        among "$folder::$module" "$run $left" ||
+            fail "$module of tests/$folder/mod.rs: is it to be run, or left out?"
+    done
 done
 unset RUSTC
 linker=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld

@@ -1,4 +1,17 @@
 //! Everything that exercises the product, in one test program.
+//!
+//! | folder | what its tests protect |
+//! |---|---|
+//! | `protocol` | the encoding of both sides, and that ours and those of C understand each other |
+//! | `tools` | the command line, messages, exit codes, deadlines and effects of each client tool |
+//! | `daemon` | access rules, fairness among clients, what is held, start, log and end |
+//! | `limits` | few descriptors, calls to the kernel that fail, death between two calls |
+//! | `places` | empty containers, namespaces, old kernels, unusual surroundings |
+//! | `fuzz` | any bytes at all: what the fuzz targets check |
+//! | `packaging` | the executable, the source and the README |
+//!
+//! `kit` is what they share: daemons, tools and peers to talk to. `init` is what `tests/initramfs.sh`
+//! boots.
 
 /// Makes tests out of functions: each is run for every implementation.
 macro_rules! for_each_implementation {
@@ -30,44 +43,11 @@ macro_rules! for_each_implementation {
     )* };
 }
 
-mod access;
-mod cases;
-#[path = "fuzz/checks/mod.rs"]
-mod checks;
-mod clients;
-mod closing;
-mod codec;
-mod container;
 mod daemon;
-mod daemon_faults;
-mod daemon_surroundings;
-mod deadlines;
-mod exec;
-mod faults;
 mod fuzz;
-mod hash;
-mod hostile;
-mod image;
-mod interop;
-mod kills;
 mod kit;
-mod lame_duck;
 mod limits;
-mod log;
-mod old_kernels;
-mod one_process;
+mod packaging;
 mod places;
-#[path = "../src/build/processor.rs"]
-mod processor;
-mod promises;
-mod readme;
-mod regex;
-mod replies;
-mod rules;
-mod setdump;
-mod siege;
-mod soak;
-mod source;
-mod starting;
-mod store;
-mod surroundings;
+mod protocol;
+mod tools;

@@ -13,7 +13,7 @@
 //! in the C locale, with three exceptions. Back-references are refused, since no algorithm is known
 //! that keeps this bound with them. Expressions that do not fit are refused. And glibc treats some
 //! anchors wrongly: those next to newlines and those in repeated groups. tests/fuzz/checks/regex.rs
-//! and tests/regex.rs have examples.
+//! and tests/daemon/regex_conformance.rs have examples.
 //!
 //! Where POSIX leaves a choice, this is what glibc does:
 //!

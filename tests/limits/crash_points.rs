@@ -2,7 +2,7 @@
 //! still holds everything then, a destination whole entries only, no other daemon has anything left
 //! over, and what is begun again completes.
 
-use crate::faults::{RUNS, World, is_between};
+use crate::daemon::hostile_clients::Siege;
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
 use crate::kit::daemon::Setup;
 use crate::kit::fake::{things, transfer};
@@ -11,7 +11,7 @@ use crate::kit::server::{Place, Server};
 use crate::kit::strace::{Call, calls, common, strace_aside};
 use crate::kit::tool::Ended;
 use crate::kit::wire::{self, Held, Identity, identities};
-use crate::siege::Siege;
+use crate::limits::tool_faults::{RUNS, World, is_between};
 use rustix::process::Signal;
 use std::process::{Command, Stdio};
 

@@ -1,7 +1,6 @@
 //! What our daemon keeps to, whatever its clients do and whatever it runs out of. In each of these
 //! the daemons of C fail: they lose, cross or keep descriptors, hang, or exit.
 
-use crate::daemon::hung_up;
 use crate::kit::clients::{hold, same_dump};
 use crate::kit::daemon::{Daemon, Generation, Setup};
 use crate::kit::fake::transfer;
@@ -13,6 +12,7 @@ use crate::kit::wire::{
     set_dump_request, store_request,
 };
 use crate::kit::{make_room, memfd};
+use crate::protocol::daemon_conformance::hung_up;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs;

@@ -94,7 +94,7 @@ const ROWS: &[Row<Due>] = &[
     Row("", "setuid", "", &[EAGAIN, EINVAL, EPERM], PRIVILEGES),
     // limits and memory,
     Row("", "prctl", "PR_SET_NAME", &[EPERM], Unnoticed),
-    // What is no socket is another exit code: tests/starting.rs.
+    // What is no socket is another exit code: tests/daemon/startup.rs.
     Row("", "getsockname", "#1", &[EBADF, ENOBUFS], LISTENING),
     Row("", "getsockname", "", &[EBADF, ENOBUFS], Unnoticed),
     Row("", "getsockopt", "SO_TYPE", &[EBADF, ENOBUFS, ENOMEM], LISTENING),

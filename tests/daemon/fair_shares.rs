@@ -1,7 +1,6 @@
 //! Places, time and descriptors that a client takes from others: it gets its share of them, and no
 //! more for being silent, half done or in its own hands.
 
-use crate::daemon::hung_up;
 use crate::kit::daemon::Generation::Ours;
 use crate::kit::daemon::{GETDUMP, LIST, RETRIEVE, SETDUMP, STORE};
 use crate::kit::process::{descriptors, until_read};
@@ -10,6 +9,7 @@ use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, entry, frame, retrieve_request, set_dump_request, store_request,
 };
 use crate::kit::{make_room, memfd};
+use crate::protocol::daemon_conformance::hung_up;
 use fdholder::daemon::connection::Connection;
 use fdholder::daemon::places::who_makes_way;
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! What the fuzz targets check, without a fuzzer: their corpora, those with a few bytes changed, and
 //! random bytes. `tests/fuzz.sh` is the way to look for more.
 
-use crate::checks;
+use crate::fuzz::checks;
 use crate::kit::source;
 use proptest::collection::vec;
 use proptest::prelude::*;

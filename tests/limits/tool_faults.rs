@@ -3,8 +3,10 @@
 //! in the table fails the test. How the daemon takes it is in `daemon_faults`.
 //!
 //! Short transfers cannot be had by answering in the kernel's place: the last two tests make the
-//! kernel send and write in parts, and what arrives in parts is in `hostile`, `deadlines` and `siege`.
+//! kernel send and write in parts. What arrives in parts is in `hostile_transfers` and `deadlines` of
+//! the tools, and in `hostile_clients` of the daemon.
 
+use crate::daemon::hostile_clients::Siege;
 use crate::kit::daemon::Generation::{self, Ours};
 use crate::kit::daemon::Setup;
 use crate::kit::fake::{Fake, Step, frames, opened, source, status, things};
@@ -12,7 +14,6 @@ use crate::kit::strace::{Call, Row, calls, common, reason, rows, strace};
 use crate::kit::tool::Ended;
 use crate::kit::wire::{self, FRAME_ENTRIES, Held, expiry_in};
 use crate::kit::{self, make_room, memfd, program};
-use crate::siege::Siege;
 use libc::{
     E2BIG, EACCES, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EDQUOT, EEXIST,
     EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT,

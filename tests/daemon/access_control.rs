@@ -1,13 +1,13 @@
 //! Who may do what with a running daemon: directories and files of rules, and what becomes of them
-//! while it runs. How rules are read is in `rules`.
+//! while it runs. How rules are read is in `rule_files`.
 
+use crate::daemon::rule_files::{decision, is_allowed};
 use crate::kit::daemon::Generation::{Ours, S6_2_15};
 use crate::kit::daemon::{GETDUMP, LIST, RETRIEVE, SETDUMP, STORE};
 use crate::kit::server::{Place, Server, answer, hangs_up, status};
 use crate::kit::tool::{PATIENCE, run};
 use crate::kit::wire::{self, delete_request, retrieve_request, store_request};
 use crate::kit::{memfd, program};
-use crate::rules::{decision, is_allowed};
 use rustix::process::{Signal, geteuid, getgid, getuid};
 use std::fs::{self, Permissions};
 use std::os::fd::AsFd;

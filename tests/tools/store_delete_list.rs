@@ -1,12 +1,12 @@
 //! What store, delete and list do.
 
-use crate::interop::quoted;
 use crate::kit::clients::Implementation::{self, Ours};
 use crate::kit::clients::{hold, succeeded};
 use crate::kit::daemon::{Daemon, Setup};
 use crate::kit::tool::run;
 use crate::kit::wire::{self, expiry_in, inode};
 use crate::kit::{make_room, memfd};
+use crate::protocol::interoperability::quoted;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! Regular expressions: ours refuse, match and do not match what those of the C library do.
 
-use crate::checks::regex::{compare, compile};
+use crate::fuzz::checks::regex::{compare, compile};
 use fdholder::daemon::access::regex::Invalid;
 use std::time::{Duration, Instant};
 

@@ -8,6 +8,7 @@
 //!
 //! `FDHOLDER_SOAK_SECONDS` says for how long, 20 unless set.
 
+use crate::daemon::hostile_clients::Siege;
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
 use crate::kit::daemon::Setup;
 use crate::kit::memfd;
@@ -17,7 +18,6 @@ use crate::kit::wire::{
     self, AGAIN, delete_request, entry, frame, inode, label, retrieve_request, set_dump_request,
     store_request,
 };
-use crate::siege::Siege;
 use rustix::io::{read, retry_on_intr};
 use std::collections::{HashSet, VecDeque};
 use std::io::{Error, Result};

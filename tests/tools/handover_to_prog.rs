@@ -8,7 +8,7 @@ use crate::kit::fake::{self, Fake};
 use crate::kit::make_room;
 use crate::kit::tool::run;
 use crate::kit::wire::{self, Held, Identity, identities, inode, label};
-use crate::limits::{closed, inherited};
+use crate::limits::open_files::{closed, inherited};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};

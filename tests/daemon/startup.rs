@@ -8,7 +8,7 @@ use crate::kit::server::{Killed, Place, Server, answer, connect, status, through
 use crate::kit::tool::{Ended, PATIENCE, run, tool};
 use crate::kit::wire::{self, Held, retrieve_request, store_request};
 use crate::kit::{make_room, memfd};
-use crate::limits::{closed, inherited};
+use crate::limits::open_files::{closed, inherited};
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,

@@ -2,7 +2,6 @@
 //! the kernel does not say how long they were, little memory, output that does not block, descriptors
 //! that are withheld; and what others may make of the flags of their calls.
 
-use crate::faults::{RUNS, World};
 use crate::kit::clients::describe;
 use crate::kit::daemon::{Daemon, Generation};
 use crate::kit::fake::{
@@ -16,6 +15,7 @@ use crate::kit::strace::{Call, calls, strace, strace_aside};
 use crate::kit::tool::{Ended, PATIENCE, Running, run, tool};
 use crate::kit::wire::{self, Held, identities};
 use crate::kit::{make_room, memfd, program};
+use crate::limits::tool_faults::{RUNS, World};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use std::fs::{self, File};
