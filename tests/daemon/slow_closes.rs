@@ -2,6 +2,7 @@
 //! and in whichever way it gets rid of that, and leaves nothing open.
 
 use crate::kit::daemon::Generation::Ours;
+use crate::kit::daemon::LIST;
 use crate::kit::process::{descriptors, until};
 use crate::kit::server::{Place, Server, hangs_up, status};
 use crate::kit::strace::strace_aside;
@@ -75,9 +76,21 @@ fn leaves(client: UnixStream) -> Option<UnixStream> {
 }
 
 /// A retrieval that deletes is not among them: the client would have it then, and wait for it.
-const WAYS: [Way; 14] = [
+const WAYS: [Way; 15] = [
     ("a request that is malformed", |server, client, fd| {
         send_unseen(server, &client, b"L", vec![fd]);
+        assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+        Some(client)
+    }),
+    ("a request that its header rules out", |server, client, fd| {
+        let request = wire::frame(b"Long", 1);
+        let (begin, rest) = request.split_at(request.len() - 3);
+        server.signal(Signal::STOP);
+        wire::send(&client, begin, &[fd.as_fd()]).unwrap();
+        drop(fd);
+        server.signal(Signal::CONT);
+        crate::kit::process::until_read(&client);
+        wire::send(&client, rest, &[]).unwrap();
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
         Some(client)
     }),
@@ -228,6 +241,21 @@ fn nobody_waits_for_what_somebody_without_a_rule_has_sent() {
     let pid = server.pid();
     let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
     until(state, || descriptors(pid) == usual && children(&server).is_empty());
+    assert_eq!(server.stop(), [""; 0]);
+}
+
+#[test]
+fn nobody_waits_for_what_somebody_without_the_right_has_sent() {
+    let place = Place::new();
+    place.allow("uid/default", &[(LIST, "\n")]);
+    let mut command = place.fdholderd(Ours, &["-v0"]);
+    let server = Server::start(place, &mut command);
+    let (client, other) = (server.connect(), server.connect());
+    let (fd, _peer) = lingering();
+    send_unseen(&server, &client, &store_request(b"it", wire::never()), vec![fd]);
+    assert_eq!(wire::receive_frame(&client).unwrap().0, [1]);
+    assert_eq!(status(&other, b"L", &[]), 0);
+    drop((client, other));
     assert_eq!(server.stop(), [""; 0]);
 }
 
