@@ -328,6 +328,14 @@ fn tracer(server: &Server) -> Pid {
     Pid::from_raw(line.trim().parse().unwrap()).unwrap()
 }
 
+/// How many processes a strace watches.
+fn traced(tracer: Pid) -> usize {
+    let line = format!("TracerPid:\t{tracer}\n");
+    let status = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("status"));
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| status(entry.ok()?).ok());
+    all.filter(|status| status.contains(&line)).count()
+}
+
 /// Something of which nobody knows how long it takes to close.
 fn unknown() -> OwnedFd {
     eventfd(0, EventfdFlags::CLOEXEC).unwrap()
@@ -375,9 +383,10 @@ fn it_ends_whatever_never_closes() {
     server.signal(Signal::TERM);
     let path = server.place.socket();
     let ended = server.wait();
-    // It is still being closed, but nobody could take that for a daemon.
+    // Both are still being closed, but nobody could take that for a daemon.
     let refused = UnixStream::connect(path).unwrap_err();
+    let closers = traced(tracer);
     kill_process(tracer, Signal::KILL).unwrap();
-    assert_eq!(ended, 0);
+    assert_eq!((ended, closers), (0, 2));
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
