@@ -3,6 +3,7 @@
 
 use crate::fuzz::checks;
 use crate::kit::source;
+use crate::kit::tool::alone;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -57,7 +58,8 @@ macro_rules! replay {
     ($($target:ident)*) => { $(
         #[test]
         fn $target() {
-            replay(stringify!($target), checks::$target::check);
+            let target = stringify!($target);
+            alone(module_path!(), target, || replay(target, checks::$target::check));
         }
     )* };
 }

@@ -38,6 +38,22 @@ pub fn run(command: &mut Command) -> Ended {
     Running::start(command).wait()
 }
 
+/// Runs a test of that name in a process of its own, in which no other test opens descriptors or starts
+/// programs. The product may need that: what closers put in the place of a descriptor is not closed on
+/// exec, and a daemon forbids to look into its process. `module` is what `module_path!` says.
+pub fn alone(module: &str, name: &str, test: impl FnOnce()) {
+    const ALONE: &str = "FDHOLDER_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return test();
+    }
+    let (_, module) = module.split_once("::").unwrap();
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", &format!("{module}::{name}"), "--nocapture"]).env(ALONE, "yes");
+    let ended = run(&mut again);
+    let out = String::from_utf8_lossy(&ended.out);
+    assert!(ended.code == 0 && out.contains("1 passed"), "{out}{}", ended.err);
+}
+
 /// A tool at work.
 pub struct Running {
     /// As it was started.

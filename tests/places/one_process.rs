@@ -4,7 +4,7 @@
 use crate::kit::daemon::{GETDUMP, LIST, RETRIEVE, SETDUMP, STORE};
 use crate::kit::process::until;
 use crate::kit::server::Place;
-use crate::kit::tool::run;
+use crate::kit::tool::alone;
 use crate::kit::wire::{self, Held, never};
 use crate::kit::{cdb, memfd};
 use fdholder::io::pool::Pool;
@@ -22,28 +22,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::thread::JoinHandleExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Barrier;
 use std::thread::{self, JoinHandle};
 
 /// How often the two tools run at the same time.
 const ROUNDS: usize = 50;
 
-/// What tells the process that is for this test alone.
-const ALONE: &str = "FDHOLDER_ALONE";
-
 #[test]
 fn two_tools_and_two_daemons_do_not_disturb_each_other() {
-    if std::env::var_os(ALONE).is_some() {
-        return alone();
-    }
-    // Other tests open descriptors as well, and look into this process, which daemons forbid.
-    let name = concat!(module_path!(), "::two_tools_and_two_daemons_do_not_disturb_each_other");
-    let name = name.split_once("::").unwrap().1;
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    let ended = run(again.args(["--exact", name, "--nocapture"]).env(ALONE, "yes"));
-    let out = String::from_utf8_lossy(&ended.out);
-    assert!(ended.code == 0 && out.contains("1 passed"), "{out}{}", ended.err);
+    let name = "two_tools_and_two_daemons_do_not_disturb_each_other";
+    alone(module_path!(), name, two_tools_and_two_daemons);
 }
 
 /// A tool on a thread.
@@ -185,7 +173,7 @@ fn open() -> Vec<(OsString, PathBuf)> {
     all
 }
 
-fn alone() {
+fn two_tools_and_two_daemons() {
     let before = open();
     // They differ in all that a daemon can be told.
     let (first, second) = (Place::new(), Place::new());
