@@ -1,15 +1,15 @@
-//! Processes that share the descriptors of this one, and close what takes long.
+//! Child processes that share the descriptors of this process, for calls that can block: closing and
+//! writing.
 
 use super::errno::Errno;
 use super::fd::BorrowedFd;
 use super::{call3, call5, file, process};
 
-/// A process that has been started and has not been found to have ended.
+/// A child process that has not been reaped.
 pub struct Child(usize);
 
-/// Starts a process that shares all descriptors with this one, does something there, without a word to
-/// anybody, and ends. With `is_mortal` it is killed when this process ends. It sends no signal when it
-/// ends.
+/// Starts a process that shares all descriptors with this one, runs `task` and exits with 0. It sends
+/// no signal when it exits. With `is_mortal` the kernel kills it when this process ends.
 fn spawn(is_mortal: bool, task: impl FnOnce()) -> Result<Child, Errno> {
     let mut arguments = [libc::CLONE_FILES as usize, 0];
     if cfg!(target_arch = "s390x") {
@@ -18,7 +18,7 @@ fn spawn(is_mortal: bool, task: impl FnOnce()) -> Result<Child, Errno> {
     let [a, b] = arguments;
     // SAFETY: touches no memory, and cannot fail.
     let parent = unsafe { call3(libc::SYS_getpid, 0, 0, 0) };
-    // SAFETY: without a stack of its own the process gets a copy of this one's, as of all memory.
+    // SAFETY: without a stack of its own the child runs on a copy of this stack, as of all memory.
     let child = unsafe { call5(libc::SYS_clone, a, b, 0, 0, 0)? };
     if child > 0 {
         return Ok(Child(child));
@@ -35,20 +35,20 @@ fn spawn(is_mortal: bool, task: impl FnOnce()) -> Result<Child, Errno> {
     process::exit(0)
 }
 
-/// Starts a process that in one step makes `fd` a descriptor of the open file of `substitute`, kept on
-/// exec, and closes what that was, however long it takes.
+/// Starts a process that makes `fd` a descriptor of the open file of `substitute`, not close-on-exec,
+/// and closes what `fd` was. The kernel does the former at once; the latter may block.
 pub fn spawn_closer(
     fd: BorrowedFd,
     substitute: BorrowedFd,
     is_mortal: bool,
 ) -> Result<Child, Errno> {
     spawn(is_mortal, || {
-        // If it fails the other process sees it.
+        // The daemon sees by close-on-exec whether it has been done.
         let _ = substitute.put_at(fd, false);
     })
 }
 
-/// Starts a process that writes, however long it takes.
+/// Starts a process that makes one `write` call, which may block.
 pub fn spawn_writer(to: BorrowedFd, bytes: &[u8]) -> Result<Child, Errno> {
     spawn(true, || {
         let _ = file::write(to, bytes);
@@ -56,16 +56,16 @@ pub fn spawn_writer(to: BorrowedFd, bytes: &[u8]) -> Result<Child, Errno> {
 }
 
 impl Child {
-    /// Kills it.
+    /// Sends SIGKILL.
     pub fn kill(&self) {
         // SAFETY: touches no memory.
         let _ = unsafe { call3(libc::SYS_kill, self.0, libc::SIGKILL as usize, 0) };
     }
 
-    /// Whether it has ended, which is found once.
+    /// True once the process has ended. That call reaps it; no later call returns true.
     pub fn has_ended(&self) -> bool {
         let options = (libc::WNOHANG | libc::__WALL) as usize;
-        // SAFETY: without places for them the kernel writes neither status nor usage.
+        // SAFETY: the kernel writes neither status nor usage to a null pointer.
         let ended = unsafe { call5(libc::SYS_wait4, self.0, 0, options, 0, 0) };
         ended == Ok(self.0)
     }

@@ -1,19 +1,19 @@
-//! Error numbers of the kernel, and what the C library calls them.
+//! Error numbers of the kernel, with the texts of the C library.
 
 use core::num::NonZeroUsize;
 
-/// An error number: the kernel's, and on the wire a daemon's. It is as wide as a register: a result of
-/// either a number or an error then travels in two.
+/// An error number of the kernel, or one that a daemon sent. It has the width of a register, so that a
+/// `Result<usize, Errno>` is returned in two registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(NonZeroUsize);
 
-/// Gives a name to each number that the code asks for, and a text to each that a user may see.
+/// Defines a constant for each error that the code names, and a text for each that a user may see.
 macro_rules! errnos {
     ($($name:ident = $number:ident, $text:literal;)*) => {
         impl Errno {
             $(#[doc = $text] pub const $name: Errno = Errno::new(libc::$number as usize);)*
 
-            /// The numbers, and the texts in the same order, a line each.
+            /// The error numbers, and their texts in the same order, one a line.
             const NUMBERS: &[u16] = &[$(libc::$number as u16,)*];
             const TEXTS: &str = concat!($($text, "\n",)*);
         }
@@ -59,12 +59,12 @@ errnos! {
 }
 
 impl Errno {
-    /// A signal came first. The call is made again, so nobody gets to see a text.
+    /// A signal interrupted the call. `sys` repeats the call, so no user sees it.
     pub const INTR: Errno = Errno::new(libc::EINTR as usize);
-    /// No such device or address: what opening a Unix socket as a file gives.
+    /// No such device or address. The kernel returns it for opening a Unix socket as a file.
     pub const NXIO: Errno = Errno::new(libc::ENXIO as usize);
 
-    /// The error of that number; for 0, which is none, one that does not exist.
+    /// The error of that number. 0 is no error; it becomes a number that the kernel does not use.
     pub const fn new(number: usize) -> Errno {
         match NonZeroUsize::new(number) {
             Some(number) => Errno(number),
@@ -72,12 +72,12 @@ impl Errno {
         }
     }
 
-    /// The number.
+    /// The error number.
     pub const fn number(self) -> usize {
         self.0.get()
     }
 
-    /// What the C library says of it; nothing for an error that these tools cannot meet.
+    /// The C library's text; `None` for an error that these tools do not meet.
     pub fn text(self) -> Option<&'static [u8]> {
         let texts = Errno::TEXTS.as_bytes().split(|byte| *byte == b'\n');
         let mut rows = Errno::NUMBERS.iter().zip(texts);

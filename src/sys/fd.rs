@@ -1,4 +1,4 @@
-//! Descriptors that own and descriptors that only look.
+//! Descriptors: owned ([`Fd`]) and borrowed ([`BorrowedFd`]).
 
 use super::{Errno, call3};
 use crate::slice::{part, part_mut};
@@ -6,13 +6,13 @@ use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::num::NonZeroI32;
 
-/// An open descriptor that is closed when it is dropped. It is never one of the first three, which
-/// belong to the program that started this one; so an `Option<Fd>` is as small as a number.
+/// An open descriptor that is closed when it is dropped. It is never 0, 1 or 2: these belong to the
+/// program that started this one. So `Option<Fd>` has the size of a number.
 #[derive(PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct Fd(NonZeroI32);
 
-/// A descriptor that belongs to somebody else.
+/// A descriptor that somebody else owns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct BorrowedFd<'a>(i32, PhantomData<&'a Fd>);
@@ -25,8 +25,8 @@ pub const STDOUT: BorrowedFd<'static> = BorrowedFd::named(1);
 pub const STDERR: BorrowedFd<'static> = BorrowedFd::named(2);
 
 impl Fd {
-    /// Takes over the descriptor of that number. Standard input, output and error are left alone:
-    /// `None`.
+    /// Takes ownership of the descriptor of that number. `None` for standard input, output and error,
+    /// which stay open.
     ///
     /// # Safety
     /// Nothing else may own the descriptor.
@@ -35,13 +35,13 @@ impl Fd {
         if number > 2 { NonZeroI32::new(number).map(Fd) } else { None }
     }
 
-    /// Looks at it.
+    /// The descriptor, borrowed.
     pub fn borrow(&self) -> BorrowedFd<'_> {
         BorrowedFd(self.0.get(), PhantomData)
     }
 
-    /// Leaves the descriptor open, closed on exec no longer, to the program that is executed, and
-    /// gives the number to name it by.
+    /// Clears close-on-exec, gives up ownership, and returns the number: the executed program inherits
+    /// it.
     pub fn leave_to_program(self) -> u32 {
         let number = ManuallyDrop::new(self).0.get();
         // SAFETY: touches no memory.
@@ -56,8 +56,8 @@ impl Drop for Fd {
     }
 }
 
-/// Closes a descriptor that is being dropped. Linux frees the number even when it reports an error:
-/// there is nothing to try again.
+/// Closes a descriptor. An error is ignored: Linux frees the number in any case, so there is nothing to
+/// repeat.
 #[inline(never)]
 fn close(fd: BorrowedFd) {
     // SAFETY: touches no memory, and nothing else owns the descriptor.
@@ -67,7 +67,7 @@ fn close(fd: BorrowedFd) {
 }
 
 impl<'a> BorrowedFd<'a> {
-    /// The descriptor that has that number in this process, if any: one that a user has named.
+    /// The descriptor of a number that a user gave. It may not be open.
     pub const fn named(number: u32) -> BorrowedFd<'static> {
         BorrowedFd(number as i32, PhantomData)
     }
@@ -77,55 +77,57 @@ impl<'a> BorrowedFd<'a> {
         self.0 as usize
     }
 
-    /// Closes it, for good. It must be one that no [`Fd`] owns, such as standard input.
+    /// Closes it. No [`Fd`] may own it: it is one like standard input.
     pub fn close(self) {
         close(self);
     }
 
-    /// Checks that there is an open descriptor of that number: `EBADF` if not.
+    /// `EBADF` if the descriptor is not open.
     pub fn is_open(self) -> Result<(), Errno> {
         self.command(libc::F_GETFD).map(drop)
     }
 
-    /// A command of `fcntl` without an argument.
+    /// An `fcntl` command without an argument.
     fn command(self, command: i32) -> Result<usize, Errno> {
         // SAFETY: touches no memory.
         unsafe { call3(libc::SYS_fcntl, self.number(), command as usize, 0) }
     }
 
-    /// Whether it would be left to a program that is executed.
+    /// True if an executed program inherits it: close-on-exec is off.
     pub fn is_kept_on_exec(self) -> bool {
         self.command(libc::F_GETFD) == Ok(0)
     }
 
-    /// Whether it is of a file in memory: such a file can be sealed.
+    /// True for a file in memory (memfd, tmpfs): only those have seals.
     pub fn has_seals(self) -> bool {
         self.command(libc::F_GET_SEALS).is_ok()
     }
 
-    /// Another descriptor of the same open file, closed on exec. What is closed of the first three
-    /// is opened on the way and stays open: those numbers are never this program's.
+    /// Returns another descriptor of the same open file, close-on-exec. If the kernel gives the copy a
+    /// free number among 0, 1 and 2, that copy stays open, and the next copy is returned: those numbers
+    /// are never this program's.
     pub fn duplicate(self) -> Result<Fd, Errno> {
         loop {
             let command = libc::F_DUPFD_CLOEXEC as usize;
             // SAFETY: touches no memory.
             let number = unsafe { call3(libc::SYS_fcntl, self.number(), command, 0)? };
-            // SAFETY: the kernel has just made it.
+            // SAFETY: the kernel has just opened it.
             if let Some(fd) = unsafe { Fd::own(number) } {
                 return Ok(fd);
             }
         }
     }
 
-    /// Makes the descriptor `at`, in place of what that was, one of the same open file, perhaps closed
-    /// on exec. `EINVAL` if both are the same.
+    /// Makes `at` another descriptor of the same open file, close-on-exec or not, and closes what `at`
+    /// was. `EINVAL` if both have the same number.
     pub fn put_at(self, at: BorrowedFd, closes_on_exec: bool) -> Result<(), Errno> {
         let flags = if closes_on_exec { libc::O_CLOEXEC } else { 0 } as usize;
         // SAFETY: touches no memory.
         unsafe { call3(libc::SYS_dup3, self.number(), at.number(), flags) }.map(drop)
     }
 
-    /// Sets the flags of the open file, for all that share it: non-blocking, or no flag at all.
+    /// Sets the status flags of the open file, for all descriptors of it, to `O_NONBLOCK` alone or to
+    /// none. Errors are ignored.
     pub fn set_nonblocking(self, is_on: bool) {
         let flags = if is_on { libc::O_NONBLOCK } else { 0 } as usize;
         // SAFETY: touches no memory.
@@ -133,19 +135,20 @@ impl<'a> BorrowedFd<'a> {
     }
 }
 
-/// Owned descriptors, first in, first out: room for `N`. All zeros are an empty one.
+/// A queue of up to `N` owned descriptors. All bytes zero are an empty queue.
 pub struct FdQueue<const N: usize> {
     slots: [Option<Fd>; N],
-    /// The first that has not been taken or lent, and where the next one goes.
+    /// The position of the first descriptor that has not been taken or lent.
     next: usize,
+    /// The position behind the last descriptor.
     end: usize,
 }
 
 impl<const N: usize> FdQueue<N> {
-    /// Without any.
+    /// An empty queue.
     pub const EMPTY: FdQueue<N> = FdQueue { slots: [const { None }; N], next: 0, end: 0 };
 
-    /// Adds one at the end; it is closed if there is no room for it.
+    /// Appends a descriptor. If the queue is full, the descriptor is closed.
     pub fn push(&mut self, fd: Fd) {
         if let Some(slot @ None) = self.slots.get_mut(self.end) {
             *slot = Some(fd);
@@ -153,17 +156,17 @@ impl<const N: usize> FdQueue<N> {
         }
     }
 
-    /// How many have not been taken or lent.
+    /// The number of descriptors that have not been taken or lent.
     pub fn len(&self) -> usize {
         self.end - self.next
     }
 
-    /// Whether there are none of these.
+    /// True if all have been taken or lent.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Takes the first one out.
+    /// Takes the first descriptor.
     pub fn pop(&mut self) -> Option<Fd> {
         let fd = self.slots.get_mut(self.next).and_then(Option::take);
         if fd.is_some() {
@@ -172,18 +175,18 @@ impl<const N: usize> FdQueue<N> {
         fd
     }
 
-    /// Lends the first `count`. They stay open up to [`FdQueue::clear`],
-    /// but are not the first any more.
+    /// Lends the first `count` descriptors. They stay open until [`FdQueue::clear`], and
+    /// [`FdQueue::len`] no longer counts them.
     pub fn lend(&mut self, count: usize) -> &[BorrowedFd<'_>] {
         let end = self.next + count;
         let slots = part(part(&self.slots, ..self.end), self.next..end);
         self.next = end;
-        // SAFETY: an `Option<Fd>` that is `Some`, as all of these are, is the number alone, and so is
-        // a `BorrowedFd`; the borrow of the queue keeps them open.
+        // SAFETY: all of these are `Some`, and such an `Option<Fd>` has the layout of its number, as
+        // has a `BorrowedFd`. The borrow of the queue keeps them open.
         unsafe { &*(core::ptr::from_ref(slots) as *const [BorrowedFd<'_>]) }
     }
 
-    /// Closes all that have not been taken, and begins again with the first place.
+    /// Closes all descriptors that have not been taken, lent ones included.
     pub fn clear(&mut self) {
         let slots = part_mut(&mut self.slots, ..self.end);
         let is_closed = close_range(slots);
@@ -197,8 +200,8 @@ impl<const N: usize> FdQueue<N> {
     }
 }
 
-/// Closes descriptors with one call, if their numbers follow each other, as they do when nothing was
-/// closed in between; false if they do not, or the kernel is older than 5.9.
+/// Closes descriptors with one call if their numbers are consecutive, as numbers are that the kernel
+/// gave out in a row. False if they are not, or the kernel is older than 5.9.
 fn close_range(slots: &[Option<Fd>]) -> bool {
     let [Some(first), _, ..] = slots else { return false };
     let first = first.borrow().number();
@@ -209,6 +212,6 @@ fn close_range(slots: &[Option<Fd>]) -> bool {
         }
         end += 1;
     }
-    // SAFETY: touches no memory, and the queue owns all of them.
+    // SAFETY: touches no memory, and the queue owns the whole range.
     unsafe { call3(libc::SYS_close_range, first, end - 1, 0) }.is_ok()
 }

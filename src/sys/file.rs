@@ -1,14 +1,14 @@
-//! Files by their paths, and reading and writing.
+//! Files by path, and reading and writing.
 
 use super::errno::Errno;
 use super::fd::{BorrowedFd, Fd};
 use super::{call3, call5};
 use core::ffi::CStr;
 
-/// In calls that take a directory: the working directory.
+/// The working directory, for calls that take a directory.
 const AT_FDCWD: usize = libc::AT_FDCWD as usize;
 
-/// Writes bytes and says how many; never none.
+/// Writes bytes and returns how many: at least one, if there are any. `EIO` if the kernel takes none.
 pub fn write(to: BorrowedFd, bytes: &[u8]) -> Result<usize, Errno> {
     let (place, length) = (bytes.as_ptr() as usize, bytes.len());
     // SAFETY: the kernel reads `bytes` within its length.
@@ -18,33 +18,33 @@ pub fn write(to: BorrowedFd, bytes: &[u8]) -> Result<usize, Errno> {
     }
 }
 
-/// Reads bytes and says how many; 0 at the end.
+/// Reads bytes and returns how many; 0 at the end of the file.
 pub fn read(from: BorrowedFd, bytes: &mut [u8]) -> Result<usize, Errno> {
     let (place, length) = (bytes.as_mut_ptr() as usize, bytes.len());
     // SAFETY: the kernel writes into `bytes` within its length.
     unsafe { call3(libc::SYS_read, from.number(), place, length) }
 }
 
-/// Opens a file for reading, without waiting for anybody, closed on exec.
+/// Opens a file for reading, close-on-exec. A FIFO without a writer does not block it.
 pub fn open(path: &CStr) -> Result<Fd, Errno> {
     open_with(path, 0)
 }
 
-/// The same, with more flags.
+/// As [`open`], with more flags.
 fn open_with(path: &CStr, more: i32) -> Result<Fd, Errno> {
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY | more;
     let place = path.as_ptr() as usize;
     // SAFETY: the kernel reads a C string.
     let number = unsafe { call5(libc::SYS_openat, AT_FDCWD, place, flags as usize, 0, 0)? };
-    // SAFETY: the kernel has just made it.
+    // SAFETY: the kernel has just opened it.
     match unsafe { Fd::own(number) } {
         Some(fd) => Ok(fd),
-        // One of the first three was closed. It stays open in that place.
+        // Standard input, output or error was closed. The file stays open in its place.
         None => BorrowedFd::named(number as u32).duplicate(),
     }
 }
 
-/// The length of a file, in bytes. It is read from the beginning afterwards.
+/// The length of a file in bytes. The file offset is 0 afterwards.
 pub fn length(file: BorrowedFd) -> Result<usize, Errno> {
     // SAFETY: neither call touches memory.
     unsafe {
@@ -54,12 +54,12 @@ pub fn length(file: BorrowedFd) -> Result<usize, Errno> {
     }
 }
 
-/// Whether there is a Unix socket at a path, and nothing else; a link to a socket is something else.
+/// True if a Unix socket is at the path. A symbolic link to a socket does not count.
 pub fn is_socket(path: &CStr) -> bool {
     matches!(open_with(path, libc::O_NOFOLLOW), Err(Errno::NXIO))
 }
 
-/// Whether there is a file at a path; an error if that cannot be known.
+/// True if a file exists at the path. Errors other than `ENOENT` are returned.
 pub fn exists(path: &CStr) -> Result<bool, Errno> {
     // SAFETY: the kernel reads a C string.
     let found = unsafe {
@@ -78,21 +78,22 @@ pub fn remove(path: &CStr) -> Result<(), Errno> {
     unsafe { call3(libc::SYS_unlinkat, AT_FDCWD, path.as_ptr() as usize, 0) }.map(drop)
 }
 
-/// Reads where the symbolic link at `path` points to, and says how many bytes.
+/// Reads the target of the symbolic link at `path` and returns its length. A longer target is cut at
+/// the length of `bytes`.
 pub fn read_link(path: &CStr, bytes: &mut [u8]) -> Result<usize, Errno> {
     let (path, place, length) = (path.as_ptr() as usize, bytes.as_mut_ptr() as usize, bytes.len());
     // SAFETY: the kernel reads a C string and writes into `bytes` within its length.
     unsafe { call5(libc::SYS_readlinkat, AT_FDCWD, path, place, length, 0) }
 }
 
-/// Makes a symbolic link at `path` to `target`.
+/// Makes a symbolic link to `target` at `path`.
 pub fn link(target: &CStr, path: &CStr) -> Result<(), Errno> {
     let (target, path) = (target.as_ptr() as usize, path.as_ptr() as usize);
     // SAFETY: the kernel reads two C strings.
     unsafe { call3(libc::SYS_symlinkat, target, AT_FDCWD, path) }.map(drop)
 }
 
-/// Makes a directory the working directory.
+/// Changes the working directory.
 pub fn change_directory(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the kernel reads a C string.
     unsafe { call3(libc::SYS_chdir, path.as_ptr() as usize, 0, 0) }.map(drop)

@@ -1,31 +1,32 @@
-//! Static memory that is handed out once.
+//! Static memory that one caller can take.
 
 use core::cell::UnsafeCell;
 use once_cell::race::OnceBool;
 
-/// A static that somebody can take, once per process, as the exclusive reference that a `static
-/// mut` would only promise.
+/// A static that can be taken once per process, as the exclusive reference that a `static mut` would
+/// only promise.
 pub struct HandOut<T> {
     taken: OnceBool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached only through the one reference that `take` gives.
+// SAFETY: only the one reference that `take` returns reaches the value.
 unsafe impl<T: Send> Sync for HandOut<T> {}
 
 impl<T> HandOut<T> {
-    /// A value that nobody has taken yet.
+    /// A value that nobody has taken.
     pub const fn new(value: T) -> HandOut<T> {
         HandOut { taken: OnceBool::new(), value: UnsafeCell::new(value) }
     }
 
-    /// The value, for the first who asks. A second one would be a mistake in the program: it ends.
+    /// Returns the value to the first caller. A second call is a bug in the program and ends the
+    /// process.
     #[allow(clippy::mut_from_ref, reason = "there is never a second reference")]
     pub fn take(&'static self) -> &'static mut T {
         if self.taken.set(true).is_err() {
             super::bug();
         }
-        // SAFETY: only one caller ever gets past the lines above.
+        // SAFETY: only one caller gets past the lines above.
         unsafe { &mut *self.value.get() }
     }
 }

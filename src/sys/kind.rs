@@ -1,25 +1,26 @@
-//! What kind of file a descriptor is of, as far as it matters for closing it.
+//! What a descriptor refers to, as far as closing it depends on that.
 
 use super::call5;
 use super::errno::Errno;
 use super::fd::BorrowedFd;
 use core::ptr;
 
-/// How long it can take to close a descriptor.
+/// How long closing a descriptor can take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closes {
-    /// No time: a pipe, a file in memory or on a disk, or no open descriptor at all.
+    /// No time: it is a pipe, a file in memory or on a local disk, or not open.
     Promptly,
-    /// It is a socket: as long as its peer likes, but not for a process that is killed or ends.
+    /// As long as the peer likes: it is a socket. The kernel does not wait if the process is killed or
+    /// ends.
     Interruptibly,
-    /// As long as somebody else likes.
+    /// As long as a server or a device likes, even if the process is killed.
     Late,
 }
 
-/// How long it can take to close a descriptor. Nothing is asked of what is behind it, since that can
-/// take long as well.
+/// How long closing a descriptor can take. The call asks no server about the file: the answer could
+/// take long as well. If the kernel does not answer, as before Linux 4.11, it is [`Closes::Late`].
 pub fn closes(fd: BorrowedFd) -> Closes {
-    /// The kernel's `struct statx`, as far as it matters, and its size.
+    /// The fields of the kernel's `struct statx` that matter, and its size.
     #[repr(C)]
     struct Status {
         before: [u32; 7],
@@ -32,7 +33,8 @@ pub fn closes(fd: BorrowedFd) -> Closes {
         rest: [u64; 14],
     }
     const { assert!(size_of::<Status>() == 256) };
-    /// Blocks of 512 bytes of a file that may be gone after it is closed, and takes time to remove.
+    /// 64 MiB in blocks of 512 bytes. Closing the last descriptor of a larger file that has been
+    /// unlinked takes time.
     const LARGE: u64 = (64 << 20) / 512;
     let mut status = Status {
         before: [0; 7],
@@ -55,11 +57,12 @@ pub fn closes(fd: BorrowedFd) -> Closes {
     let [special_class, _, device_class, _] = status.rdev_and_dev;
     match u32::from(status.mode) & libc::S_IFMT {
         libc::S_IFIFO => Closes::Promptly,
-        // That of /dev/null and its like.
+        // Major number 1: /dev/null, /dev/zero and the like.
         libc::S_IFCHR if special_class == 1 => Closes::Promptly,
         libc::S_IFSOCK => Closes::Interruptibly,
         libc::S_IFREG | libc::S_IFDIR if status.blocks < LARGE => {
-            // What lies on no device lies in memory if it can be sealed, or else anywhere.
+            // A device number of 0 means no block device. The file is in memory if it has seals, else
+            // it may be on a server.
             if device_class != 0 || fd.has_seals() { Closes::Promptly } else { Closes::Late }
         }
         _ => Closes::Late,

@@ -1,4 +1,4 @@
-//! `sendmsg` and `recvmsg`: bytes of a stream, and descriptors that travel with the first of them.
+//! `sendmsg` and `recvmsg`: bytes of a stream, and the descriptors that travel with the first of them.
 
 use super::call3;
 #[cfg(feature = "fdholderd")]
@@ -8,10 +8,10 @@ use super::fd::{BorrowedFd, Fd};
 use crate::slice::part_mut;
 use core::ptr;
 
-/// The kernel's `SCM_MAX_FD`: descriptors that one message can carry.
+/// The most descriptors in one message: the kernel's `SCM_MAX_FD`.
 pub const DESCRIPTORS_MAX: usize = 253;
 
-/// The kernel's `struct user_msghdr`, with one buffer. (The C libraries' `msghdr` has other gaps on
+/// The kernel's `struct user_msghdr`, for one buffer. (`msghdr` of the C libraries has other padding on
 /// some processors.)
 #[repr(C)]
 struct Message {
@@ -25,7 +25,7 @@ struct Message {
 }
 
 impl Message {
-    /// A message of these parts.
+    /// A message with this buffer and this control message.
     fn new(buffer: *const Buffer, control: *const Control, control_length: usize) -> Message {
         Message {
             name: 0,
@@ -46,28 +46,28 @@ struct Buffer {
     length: usize,
 }
 
-/// A control message with descriptors: the kernel's `struct cmsghdr`, and numbers behind it.
+/// A control message of descriptors: the kernel's `struct cmsghdr`, followed by the numbers.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Control {
-    /// Bytes, header included; 0 if there is no message.
+    /// Length in bytes, header included; 0 if there is no control message.
     length: usize,
     level: i32,
     kind: i32,
     numbers: [i32; DESCRIPTORS_MAX],
 }
 
-/// Bytes of a control message in front of its numbers.
+/// Bytes of a control message before its numbers.
 const CONTROL_HEADER: usize = size_of::<usize>() + 2 * size_of::<i32>();
 
 impl Control {
-    /// No message yet.
+    /// No control message.
     const EMPTY: Control = Control { length: 0, level: 0, kind: 0, numbers: [0; DESCRIPTORS_MAX] };
 }
 
-/// Sends bytes, perhaps only some of them, and the descriptors, all with the first byte. The result
-/// is how many bytes. At most [`DESCRIPTORS_MAX`] descriptors fit. A peer that is gone is `EPIPE`,
-/// not a signal.
+/// Sends bytes, and `descriptors` with the first of them. Returns how many bytes were sent, which may
+/// be fewer. The limit of `descriptors` is [`DESCRIPTORS_MAX`]. If the peer has disconnected, the error
+/// is `EPIPE`; no signal is raised.
 pub fn send(socket: BorrowedFd, bytes: &[u8], descriptors: &[BorrowedFd]) -> Result<usize, Errno> {
     let mut control = Control::EMPTY;
     let places = part_mut(&mut control.numbers, ..descriptors.len());
@@ -77,16 +77,15 @@ pub fn send(socket: BorrowedFd, bytes: &[u8], descriptors: &[BorrowedFd]) -> Res
     control.length = CONTROL_HEADER + size_of_val(descriptors);
     (control.level, control.kind) = (libc::SOL_SOCKET, libc::SCM_RIGHTS);
     let buffer = Buffer { bytes: bytes.as_ptr(), length: bytes.len() };
-    // Without descriptors there is no control message.
+    // The kernel wants no empty control message.
     let control_length = if descriptors.is_empty() { 0 } else { control.length };
     let message = Message::new(&buffer, &control, control_length);
     let (place, flags) = (ptr::from_ref(&message) as usize, libc::MSG_NOSIGNAL as usize);
-    // SAFETY: the places that the message names are borrowed, and the kernel reads them within their
-    // lengths.
+    // SAFETY: the message points to borrowed values, and the kernel reads them within their lengths.
     unsafe { call3(libc::SYS_sendmsg, socket.number(), place, flags) }
 }
 
-/// Sends bytes, at once or not at all. What becomes of them nobody is told.
+/// Sends bytes to a connected socket, without blocking. Errors are ignored.
 #[cfg(feature = "fdholderd")]
 pub fn send_at_once(socket: BorrowedFd, bytes: &[u8]) {
     let (place, length) = (bytes.as_ptr() as usize, bytes.len());
@@ -95,11 +94,11 @@ pub fn send_at_once(socket: BorrowedFd, bytes: &[u8]) {
     let _ = unsafe { call5(libc::SYS_sendto, socket.number(), place, length, flags, 0) };
 }
 
-/// Where descriptors are received: an iterator over those of the last message, each an owner. Those
-/// that nobody has taken are closed when it is dropped. They are closed on exec.
+/// The descriptors of one received message: an iterator over owners, close-on-exec. Dropping it closes
+/// those that were not taken.
 pub struct Received {
-    /// Whether descriptors were lost: there was no room for them in the process, or a security
-    /// module took them out.
+    /// True if descriptors were lost: the process had no room for them, or a security module removed
+    /// them.
     pub is_truncated: bool,
     next: usize,
     count: usize,
@@ -107,23 +106,23 @@ pub struct Received {
 }
 
 impl Received {
-    /// Nothing yet.
+    /// No message yet.
     pub const NOTHING: Received =
         Received { is_truncated: false, next: 0, count: 0, control: Control::EMPTY };
 
-    /// Receives some bytes and what descriptors come with the first of them. The result is how many
-    /// bytes; 0 is the end of the stream. What the message before brought is gone.
+    /// Receives bytes, and the descriptors that came with the first of them. Returns how many bytes; 0
+    /// is the end of the stream. Closes the descriptors of the message before.
     pub fn receive(&mut self, socket: BorrowedFd, bytes: &mut [u8]) -> Result<usize, Errno> {
         self.clear();
         let buffer = Buffer { bytes: bytes.as_mut_ptr(), length: bytes.len() };
         let mut message = Message::new(&buffer, &raw mut self.control, size_of::<Control>());
         let (place, flags) =
             (ptr::from_mut(&mut message) as usize, libc::MSG_CMSG_CLOEXEC as usize);
-        // SAFETY: the kernel writes into the message and the two places that it names, all borrowed for
-        // writing, within their lengths.
+        // SAFETY: the kernel writes into the message and into the two buffers that it points to, all
+        // mutably borrowed, within their lengths.
         let length = unsafe { call3(libc::SYS_recvmsg, socket.number(), place, flags)? };
         self.is_truncated = message.flags & libc::MSG_CTRUNC as u32 != 0;
-        // No other kind of message was asked for with a socket option.
+        // No socket option has enabled another kind of control message.
         if (self.control.level, self.control.kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
             let bytes = self.control.length.saturating_sub(CONTROL_HEADER);
             self.count = bytes / size_of::<i32>();
@@ -131,12 +130,12 @@ impl Received {
         Ok(length)
     }
 
-    /// How many descriptors have not been taken yet.
+    /// The number of descriptors that have not been taken.
     pub fn descriptors(&self) -> usize {
         self.count - self.next
     }
 
-    /// Closes those that have not been taken.
+    /// Closes the descriptors that have not been taken.
     pub fn clear(&mut self) {
         while self.next().is_some() {}
         (self.next, self.count, self.control.length) = (0, 0, 0);
@@ -150,7 +149,7 @@ impl Iterator for Received {
         while self.next < self.count {
             let number = *self.control.numbers.get(self.next)?;
             self.next += 1;
-            // SAFETY: the kernel has made it for this message, and no number is looked at twice.
+            // SAFETY: the kernel opened it for this message, and each number is used once.
             let fd = unsafe { Fd::own(number as usize) };
             if fd.is_some() {
                 return fd;

@@ -1,8 +1,8 @@
-//! The system call layer, the only unsafe code, in a file for each subject.
+//! System calls, one file for each subject. This is the only folder with unsafe code.
 //!
-//! A function is one system call with Rust types. Its result is a [`Result`] with an [`Errno`]. A call
-//! that a signal interrupts is made again. A descriptor is an [`fd::Fd`], which owns, or an
-//! [`fd::BorrowedFd`], which only looks: its number stays in this folder.
+//! A function makes one system call, with Rust types, and returns a [`Result`] with an [`Errno`]. A
+//! call that a signal interrupted is repeated. A descriptor is an [`fd::Fd`], which owns it, or an
+//! [`fd::BorrowedFd`]. Its number does not leave this folder.
 
 pub mod arch;
 #[cfg(feature = "fdholderd")]
@@ -27,14 +27,14 @@ pub mod time;
 use arch::syscall5;
 pub use errno::Errno;
 
-/// Ends the process for what cannot happen: a mistake in this program. A message would need room
-/// in every image, and nobody could act on it.
+/// Ends the process with exit code 111, after a bug in this program. It prints nothing: the text would
+/// take space in every image, and no user could act on it.
 pub fn bug() -> ! {
     process::exit(111)
 }
 
-/// A system call of up to three arguments, made again when a signal interrupts it. The kernel
-/// answers -1 to -4095 for an error; anything else is a result.
+/// A system call of up to three arguments. It is repeated if a signal interrupts it. The kernel returns
+/// -1 to -4095 for an error; anything else is a result.
 ///
 /// # Safety
 /// The arguments must be what the call numbered `number` expects.
@@ -43,7 +43,7 @@ unsafe fn call3(number: libc::c_long, a: usize, b: usize, c: usize) -> Result<us
     unsafe { call5(number, a, b, c, 0, 0) }
 }
 
-/// The same of up to five arguments.
+/// The same, with up to five arguments.
 ///
 /// # Safety
 /// As for [`call3`].

@@ -1,18 +1,17 @@
-//! What a program without a C library brings along: the memory functions that the compiler calls, and
-//! the end of a panic. Part of each program, not of the library: a program that has a C library would
-//! have all of this twice.
+//! What a program without a C library has to define: the memory functions that the compiler calls, and
+//! the panic handler. The library does not contain them: a program with a C library would define them
+//! twice.
 
 use core::arch::asm;
 use fdholder::sys::{self, arch};
 
-/// Release code has no panics left in it, and no room for what they would say. Should one come back,
-/// it ends the process as any other failure here does.
+/// Ends the process. Release code contains no panic; should one get in, it has no room for a message.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
     sys::bug()
 }
 
-/// Copies; the ranges do not overlap.
+/// Copies bytes between ranges that do not overlap.
 ///
 /// # Safety
 /// As for `memcpy` of C.
@@ -23,21 +22,21 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut
     to
 }
 
-/// Copies; the ranges may overlap.
+/// Copies bytes between ranges that may overlap.
 ///
 /// # Safety
 /// As for `memmove` of C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
     if (to as usize) <= (from as usize) {
-        // SAFETY: the contract of `memmove`; upwards is right where the target lies below.
+        // SAFETY: the contract of `memmove`; the order is right, since `to` is not above `from`.
         unsafe { arch::copy_up(to, from, length) };
     } else {
         let mut i = length;
         while i > 0 {
             i -= 1;
-            // SAFETY: the contract of `memmove`; the `asm!` keeps this loop from becoming a
-            // call of itself.
+            // SAFETY: the contract of `memmove`; without the `asm!` the compiler would turn this loop
+            // into a call of `memmove`.
             unsafe {
                 *to.add(i) = *from.add(i);
                 asm!("", options(nostack, preserves_flags));
@@ -47,7 +46,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mu
     to
 }
 
-/// Fills.
+/// Sets each byte to the same value.
 ///
 /// # Safety
 /// As for `memset` of C.
@@ -58,7 +57,7 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
     to
 }
 
-/// Compares.
+/// Compares bytes in order.
 ///
 /// # Safety
 /// As for `memcmp` of C.
@@ -76,7 +75,7 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
     0
 }
 
-/// Compares for equality.
+/// Compares bytes for equality.
 ///
 /// # Safety
 /// As for `bcmp` of C.
@@ -86,14 +85,15 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
     unsafe { memcmp(a, b, length) }
 }
 
-/// Measures up to the zero byte.
+/// Returns the number of bytes before the NUL.
 ///
 /// # Safety
 /// As for `strlen` of C.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(string: *const u8) -> usize {
     let mut length = 0;
-    // SAFETY: the contract of `strlen`; the `asm!` keeps this loop from becoming a call of itself.
+    // SAFETY: the contract of `strlen`; without the `asm!` the compiler would turn this loop into a
+    // call of `strlen`.
     unsafe {
         while *string.add(length) != 0 {
             length += 1;

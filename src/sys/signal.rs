@@ -1,14 +1,14 @@
-//! Signals that arrive on a descriptor.
+//! Signals that are read from a descriptor.
 
 use super::errno::Errno;
 use super::fd::{BorrowedFd, Fd};
 use super::{call5, file};
 use core::ptr;
 
-/// A descriptor on which signals arrive from now on instead of interrupting.
+/// A signalfd.
 pub struct Signals(Fd);
 
-/// A signal that a daemon waits for.
+/// A signal that the daemon reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// `SIGTERM`.
@@ -18,12 +18,12 @@ pub enum Signal {
 }
 
 impl Signals {
-    /// Asks for SIGTERM and SIGHUP. SIGPIPE and SIGXFSZ, which come of writing to a log that takes no
-    /// more, mean nothing from now on.
+    /// Blocks SIGTERM and SIGHUP, which arrive on the descriptor from now on. Also blocks SIGPIPE and
+    /// SIGXFSZ, which writing to a log can raise; [`Signals::next`] skips them.
     pub fn new() -> Result<Signals, Errno> {
-        /// The kernel's number of signals.
+        /// The number of signals that the kernel has.
         const SIGNALS: usize = if cfg!(target_arch = "mips") { 128 } else { 64 };
-        /// The bit of a signal, the lowest of the first word for the first one.
+        /// The bit of a signal in the first word of a set.
         const fn bit(signal: i32) -> usize {
             1 << (signal - 1)
         }
@@ -34,21 +34,21 @@ impl Signals {
         // SAFETY: the kernel reads the set. It cannot fail.
         let _ = unsafe { call5(libc::SYS_rt_sigprocmask, how, place, 0, length, 0) };
         let flags = (libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) as usize;
-        // SAFETY: the same.
+        // SAFETY: the kernel reads the set.
         let number = unsafe { call5(libc::SYS_signalfd4, usize::MAX, place, length, flags, 0)? };
-        // SAFETY: the kernel has just made it.
+        // SAFETY: the kernel has just opened it.
         let fd = unsafe { Fd::own(number) };
         fd.map(Signals).ok_or(Errno::BADF)
     }
 
-    /// The descriptor, open for as long as this is there.
+    /// The descriptor. It is open as long as `self` exists.
     pub fn descriptor(&self) -> BorrowedFd<'static> {
         BorrowedFd::named(self.0.borrow().number() as u32)
     }
 
-    /// The next one that has come.
+    /// Reads the next signal; `None` if none is pending.
     pub fn next(&self) -> Option<Signal> {
-        /// Bytes of the kernel's `struct signalfd_siginfo`, which begins with the number.
+        /// Bytes of the kernel's `struct signalfd_siginfo`. Its first field is the signal number.
         const SIZE: usize = 128;
         let mut information = [0; SIZE];
         while file::read(self.descriptor(), &mut information) == Ok(SIZE) {

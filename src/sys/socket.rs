@@ -8,23 +8,23 @@ use super::fd::{BorrowedFd, Fd};
 use core::ffi::CStr;
 use core::ptr;
 
-/// The longest path of a Unix socket, in bytes: `sun_path` less its final NUL.
+/// The longest path of a Unix socket in bytes: `sun_path` without the final NUL.
 pub const PATH_MAX: usize = 107;
 
-/// Makes an unconnected Unix stream socket, non-blocking and closed on exec. `None` if it got the
-/// number of standard input, output or error: that was closed, and the socket stays in its place.
+/// Makes an unconnected Unix stream socket, non-blocking and close-on-exec. `None` if standard input,
+/// output or error was closed and the socket got that number. It then stays open there.
 pub fn socket() -> Result<Option<Fd>, Errno> {
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: touches no memory.
     let number = unsafe { call3(libc::SYS_socket, libc::AF_UNIX as usize, kind as usize, 0)? };
-    // SAFETY: the kernel has just made it.
+    // SAFETY: the kernel has just opened it.
     Ok(unsafe { Fd::own(number) })
 }
 
-/// Connects a socket to the one that is bound to `path`. An empty path would be an abstract
-/// address: it is no file, so `ENOENT`; one longer than [`PATH_MAX`] is `ENAMETOOLONG`.
+/// Connects a socket to the one that is bound to `path`. An empty path is `ENOENT` (to the kernel it is
+/// an abstract address), one longer than [`PATH_MAX`] `ENAMETOOLONG`.
 ///
-/// While the listener's backlog is full a non-blocking socket gets `EAGAIN`.
+/// A non-blocking socket gets `EAGAIN` while the listener's backlog is full.
 pub fn connect(socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
     with_address(libc::SYS_connect, socket, path)
 }
@@ -36,7 +36,7 @@ struct Address {
     path: [u8; PATH_MAX + 1],
 }
 
-/// A call on a socket that takes the address of another, or its own.
+/// A call that takes a socket and an address.
 fn with_address(call: libc::c_long, socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
     let mut address = Address { family: libc::AF_UNIX as u16, path: [0; PATH_MAX + 1] };
     let bytes = path.to_bytes_with_nul();
@@ -49,13 +49,14 @@ fn with_address(call: libc::c_long, socket: BorrowedFd, path: &CStr) -> Result<(
     unsafe { call3(call, socket.number(), ptr::from_ref(&address) as usize, length) }.map(drop)
 }
 
-/// Binds a socket to a path. The errors are those of [`connect`] for a wrong path, and `EADDRINUSE`.
+/// Binds a socket to a path. `EADDRINUSE` if the path exists; a wrong path fails as in [`connect`].
 #[cfg(feature = "fdholderd")]
 pub fn bind(socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
     with_address(libc::SYS_bind, socket, path)
 }
 
-/// Has a socket listen, with room for `backlog` connections that have not been accepted.
+/// Makes a socket listen. `backlog` connections may wait to be accepted, or as many as the kernel
+/// allows.
 #[cfg(feature = "fdholderd")]
 pub fn listen(socket: BorrowedFd, backlog: u32) -> Result<(), Errno> {
     let backlog = backlog.min(i32::MAX as u32) as usize;
@@ -63,23 +64,24 @@ pub fn listen(socket: BorrowedFd, backlog: u32) -> Result<(), Errno> {
     unsafe { call3(libc::SYS_listen, socket.number(), backlog, 0) }.map(drop)
 }
 
-/// Accepts a connection, non-blocking and closed on exec; `EAGAIN` if there is none. `None` if it got the
-/// number of standard input, output or error: that was closed, and the connection stays in its place.
+/// Accepts a connection, non-blocking and close-on-exec. `EAGAIN` if none is waiting. `None` if
+/// standard input, output or error was closed and the connection got that number. It then stays open
+/// there.
 ///
-/// Whether that waits is up to a flag that all share who have the listener: it is set again each time. A
-/// process that also looks first whether there is a connection waits only if somebody else takes that
-/// and clears the flag, both in this very moment.
+/// `O_NONBLOCK` belongs to the open file, and other processes that share the listener can clear it: it
+/// is set before each call. The caller also polls first. So the call blocks only if another process
+/// takes the connection first and clears the flag between these two calls.
 #[cfg(feature = "fdholderd")]
 pub fn accept(listener: BorrowedFd) -> Result<Option<Fd>, Errno> {
     listener.set_nonblocking(true);
     let flags = (libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) as usize;
     // SAFETY: touches no memory.
     let number = unsafe { call5(libc::SYS_accept4, listener.number(), 0, 0, flags, 0)? };
-    // SAFETY: the kernel has just made it.
+    // SAFETY: the kernel has just opened it.
     Ok(unsafe { Fd::own(number) })
 }
 
-/// Reads a socket option that consists of up to three numbers; those that it lacks are 0.
+/// Reads a socket option of up to three numbers. Numbers that the option lacks are 0.
 #[cfg(feature = "fdholderd")]
 fn option(socket: BorrowedFd, name: i32) -> Result<[u32; 3], Errno> {
     let mut numbers = [0; 3];
@@ -87,12 +89,12 @@ fn option(socket: BorrowedFd, name: i32) -> Result<[u32; 3], Errno> {
     let place = ptr::from_mut(&mut numbers) as usize;
     let length = ptr::from_mut(&mut length) as usize;
     let (level, call) = (libc::SOL_SOCKET as usize, libc::SYS_getsockopt);
-    // SAFETY: the kernel writes no more bytes than `length` says.
+    // SAFETY: the kernel writes at most `length` bytes.
     unsafe { call5(call, socket.number(), level, name as usize, place, length)? };
     Ok(numbers)
 }
 
-/// Sets a socket option that is a number. What the kernel does not know it does not do.
+/// Sets a socket option to a number. Errors are ignored: an older kernel does not know the option.
 #[cfg(feature = "fdholderd")]
 fn set_option(socket: BorrowedFd, name: i32, value: u32) {
     let (level, place) = (libc::SOL_SOCKET as usize, ptr::from_ref(&value) as usize);
@@ -101,35 +103,35 @@ fn set_option(socket: BorrowedFd, name: i32, value: u32) {
     let _ = unsafe { call5(call, socket.number(), level, name as usize, place, length) };
 }
 
-/// The process at the other end of a connection, or the one that has the socket listen which a client is
-/// connected to.
+/// The process at the other end of a connection. Seen from a client it is the process that called
+/// `listen`.
 #[cfg(feature = "fdholderd")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Peer {
-    /// Its number; 0 if it has none here.
+    /// Its process id; 0 if it has none in this namespace.
     pub process: u32,
-    /// Its user.
+    /// Its effective user when it connected or called `listen`.
     pub uid: u32,
-    /// Its group.
+    /// Its effective group at that time.
     pub gid: u32,
 }
 
-/// The process at the other end.
+/// The process at the other end (`SO_PEERCRED`).
 #[cfg(feature = "fdholderd")]
 pub fn peer(socket: BorrowedFd) -> Result<Peer, Errno> {
     let [process, uid, gid] = option(socket, libc::SO_PEERCRED)?;
     Ok(Peer { process, uid, gid })
 }
 
-/// Makes sure that a descriptor is a Unix stream socket: `EBADF`, `ENOTSOCK`, `EAFNOSUPPORT` or
-/// `EPROTOTYPE` if it is not. True if it listens; false if it does not, or the kernel does not say so, as
-/// that of a sandbox may: to accept a connection tells.
+/// Checks that a descriptor is a Unix stream socket: `EBADF`, `ENOTSOCK`, `EAFNOSUPPORT` or
+/// `EPROTOTYPE` if not. True if it listens. False if it does not, or if the kernel does not tell, as in
+/// some sandboxes; then `accept` shows it.
 #[cfg(feature = "fdholderd")]
 pub fn listens(socket: BorrowedFd) -> Result<bool, Errno> {
-    // It begins with the family in two bytes. Of the rest no more than there is room for is written.
+    // The address begins with the family, two bytes. The kernel cuts the rest to the length given.
     let (mut address, mut length) = ([0_u16; 2], 4_u32);
     let (place, room) = (address.as_mut_ptr() as usize, ptr::from_mut(&mut length) as usize);
-    // SAFETY: the kernel writes no more bytes than `length` says, and that.
+    // SAFETY: the kernel writes at most `length` bytes, and the length.
     unsafe { call3(libc::SYS_getsockname, socket.number(), place, room)? };
     if address[0] != libc::AF_UNIX as u16 {
         return Err(Errno::AFNOSUPPORT);
@@ -140,16 +142,18 @@ pub fn listens(socket: BorrowedFd) -> Result<bool, Errno> {
     Ok(option(socket, libc::SO_ACCEPTCONN).is_ok_and(|[listens, ..]| listens == 1))
 }
 
-/// Whether a listener is told to let no descriptors through. `SO_PASSRIGHTS` came with Linux 6.16; its
-/// number in `asm-generic/socket.h` is that of all processors known here. Before, they always pass.
+/// True if the listener accepts no descriptors: `SO_PASSRIGHTS` is off. The option came with Linux
+/// 6.16, and 83 is its number on all processors supported here (`asm-generic/socket.h`). Older kernels
+/// always pass descriptors.
 #[cfg(feature = "fdholderd")]
 pub fn refuses_descriptors(listener: BorrowedFd) -> bool {
     const SO_PASSRIGHTS: i32 = 83;
     option(listener, SO_PASSRIGHTS).is_ok_and(|[passes, ..]| passes == 0)
 }
 
-/// Has the kernel add nothing to the messages of a connection. It would if somebody had asked for that
-/// on the listener, before the client connected or up to now, which depends on the kernel.
+/// Switches off credentials, security labels and pidfds in the messages of a connection. If they are on
+/// for the listener, the connection inherits them: depending on the kernel, at the time of the
+/// connection or of `accept`.
 #[cfg(feature = "fdholderd")]
 pub fn refuse_credentials(connection: BorrowedFd) {
     for name in [libc::SO_PASSCRED, libc::SO_PASSSEC, libc::SO_PASSPIDFD] {
@@ -157,15 +161,15 @@ pub fn refuse_credentials(connection: BorrowedFd) {
     }
 }
 
-/// Has all bytes of a connection received in their order, the urgent ones as well: the kernel would close
-/// the descriptors that come with these, and wait for it.
+/// Receives urgent bytes in line with the others. Otherwise the kernel would close the descriptors that
+/// came with an urgent byte, and the process would wait for that.
 #[cfg(feature = "fdholderd")]
 pub fn receive_in_line(connection: BorrowedFd) {
     set_option(connection, libc::SO_OOBINLINE, 1);
 }
 
-/// Takes nothing more from the peer of a connection, and says whether there is something left of what has
-/// come.
+/// Shuts down the receiving direction of a connection. True if received bytes are left unread, or if
+/// the kernel does not tell.
 #[cfg(feature = "fdholderd")]
 pub fn is_unread(connection: BorrowedFd) -> bool {
     let mut bytes = 0_u32;

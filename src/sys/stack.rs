@@ -1,20 +1,20 @@
-//! The stack of the program. It is its own, and not the one that the kernel gives it: of that a low
-//! `RLIMIT_STACK`, or a large environment, can leave too little, which would show as a crash.
+//! The stack of the program, in static memory. A low `RLIMIT_STACK` or a large environment can leave
+//! too little of the stack that the kernel provides, and the program would crash.
 
 use core::cell::UnsafeCell;
 
-/// Its size in bytes: three times what the deepest calls were seen to take, those for an expression in
-/// 64 groups. Pages that are not reached cost nothing.
+/// The size in bytes: three times what the deepest calls take, those for an expression with groups
+/// nested 64 deep. Pages that are never reached take no memory.
 pub const SIZE: usize = 1 << 16;
 
-/// Memory that the processor alone writes to. It lies first in the segment that is written, so what
-/// grows out of it at its lower end meets the code, which cannot be written to: it ends the process.
+/// The memory of the stack. It is first in the writable segment: below it is the code, which is
+/// read-only, so an overflow ends the process.
 #[repr(C, align(16))]
 pub struct Stack(UnsafeCell<[u8; SIZE]>);
 
-// SAFETY: nobody reaches what is in it.
+// SAFETY: no code refers to the content.
 unsafe impl Sync for Stack {}
 
-/// That of the one thread.
+/// The stack of the only thread.
 #[unsafe(link_section = ".bss.stack")]
 pub static STACK: Stack = Stack(UnsafeCell::new([0; SIZE]));

@@ -1,5 +1,5 @@
-//! Vectors of C strings as the kernel hands them to a program and takes them from it: `argv`,
-//! `envp`.
+//! Vectors of C strings, `argv` and `envp`: as a program gets them from the kernel, and as `execve`
+//! takes them.
 
 use super::bug;
 use super::errno::Errno;
@@ -8,8 +8,8 @@ use core::ffi::{CStr, c_char};
 use core::mem::{forget, replace};
 use core::ptr;
 
-/// A NULL-terminated vector of C strings that live as long as the process. As an iterator it gives
-/// them one by one; what is left is a vector again.
+/// A NULL-terminated vector of C strings that live as long as the process. It is also an iterator: what
+/// it has not returned yet is a vector again.
 #[derive(Clone, Copy)]
 pub struct Strings(*const *const c_char);
 
@@ -19,7 +19,7 @@ impl Strings {
     /// # Safety
     /// `stack` must be the stack pointer that the kernel started the process with.
     pub unsafe fn from_stack(stack: *const usize) -> (Strings, Strings) {
-        // SAFETY: the first word is argc, and argv and envp lie behind it, each ended by NULL.
+        // SAFETY: the first word is argc. argv and envp follow, each with a NULL at its end.
         unsafe {
             let argv = stack.add(1);
             let envp = argv.add(*stack + 1);
@@ -27,29 +27,29 @@ impl Strings {
         }
     }
 
-    /// The vector at a place.
+    /// The vector at an address.
     ///
     /// # Safety
-    /// There must be pointers to C strings, then NULL, and all must stay as long as the process.
+    /// `place` must point to pointers to C strings, then NULL, all valid as long as the process lives.
     pub unsafe fn from_ptr(place: *const *const c_char) -> Strings {
         Strings(place)
     }
 
     /// The first string, if there is one.
     pub fn first(self) -> Option<&'static CStr> {
-        // SAFETY: there always is a first element, NULL or a string that lives for ever.
+        // SAFETY: the first element always exists: NULL, or a string that lives as long as the process.
         unsafe {
             let string = *self.0;
             if string.is_null() { None } else { Some(CStr::from_ptr(string)) }
         }
     }
 
-    /// The value of a variable: what lies behind `NAME=` in the first string that begins with that.
+    /// The value of a variable: what follows `NAME=` in the first string that begins with it.
     pub fn value(mut self, name_and_equals: &[u8]) -> Option<&'static [u8]> {
         self.find_map(|string| string.to_bytes().strip_prefix(name_and_equals))
     }
 
-    /// For the system calls that take such a vector.
+    /// The address, for system calls.
     pub(super) fn as_ptr(self) -> *const *const c_char {
         self.0
     }
@@ -58,43 +58,43 @@ impl Strings {
 impl Iterator for Strings {
     type Item = &'static CStr;
 
-    /// Takes the first string off.
+    /// Removes the first string and returns it.
     fn next(&mut self) -> Option<&'static CStr> {
         let first = self.first();
         if first.is_some() {
-            // SAFETY: behind an element that is not NULL there is another one.
+            // SAFETY: an element follows each one that is not NULL.
             self.0 = unsafe { self.0.add(1) };
         }
         first
     }
 }
 
-/// The auxiliary vector, in which the kernel tells a process more: pairs of a number and a value behind
-/// the environment, up to number 0.
+/// The auxiliary vector, with more information from the kernel. It consists of pairs of a type and a
+/// value, and follows the environment. A pair of type 0 ends it.
 #[derive(Clone, Copy)]
 pub struct Auxiliary(Option<Strings>);
 
 impl Auxiliary {
-    /// Without a pair.
+    /// An empty vector.
     pub const NONE: Auxiliary = Auxiliary(None);
 
-    /// The vector behind an environment.
+    /// The vector that follows an environment.
     ///
     /// # Safety
-    /// It must be that of the stack that the kernel started the process with.
+    /// The environment must be the one on the stack that the kernel started the process with.
     pub unsafe fn behind(environment: Strings) -> Auxiliary {
         Auxiliary(Some(environment))
     }
 
-    /// The random bytes that the kernel gives each process, as numbers. Kernels before 2.6.29 have none.
+    /// The 16 random bytes of `AT_RANDOM`, as two numbers. `None` before Linux 2.6.29.
     pub fn random(self) -> Option<[u64; 2]> {
         const AT_RANDOM: usize = 25;
         let mut end = self.0?;
         for _ in end.by_ref() {}
-        // SAFETY: the pairs lie behind the NULL.
+        // SAFETY: the pairs follow the NULL.
         let mut pair: *const [usize; 2] = unsafe { end.0.add(1) }.cast();
         loop {
-            // SAFETY: up to that of number 0 there is a pair behind every other.
+            // SAFETY: a pair follows each one that is not of type 0.
             match unsafe { pair.read() } {
                 [0, _] => return None,
                 [AT_RANDOM, place] => {
@@ -109,81 +109,85 @@ impl Auxiliary {
     }
 }
 
-/// What lies behind the first `count` bytes of a string that has as many.
+/// The string without its first `count` bytes. A shorter string is a bug in the program and ends the
+/// process.
 pub fn tail(string: &CStr, count: usize) -> &CStr {
     match string.to_bytes_with_nul().get(count..) {
-        // SAFETY: the end of a C string, the NUL included, is one.
+        // SAFETY: the end of a C string, NUL included, is a C string.
         Some(rest @ [_, ..]) => unsafe { CStr::from_bytes_with_nul_unchecked(rest) },
         _ => bug(),
     }
 }
 
-/// Bytes as a C string, if NUL ends them; where an earlier NUL is, the kernel takes that for the end.
+/// The bytes as a C string, up to the first NUL. `None` if the last byte is not NUL.
 pub fn c_string(bytes: &[u8]) -> Option<&CStr> {
     match bytes {
-        // SAFETY: there is a NUL.
+        // SAFETY: the last byte is NUL.
         [.., 0] => Some(unsafe { CStr::from_ptr(bytes.as_ptr().cast()) }),
         _ => None,
     }
 }
 
-/// A pointer to a C string that lives as long as the process, or to none: what a vector consists of.
+/// An element of a vector: a pointer to a C string that lives as long as the process, or NULL.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub struct Pointer(*const c_char);
 
-// SAFETY: NULL is no string.
+// SAFETY: zeros are NULL, which is an element.
 unsafe impl Zeros for Pointer {}
 
 impl Pointer {
-    /// To a string.
+    /// A pointer to this string.
     pub fn new(string: &'static CStr) -> Pointer {
         Pointer(string.as_ptr())
     }
 
-    /// The string, if there is one.
+    /// The string; `None` for NULL.
     pub fn get(self) -> Option<&'static CStr> {
-        // SAFETY: it was made of a string that lives for ever.
+        // SAFETY: it points to a string that lives as long as the process.
         if self.0.is_null() { None } else { Some(unsafe { CStr::from_ptr(self.0) }) }
     }
 }
 
-/// The most bytes that the kernel takes for the arguments and the environment of a program,
-/// pointers included: three quarters of 8 MB.
+/// The most bytes of arguments and environment that the kernel accepts, pointers included: three
+/// quarters of 8 MiB.
 const KERNEL_MAX: usize = 6 << 20;
-/// Bytes of a piece of memory for strings that are made.
+/// Bytes of a chunk of memory for new strings.
 const CHUNK: usize = 1 << 16;
-/// No string that is made is longer, in bytes.
+/// The longest new string, in bytes, NUL included.
 const STRING_MAX: usize = 512;
 
-/// An environment in the making. Its memory is mapped as it is needed and stays for ever, since a
-/// vector points to it.
+/// Builds an environment. Its memory is mapped as needed and never unmapped, since the finished vector
+/// points to it.
 pub struct Builder {
     pointers: Mapping<Pointer>,
     count: usize,
-    /// Where strings are made now, and where the current one begins and ends.
+    /// The chunk for new strings.
     chunk: Mapping<u8>,
+    /// Where the current string begins in the chunk.
     start: usize,
+    /// Where the next byte goes.
     end: usize,
-    /// What there was no memory for.
+    /// True if something did not fit, or memory was refused.
     is_full: bool,
 }
 
 impl Builder {
-    /// Room for that many strings, or for as many as the kernel takes; nothing if there is no memory.
+    /// A builder for at most `strings` strings, or fewer if the kernel accepts no more. `None` if there
+    /// is no memory.
     pub fn new(strings: usize) -> Option<Builder> {
-        // NULL stands behind the last one.
+        // One more for the final NULL.
         let room = strings.min(KERNEL_MAX / size_of::<Pointer>()) + 1;
         let (pointers, chunk) = (Mapping::new(room)?, Mapping::new(CHUNK)?);
         Some(Builder { pointers, count: 0, chunk, start: 0, end: 0, is_full: false })
     }
 
-    /// Adds a string that is there already.
+    /// Appends a string that exists already.
     pub fn add(&mut self, string: &'static CStr) {
         self.set(Pointer::new(string));
     }
 
-    /// Makes the next pointer. NULL stays behind it.
+    /// Appends a pointer. The last element stays NULL.
     fn set(&mut self, pointer: Pointer) {
         let last = self.pointers.len() - 1;
         match self.pointers.get_mut(..last).and_then(|pointers| pointers.get_mut(self.count)) {
@@ -195,11 +199,11 @@ impl Builder {
         }
     }
 
-    /// Begins to make a string.
+    /// Begins a new string.
     pub fn begin(&mut self) -> &mut Builder {
         if CHUNK - self.end < STRING_MAX {
             match Mapping::new(CHUNK) {
-                // The strings in the old one stay where they are.
+                // The strings in the old chunk stay valid.
                 Some(chunk) => forget(replace(&mut self.chunk, chunk)),
                 None => self.is_full = true,
             }
@@ -209,7 +213,7 @@ impl Builder {
         self
     }
 
-    /// Adds bytes without NUL to the string that is being made.
+    /// Appends bytes to the new string. They must not contain NUL.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Builder {
         let end = self.end + bytes.len();
         match self.chunk.get_mut(self.end..end) {
@@ -222,7 +226,7 @@ impl Builder {
         self
     }
 
-    /// Adds a number in decimal to it.
+    /// Appends a number in decimal to the new string.
     pub fn number(&mut self, number: u32) -> &mut Builder {
         if number >= 10 {
             self.number(number / 10);
@@ -230,14 +234,14 @@ impl Builder {
         self.bytes(&[b'0' + (number % 10) as u8])
     }
 
-    /// Ends it.
+    /// Ends the new string and appends it to the vector.
     pub fn end(&mut self) {
         self.bytes(&[0]);
         let string = self.chunk.get(self.start..).map_or(ptr::null(), |string| string.as_ptr());
         self.set(Pointer(string.cast()));
     }
 
-    /// The vector; `E2BIG` if there was no room for all of it.
+    /// The vector. `E2BIG` if not everything fitted.
     pub fn finish(self) -> Result<Strings, Errno> {
         if self.is_full {
             return Err(Errno::TOOBIG);

@@ -1,30 +1,30 @@
-//! Clocks, and waiting.
+//! Clocks and `poll`.
 
 use super::arch::word;
 use super::errno::Errno;
 use super::fd::BorrowedFd;
 use core::ptr;
 
-/// A time or a span of time: the kernel's 64-bit `struct timespec`.
+/// A point in time or a duration: the kernel's 64-bit `struct timespec`.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Time {
     /// Whole seconds.
     pub seconds: i64,
-    /// Nanoseconds beyond them, below 10^9 in all valid times.
+    /// Nanoseconds, below 10^9 in every valid time.
     pub nanoseconds: i64,
 }
 
 impl Time {
-    /// None at all.
+    /// A duration of zero.
     pub const ZERO: Time = Time { seconds: 0, nanoseconds: 0 };
 
-    /// A span in milliseconds.
+    /// A duration in milliseconds.
     pub fn from_milliseconds(ms: u32) -> Time {
         Time { seconds: (ms / 1000).into(), nanoseconds: (ms % 1000 * 1_000_000).into() }
     }
 
-    /// That much later.
+    /// The time `span` later.
     pub fn plus(self, span: Time) -> Time {
         let mut sum = Time {
             seconds: self.seconds.wrapping_add(span.seconds),
@@ -38,19 +38,19 @@ impl Time {
     }
 }
 
-/// The clock that people read.
+/// Unix time, by the clock that users can set.
 pub fn now() -> Result<Time, Errno> {
     clock(libc::CLOCK_REALTIME)
 }
 
-/// The clock that never jumps: milliseconds since the machine was started, modulo 2^32.
+/// Milliseconds since the machine was started, modulo 2^32, by a clock that never jumps.
 pub fn uptime() -> Result<u32, Errno> {
     let Time { seconds, nanoseconds } = clock(libc::CLOCK_MONOTONIC)?;
     Ok((seconds as u32).wrapping_mul(1000).wrapping_add(nanoseconds as u32 / 1_000_000))
 }
 
-/// Reads a clock. A sandbox may refuse that: C programs read clocks without a system call, so a list
-/// of calls that was written for those can lack it.
+/// Reads a clock. A sandbox can refuse the call: C programs read clocks without a system call, so a
+/// list of allowed calls that was made for them may lack it.
 fn clock(clock: i32) -> Result<Time, Errno> {
     let mut time = Time::ZERO;
     let place = ptr::from_mut(&mut time) as usize;
@@ -59,17 +59,17 @@ fn clock(clock: i32) -> Result<Time, Errno> {
     Ok(time)
 }
 
-/// What to wait for on a descriptor, and what came: the kernel's `struct pollfd`.
+/// A descriptor with the events to wait for and those that occurred: the kernel's `struct pollfd`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Poll {
-    /// A negative one is passed over.
+    /// The kernel skips a negative one.
     fd: i32,
     events: i16,
     happened: i16,
 }
 
-/// What can happen on a descriptor.
+/// An event on a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(i16)]
 pub enum Event {
@@ -80,56 +80,57 @@ pub enum Event {
 }
 
 impl Poll {
-    /// Nothing to wait for.
+    /// Waits for nothing.
     pub const NOTHING: Poll = Poll { fd: -1, events: 0, happened: 0 };
 
-    /// An event on a descriptor.
+    /// Waits for one event on a descriptor.
     pub fn on(fd: BorrowedFd, event: Event) -> Poll {
         Poll { fd: fd.number() as i32, events: event as i16, happened: 0 }
     }
 
-    /// Whether there is a descriptor to wait for.
+    /// True if this waits for a descriptor.
     pub fn is_something(&self) -> bool {
         self.fd >= 0
     }
 
-    /// The same for a listener, on which it also counts that it has been shut down.
+    /// Waits for a connection on a listener, or for its shutdown.
     pub fn on_listener(fd: BorrowedFd) -> Poll {
         let events = libc::POLLIN | libc::POLLRDHUP;
         Poll { fd: fd.number() as i32, events, happened: 0 }
     }
 
-    /// A number that may be no descriptor at all: see [`Poll::is_closed`].
+    /// Asks whether a number is an open descriptor: see [`Poll::is_closed`].
     pub fn on_number(number: u32) -> Poll {
         Poll { fd: number as i32, events: 0, happened: libc::POLLNVAL }
     }
 
-    /// Whether there is no such descriptor; so it is if nobody has looked.
+    /// True if the number is no open descriptor. For [`Poll::on_number`] it is also true if [`poll`]
+    /// failed.
     pub fn is_closed(&self) -> bool {
         self.happened & libc::POLLNVAL != 0
     }
 
-    /// Whether anything has happened but that there is something to read.
+    /// True if an event other than readability occurred.
     pub fn has_ended(&self) -> bool {
         self.happened & !libc::POLLIN != 0
     }
 
-    /// As if everything had happened: what was waited for is to be tried.
+    /// Marks an event as occurred, so that the caller tries the operation.
     pub fn pretend(&mut self) {
         self.happened = libc::POLLIN;
     }
 
-    /// Whether the event has come, or the peer has hung up, or there is an error to be read.
+    /// True if the event occurred, the peer disconnected, or an error is pending.
     pub fn has_happened(&self) -> bool {
         self.happened != 0
     }
 }
 
-/// Waits until something happens on one of the descriptors, for that many milliseconds at most if
-/// there is a limit. The result is the number of descriptors on which something happened.
+/// Waits for an event on one of the descriptors, at most `milliseconds`, or without a limit for `None`.
+/// Returns the number of descriptors with an event; 0 if the time is over.
 ///
-/// What the kernel writes back of the time is of no use: not every kernel does, nor for every process
-/// (`STICKY_TIMEOUTS`).
+/// The kernel may write the remaining time back. It is ignored: some kernels do not write it, and with
+/// the personality `STICKY_TIMEOUTS` none does.
 pub fn poll(fds: &mut [Poll], milliseconds: Option<u32>) -> Result<usize, Errno> {
     let mut limit = milliseconds.map(Time::from_milliseconds);
     let limit = limit.as_mut().map_or(0, |time| ptr::from_mut(time) as usize);

@@ -1,12 +1,13 @@
 //! aarch64: the entry point and the system call instruction.
 //!
-//! A system call takes its number in `x8` and up to six arguments in `x0` to `x5`; it answers in
-//! `x0` and keeps every other register.
+//! A system call takes its number in `x8` and up to six arguments in `x0` to `x5`. It returns its
+//! result in `x0` and preserves every other register.
 
 use core::arch::asm;
 
-/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin`, on the program's own
-/// stack, and expects it not to return. Zero frame pointer and link register end back traces.
+/// Defines `_entry`. It calls `$begin`, which does not return, on the program's own stack, with the
+/// kernel's initial stack pointer as the argument. A zero frame pointer and a zero link register end
+/// backtraces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
@@ -34,7 +35,7 @@ macro_rules! start {
 #[inline(always)]
 pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
     let result;
-    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    // SAFETY: the caller vouches for the arguments; every overwritten register is declared.
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b,
             in("x2") c, in("x3") d, in("x4") e, options(nostack));
@@ -50,7 +51,7 @@ pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e:
 pub unsafe fn mmap([a, b, c, d, e, f]: [usize; 6]) -> isize {
     let number = libc::SYS_mmap;
     let result;
-    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    // SAFETY: the caller vouches for the arguments; every overwritten register is declared.
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") a as isize => result, in("x1") b,
             in("x2") c, in("x3") d, in("x4") e, in("x5") f, options(nostack));

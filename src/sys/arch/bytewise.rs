@@ -1,14 +1,14 @@
 //! Copying and filling byte by byte, for processors without an instruction for it.
 //!
-//! The compiler recognizes such loops and turns them into calls of `memcpy` and `memset`, which
-//! are made of these functions: the empty `asm!` in each keeps it from seeing one.
+//! The compiler turns such loops into calls of `memcpy` and `memset`, which consist of these functions.
+//! The empty `asm!` in each loop prevents that.
 
 use core::arch::asm;
 
-/// Copies `length` bytes upwards.
+/// Copies `length` bytes, the lowest address first.
 ///
 /// # Safety
-/// As for `memcpy`, but an overlap is fine where `to` lies below `from`.
+/// As for `memcpy`, but the ranges may overlap where `to` is below `from`.
 #[inline(always)]
 pub unsafe fn copy_up(to: *mut u8, from: *const u8, length: usize) {
     let mut i = 0;

@@ -1,15 +1,17 @@
-//! 32-bit MIPS, of either byte order, in the o32 ABI: the entry point and the system call
-//! instruction. The assembler of this processor is unstable in Rust: `src/lib.rs` asks for it.
+//! 32-bit MIPS of either byte order, o32 ABI: the entry point and the system call instruction. Inline
+//! assembly for MIPS is unstable in Rust: `src/lib.rs` enables the feature.
 //!
-//! A system call takes its number in `$2`, four arguments in `$4` to `$7`, and what is beyond those
-//! on the stack, behind room for the four. It answers in `$2`; an error is a positive number, and
-//! `$7` is not 0. What a function may overwrite a system call may overwrite as well.
+//! A system call takes its number in `$2`, four arguments in `$4` to `$7` and the others on the stack,
+//! above 16 bytes that are reserved for those four. It returns its result in `$2`. On an error `$7` is
+//! not 0 and `$2` is the error number, positive. A system call may overwrite every register that a
+//! function may overwrite.
 
 use core::arch::asm;
 
-/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
-/// not to return. A function wants the stack pointer aligned to 8 bytes, room for four arguments
-/// above it, and its own address in `$25`. A zero return address ends back traces.
+/// Defines `_entry`. It calls `$begin`, which does not return, on the program's own stack, with the
+/// kernel's initial stack pointer as the argument. A function expects the stack pointer aligned to 8
+/// bytes, room for four arguments above it, and its own address in `$25`. A zero return address ends
+/// backtraces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
@@ -41,8 +43,7 @@ pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e:
     unsafe { syscall6(number, [a, b, c, d, e, 0]) }
 }
 
-/// `mmap`, the one call of six arguments. The last one, the offset, counts units of 4096 bytes
-/// here.
+/// `mmap`, the one call of six arguments. Its last argument, the offset, counts units of 4096 bytes.
 ///
 /// # Safety
 /// The arguments must be what the call expects.
@@ -59,8 +60,8 @@ pub unsafe fn mmap(arguments: [usize; 6]) -> isize {
 #[inline(always)]
 unsafe fn syscall6(number: usize, [a, b, c, d, e, f]: [usize; 6]) -> isize {
     let (answer, failed): (isize, usize);
-    // SAFETY: the caller vouches for the arguments; what the instructions overwrite is named, and
-    // the stack pointer is put back.
+    // SAFETY: the caller vouches for the arguments; every overwritten register is declared, and the
+    // stack pointer is restored.
     unsafe {
         asm!(
             "addiu $29, $29, -24", "sw $8, 16($29)", "sw $9, 20($29)", "syscall",

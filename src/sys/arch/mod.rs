@@ -1,7 +1,7 @@
-//! What differs between processors: one short file each, and one for each width of a register.
+//! What differs between processors: one short file for each processor and one for each register width.
 //!
 //! A processor's file has the entry point of a program (`start!`), a system call of five arguments,
-//! `mmap`, which takes six, and copying and filling for the memory functions.
+//! `mmap`, which takes six, and the copy and fill loops of the memory functions.
 
 #[cfg_attr(miri, path = "miri.rs")]
 #[cfg_attr(all(target_arch = "x86_64", not(miri)), path = "x86_64.rs")]

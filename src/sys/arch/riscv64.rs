@@ -1,14 +1,14 @@
 //! 64-bit RISC-V: the entry point and the system call instruction.
 //!
-//! A system call takes its number in `a7` and up to six arguments in `a0` to `a5`; it answers in
-//! `a0` and keeps every other register.
+//! A system call takes its number in `a7` and up to six arguments in `a0` to `a5`. It returns its
+//! result in `a0` and preserves every other register.
 
 use core::arch::asm;
 
-/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin` and expects it
-/// not to return. The program's own stack is aligned to the 16 bytes that the ABI wants. Zero
-/// frame pointer and return address end back traces. The global pointer stays unused: no linker
-/// takes it where the linker script does not define `__global_pointer$`.
+/// Defines `_entry`. It calls `$begin`, which does not return, on the program's own stack, with the
+/// kernel's initial stack pointer as the argument. The stack is aligned to the 16 bytes that the ABI
+/// requires. A zero frame pointer and a zero return address end backtraces. The global pointer stays
+/// unset: the linker uses it only if the linker script defines `__global_pointer$`.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
@@ -34,7 +34,7 @@ macro_rules! start {
 #[inline(always)]
 pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
     let result;
-    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    // SAFETY: the caller vouches for the arguments; every overwritten register is declared.
     unsafe {
         asm!("ecall", in("a7") number, inlateout("a0") a as isize => result, in("a1") b,
             in("a2") c, in("a3") d, in("a4") e, options(nostack));
@@ -50,7 +50,7 @@ pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e:
 pub unsafe fn mmap([a, b, c, d, e, f]: [usize; 6]) -> isize {
     let number = libc::SYS_mmap;
     let result;
-    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    // SAFETY: the caller vouches for the arguments; every overwritten register is declared.
     unsafe {
         asm!("ecall", in("a7") number, inlateout("a0") a as isize => result, in("a1") b,
             in("a2") c, in("a3") d, in("a4") e, in("a5") f, options(nostack));

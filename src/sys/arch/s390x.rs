@@ -1,14 +1,14 @@
 //! s390x: the entry point and the system call instruction.
 //!
-//! A system call takes its number in `r1`, where `svc 0` looks for it, and up to six arguments in
-//! `r2` to `r7`; it answers in `r2` and keeps every other register.
+//! A system call takes its number in `r1`, where `svc 0` reads it, and up to six arguments in `r2` to
+//! `r7`. It returns its result in `r2` and preserves every other register.
 
 use core::arch::asm;
 
-/// Defines `_entry`, which hands the stack as the kernel laid it out to `$begin`, on the program's own
-/// stack, and expects it not to return. A function finds 160 bytes above its stack pointer in which it may save
-/// registers (ELF ABI, s390x supplement, section 1.2.2); a zero back chain in the first eight and
-/// a zero return address end back traces.
+/// Defines `_entry`. It calls `$begin`, which does not return, on the program's own stack, with the
+/// kernel's initial stack pointer as the argument. A function may save registers in the 160 bytes above
+/// its stack pointer (ELF ABI, s390x supplement, section 1.2.2). A zero back chain in the first eight
+/// of them and a zero return address end backtraces.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
@@ -35,7 +35,7 @@ macro_rules! start {
 #[inline(always)]
 pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
     let result;
-    // SAFETY: the caller vouches for the arguments; what the instruction overwrites is named.
+    // SAFETY: the caller vouches for the arguments; every overwritten register is declared.
     unsafe {
         asm!("svc 0", in("r1") number, inlateout("r2") a as isize => result, in("r3") b,
             in("r4") c, in("r5") d, in("r6") e, options(nostack));
@@ -43,8 +43,7 @@ pub unsafe fn syscall5(number: usize, a: usize, b: usize, c: usize, d: usize, e:
     result
 }
 
-/// `mmap`, the one call of six arguments: it takes their address
-/// (`arch/s390/kernel/syscall.c`).
+/// `mmap`, the one call of six arguments. It takes their address (`arch/s390/kernel/syscall.c`).
 ///
 /// # Safety
 /// The arguments must be what the call expects.

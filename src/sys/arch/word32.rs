@@ -1,5 +1,6 @@
-//! Calls that differ by the width of a register, on 32-bit processors: times of 32 bits where the
-//! kernel is old, and the calls that, but for mips, once had user and group numbers of 16 bits.
+//! Calls that differ by register width, on 32-bit processors. Old kernels have only calls with times of
+//! 32 bits. All processors but MIPS once had calls with user and group numbers of 16 bits; the calls
+//! used here have 32.
 
 use crate::sys::errno::Errno;
 use crate::sys::time::Time;
@@ -13,27 +14,28 @@ pub use libc::{
     SYS_setgid32 as SYS_setgid, SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
 };
 
-/// `clock_gettime64` and `ppoll_time64`, which the libc crate lacks. Since Linux 5.1 a new call has
-/// the same number on all processors (`scripts/syscall.tbl`), counted from where those of the
-/// processor begin: `pidfd_open` is 434.
+/// `clock_gettime64` and `ppoll_time64`, which the libc crate lacks. A call new in Linux 5.1 or later has
+/// the same number on all processors (`scripts/syscall.tbl`), apart from an offset of the processor's
+/// own: `pidfd_open` is 434, these are 403 and 414.
 const CLOCK_GETTIME: libc::c_long = libc::SYS_pidfd_open - 434 + 403;
 const PPOLL: libc::c_long = libc::SYS_pidfd_open - 434 + 414;
 
-/// A time as older kernels have it: seconds and nanoseconds.
+/// A time of the older calls: seconds and nanoseconds.
 type Old = [i32; 2];
 
-/// Reads a clock. A kernel older than 5.1 tells the time up to 2038. It does not know the newer call;
-/// a sandbox may not know it either and answer with any error.
+/// Reads a clock. If the call fails for any reason, the older call is made, which works up to 2038:
+/// kernels before 5.1 lack the newer call, and a sandbox that does not know it may answer with any
+/// error.
 ///
 /// # Safety
 /// There must be room for a [`Time`] at `place`.
 pub unsafe fn clock_gettime(clock: usize, place: usize) -> Result<usize, Errno> {
-    // SAFETY: a time is the kernel's `struct __kernel_timespec`; the caller vouches for the place.
+    // SAFETY: a time is the kernel's `struct __kernel_timespec`; the caller vouches for the pointer.
     let mut result = unsafe { call3(CLOCK_GETTIME, clock, place, 0) };
     if result.is_err() {
         let mut old: Old = [0; 2];
         let time = place as *mut Time;
-        // SAFETY: the kernel writes two numbers; the caller vouches for the place.
+        // SAFETY: the kernel writes two numbers; the caller vouches for the pointer.
         unsafe {
             result = call3(libc::SYS_clock_gettime, clock, ptr::from_mut(&mut old) as usize, 0);
             time.write(widen(old));
@@ -42,21 +44,22 @@ pub unsafe fn clock_gettime(clock: usize, place: usize) -> Result<usize, Errno> 
     result
 }
 
-/// Waits. Where the newer call fails for another reason than a sandbox, the older one does as well.
+/// Waits. If the call fails, the older call is made, as for [`clock_gettime`]. An error with another
+/// cause than a sandbox or an old kernel comes back from it again.
 ///
 /// # Safety
 /// There must be `length` [`Poll`](crate::sys::time::Poll) at `place`, and a [`Time`] at `left`
 /// unless that is 0.
 pub unsafe fn ppoll(place: usize, length: usize, left: usize) -> Result<usize, Errno> {
-    // SAFETY: a time is the kernel's `struct __kernel_timespec`; the caller vouches for the places.
+    // SAFETY: a time is the kernel's `struct __kernel_timespec`; the caller vouches for the pointers.
     let mut result = unsafe { call5(PPOLL, place, length, left, 0, 0) };
     if result.is_err() {
-        // SAFETY: the caller vouches for the place.
+        // SAFETY: the caller vouches for the pointer.
         let time = unsafe { (left as *const Time).as_ref() };
         // No wait is longer than 2^32 milliseconds.
         let mut old = time.map(|time| [time.seconds as i32, time.nanoseconds as i32]);
         let left = old.as_mut().map_or(0, |old: &mut Old| ptr::from_mut(old) as usize);
-        // SAFETY: the same, and the kernel reads and writes the two numbers.
+        // SAFETY: as above, and the kernel reads and writes the two numbers.
         result = unsafe { call5(libc::SYS_ppoll, place, length, left, 0, 0) };
     }
     result
