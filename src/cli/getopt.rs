@@ -1,9 +1,9 @@
-//! Options and operands of a tool, as bytes, driven by the tables that `build.rs` makes out of the
+//! Options and operands of a tool, as bytes. `build.rs` generates the tables of options from the
 //! applets' argh structs.
 //!
-//! The rules are getopt's in its POSIX order: flags can be bundled (`-1U`), a value is attached
-//! (`-t500`) or the next argument (`-t 500`), `--` ends the options and so does the first operand.
-//! Long options are `--name`, `--name value` and `--name=value`. A tool gets one after the other, so
+//! The rules are those of getopt in POSIX order. Flags can be bundled (`-1U`). A value is attached
+//! (`-t500`) or the next argument (`-t 500`). `--` ends the options, and so does the first operand.
+//! Long options are `--name`, `--name value` and `--name=value`. A tool gets the options one by one, so
 //! the last of several wins.
 
 use super::number;
@@ -12,45 +12,45 @@ use core::ffi::CStr;
 use core::mem::replace;
 use core::slice::from_ref;
 
-/// An option, as a row of a table.
+/// An option: a row of a table.
 pub struct Spec {
-    /// The letter behind `-`; NUL if there is none.
+    /// The letter after `-`; NUL if the option has none.
     pub letter: u8,
-    /// The word behind `--`.
+    /// The word after `--`.
     pub word: &'static str,
-    /// Whether a value belongs to it.
+    /// True if the option takes a value.
     pub has_value: bool,
 }
 
-/// That a command line is not acted upon: it is wrong, or asks for help.
+/// The command line is wrong, or asks for help: the tool does not run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stop;
 
-/// What has not been looked at yet of a command line.
+/// The part of a command line that has not been parsed.
 pub struct Arguments {
-    /// The letters of a bundle behind the one that was found last.
+    /// The rest of a bundle of flags: the letters after the last one returned.
     letters: &'static CStr,
-    /// The arguments behind that.
+    /// The arguments that follow.
     rest: Strings,
-    /// The value of the option that was found last, if it takes one.
+    /// The value of the last option returned, if it takes one.
     value: &'static CStr,
-    /// Whether it has asked for help.
+    /// True if the last option was `--help`.
     asks_for_help: bool,
 }
 
 impl Arguments {
-    /// A whole command line, the name in front.
+    /// A whole command line, beginning with the name.
     pub fn new(strings: Strings) -> Arguments {
         Arguments { letters: c"", rest: strings, value: c"", asks_for_help: false }
     }
 
-    /// The place in the table of the next option; nothing when operands begin. What is not in the table
-    /// stops.
+    /// Returns the index of the next option in `table`; `None` if the next argument is an operand, or
+    /// there is none. [`Stop`] if the option is not in the table or lacks its value.
     pub fn option(&mut self, table: &[Spec]) -> Result<Option<usize>, Stop> {
         let (mut text, mut is_word) = (replace(&mut self.letters, c""), false);
         if text.is_empty() {
             let Some(argument) = self.rest.first() else { return Ok(None) };
-            // A dash alone is an operand.
+            // `-` alone is an operand.
             let [b'-', second, ..] = argument.to_bytes() else { return Ok(None) };
             self.rest.next();
             is_word = *second == b'-';
@@ -79,28 +79,28 @@ impl Arguments {
         Err(Stop)
     }
 
-    /// The value of the option that was found last, if it takes one.
+    /// The value of the last option returned, if it takes one.
     pub fn value(&self) -> &'static CStr {
         self.value
     }
 
-    /// Whether it was stopped because it asks for help.
+    /// True if `--help` stopped the parser.
     pub fn asks_for_help(&self) -> bool {
         self.asks_for_help
     }
 
-    /// The next operand; without one it is wrong usage.
+    /// Takes the next operand. [`Stop`] if there is none.
     pub fn operand(&mut self) -> Result<&'static CStr, Stop> {
         self.rest.next().ok_or(Stop)
     }
 
-    /// What is left, a program and its arguments; without one it is wrong usage.
+    /// The remaining arguments: a program and its arguments. [`Stop`] if there are none.
     pub fn program(&self) -> Result<Strings, Stop> {
         self.rest.first().map(|_| self.rest).ok_or(Stop)
     }
 }
 
-/// The value of an option that is a number below 2^32. Anything else is wrong usage.
+/// Parses the value of an option as a decimal number below 2^32. [`Stop`] if it is anything else.
 pub fn number(value: &CStr) -> Result<u32, Stop> {
     number::whole(value.to_bytes()).ok_or(Stop)
 }

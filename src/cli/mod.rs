@@ -1,4 +1,4 @@
-//! The command line of a tool, what it says, and how it ends.
+//! The command line, the output and the exit code of a tool.
 
 pub mod exit;
 pub mod getopt;

@@ -1,7 +1,7 @@
 //! Decimal numbers in arguments and variables.
 
-/// Takes off the decimal number below 2^32 that a text begins with, 0 if there is no digit. What is
-/// left begins with a digit if the number would be larger.
+/// Removes the decimal number below 2^32 at the start of `text` and returns it; 0 if there is no digit.
+/// It stops before the digit that would make the number too large.
 pub fn take(text: &mut &[u8]) -> u32 {
     let mut number = 0_u32;
     while let [digit @ b'0'..=b'9', behind @ ..] = *text {
@@ -12,7 +12,7 @@ pub fn take(text: &mut &[u8]) -> u32 {
     number
 }
 
-/// The decimal number below 2^32 that a text is, if it is nothing else.
+/// Parses all of `text` as a decimal number below 2^32.
 pub fn whole(text: &[u8]) -> Option<u32> {
     let mut rest = text;
     let number = take(&mut rest);

@@ -1,4 +1,4 @@
-//! What a tool says: answers on standard output, messages on standard error.
+//! Output: answers on standard output, messages on standard error.
 
 use super::exit::Exit;
 use crate::slice::part;
@@ -9,64 +9,64 @@ use crate::sys::memory::at;
 use crate::sys::time::{self, Event, Poll};
 use core::ffi::CStr;
 
-/// Bytes of the buffer: the smallest page there is, which a pipe takes at once.
+/// Bytes of a buffer: the smallest page size of any kernel. A pipe takes that many at once.
 const SIZE: usize = 4096;
 
-/// The longest line with its end.
+/// The longest line in bytes, newline included.
 pub const LINE_MAX: usize = SIZE;
 
-/// How much of a line what is quoted may fill. The rest of a line is shorter than what is left.
+/// [`Writer::quoted_in_line`] stops when a line has more bytes than this. The rest of the line fits
+/// into the bytes that remain.
 const QUOTED_MAX: usize = SIZE - 512;
 
 /// The buffer of a [`Writer`].
 pub type Buffer = [u8; SIZE];
 
-/// Milliseconds that a message waits for room if standard error does not block. It is better late than
-/// lost, but it may not hold anybody up.
+/// Milliseconds that a message waits for room on a non-blocking standard error. A message should not be
+/// lost, and should not delay the tool for long.
 const PATIENCE: u32 = 1000;
 
-/// Text on its way to a descriptor, in few writes: one for a message of ordinary length.
+/// A buffered writer to a descriptor. A message of ordinary length takes one write.
 pub struct Writer {
     to: BorrowedFd<'static>,
-    /// The tool that speaks.
+    /// The name of the tool, for messages.
     who: &'static CStr,
     length: usize,
     buffer: &'static mut Buffer,
-    /// Milliseconds that a write waits for room, where the open file does not block; nothing if it may
-    /// take as long as the reader does.
+    /// Milliseconds that a write waits for room if the open file is non-blocking; `None` for no limit.
     patience: Option<u32>,
-    /// Whether all could be written, since the text was begun.
+    /// The error of the first write that failed since [`Writer::say`].
     status: Result<(), Errno>,
 }
 
 impl Writer {
-    /// Answers, for that descriptor.
+    /// A writer for answers. It waits for the reader without a limit.
     pub fn answers(to: BorrowedFd<'static>, buffer: &'static mut Buffer) -> Writer {
         Writer { to, who: c"fdholder", length: 0, buffer, patience: None, status: Ok(()) }
     }
 
-    /// Messages, for that descriptor.
+    /// A writer for messages. It waits for the reader at most [`PATIENCE`].
     pub fn messages(to: BorrowedFd<'static>, buffer: &'static mut Buffer) -> Writer {
         Writer { patience: Some(PATIENCE), ..Writer::answers(to, buffer) }
     }
 
-    /// Says who speaks from now on.
+    /// Sets the name for messages.
     pub fn speak_as(&mut self, who: &'static CStr) {
         self.who = who;
     }
 
-    /// Begins a line with who speaks.
+    /// Appends the name and `: `.
     pub fn message(&mut self) -> &mut Writer {
         let who = self.who;
         self.bytes(who.to_bytes()).text(": ")
     }
 
-    /// Begins a line that says why the tool fails.
+    /// Appends the name and `: fatal: `.
     pub fn fatal(&mut self) -> &mut Writer {
         self.message().text("fatal: ")
     }
 
-    /// Adds bytes as they are.
+    /// Appends bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Writer {
         for byte in bytes {
             if self.length == SIZE {
@@ -78,17 +78,17 @@ impl Writer {
         self
     }
 
-    /// Adds a text of this program.
+    /// Appends a text as it is.
     pub fn text(&mut self, text: &str) -> &mut Writer {
         self.bytes(text.as_bytes())
     }
 
-    /// Adds a byte as it is.
+    /// Appends a byte as it is.
     pub fn byte(&mut self, byte: u8) -> &mut Writer {
         self.bytes(&[byte])
     }
 
-    /// Adds a number in decimal.
+    /// Appends a number in decimal.
     pub fn number(&mut self, number: u32) -> &mut Writer {
         if number >= 10 {
             self.number(number / 10);
@@ -96,8 +96,8 @@ impl Writer {
         self.byte(b'0' + (number % 10) as u8)
     }
 
-    /// Adds bytes from outside: what is not printable ASCII, and the backslash, is quoted as
-    /// `s6-fdholder-list` does it.
+    /// Appends bytes that came from outside. Backslashes and bytes other than printable ASCII are
+    /// quoted as in the output of `s6-fdholder-list`.
     pub fn quoted(&mut self, bytes: &[u8]) -> &mut Writer {
         for byte in bytes {
             match byte {
@@ -110,7 +110,7 @@ impl Writer {
         self
     }
 
-    /// The same, but what would make a line longer than a page is left out.
+    /// As [`Writer::quoted`]. Text that would make the line longer than a page becomes `...`.
     pub fn quoted_in_line(&mut self, bytes: &[u8]) -> &mut Writer {
         for byte in bytes {
             if self.length > QUOTED_MAX {
@@ -121,7 +121,7 @@ impl Writer {
         self
     }
 
-    /// Adds `: ` and what the C library says of an error.
+    /// Appends `: ` and the C library's text for an error, or its number.
     pub fn reason(&mut self, errno: Errno) -> &mut Writer {
         match errno.text() {
             Some(text) => self.text(": ").bytes(text),
@@ -129,8 +129,8 @@ impl Writer {
         }
     }
 
-    /// Writes what has been added. An error is that of the first write that failed since the text was
-    /// begun; nothing is written after it.
+    /// Writes the buffer and empties it. After the first error nothing is written any more, and every
+    /// call returns that error, until [`Writer::say`].
     pub fn flush(&mut self) -> Result<(), Errno> {
         if self.status.is_ok() {
             self.status = self.write();
@@ -139,13 +139,13 @@ impl Writer {
         self.status
     }
 
-    /// Writes what is in the buffer.
+    /// Writes the buffer.
     fn write(&self) -> Result<(), Errno> {
         let mut bytes = part(&*self.buffer, ..self.length);
         while !bytes.is_empty() {
             match file::write(self.to, bytes) {
                 Ok(written) => bytes = part(bytes, written..),
-                // Somebody who shares the open file has made it non-blocking.
+                // Another process that shares the open file has made it non-blocking.
                 Err(Errno::AGAIN) => {
                     let room = &mut [Poll::on(self.to, Event::Writable)];
                     if time::poll(room, self.patience)? == 0 {
@@ -158,50 +158,52 @@ impl Writer {
         Ok(())
     }
 
-    /// The error of the first write that failed since the text was begun, if one did.
+    /// The error of the first write that failed since [`Writer::say`].
     pub fn status(&self) -> Result<(), Errno> {
         self.status
     }
 
-    /// Ends a message: a line of its own. That it cannot be written there is nobody to tell.
+    /// Ends a message with a newline and writes it. Errors are ignored: there is nobody to report them
+    /// to.
     pub fn say(&mut self) {
         let _ = self.byte(b'\n').flush();
         self.status = Ok(());
     }
 
-    /// Ends a message, a line of its own, and gives it instead of writing it.
+    /// Ends a message with a newline and returns the line instead of writing it.
     pub fn take_line(&mut self) -> &[u8] {
         self.byte(b'\n');
         let length = core::mem::replace(&mut self.length, 0);
         part(&*self.buffer, ..length)
     }
 
-    /// Ends a message that a tool ends with.
+    /// Ends the last message of a tool, and returns `exit`.
     pub fn end(&mut self, exit: Exit) -> Exit {
         self.say();
         exit
     }
 
-    /// The descriptor.
+    /// The descriptor that this writes to.
     pub fn descriptor(&self) -> BorrowedFd<'static> {
         self.to
     }
 
-    /// Whether a line can be written without waiting for the reader. A pipe says so if it has room for a
-    /// page, and no line is as long as that.
+    /// True if writing a line does not block. A pipe is writable only if it has room for a page, and no
+    /// line is longer.
     pub fn has_room(&self) -> bool {
         let mut one = [Poll::on(self.to, Event::Writable)];
-        // If it cannot be waited for it is of no use to wait.
+        // If `poll` fails, waiting is of no use.
         time::poll(&mut one, Some(0)) != Ok(0)
     }
 
-    /// Checks that the descriptor is open: `EBADF` if not. What is opened next would have its number,
-    /// and what is meant for a reader would get lost there.
+    /// `EBADF` if the descriptor is closed. The next descriptor that the process opens would get its
+    /// number, and output would go there.
     pub fn require(&self) -> Result<(), Errno> {
         self.to.is_open()
     }
 
-    /// Says that standard output could not be written to. To be called on standard error.
+    /// Reports that standard output could not be written to. Call this on the writer for standard
+    /// error.
     pub fn no_output(&mut self, errno: Errno) -> Exit {
         self.fatal().text("unable to write to standard output").reason(errno).end(Exit::SYSTEM)
     }

@@ -1,45 +1,46 @@
-//! How long may still be waited for a peer, and the waiting.
+//! Deadlines: how long the process may still wait for a peer.
 
 use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::time::{self, Event, Poll};
 
-/// Milliseconds of a pause before something is tried again.
+/// Milliseconds between two attempts at something whose success the kernel does not announce.
 const MOMENT: u32 = 5;
 
-/// How many exchanges there may be between two looks at the clock. One takes a millisecond at most:
-/// it does not wait.
+/// The most exchanges between two readings of the clock. An exchange is a system call that moves bytes
+/// without waiting; it takes at most a millisecond.
 const UNWATCHED_MAX: u8 = 16;
 
-/// What is left of the time that a user allows for one peer, or no limit.
+/// The time that a user allows for one peer, or no limit.
 ///
-/// It is used up by the clock, while it is the peer's *turn*: while this process has nothing else to
-/// wait for. So a transfer that waits for two peers charges each for its own delays. The clock is
-/// looked at after each wait, and after some exchanges without one, since a peer that never stops
-/// sending is not waited for.
+/// The clock charges it during the peer's *turn* only: while this process waits for nothing else. So a
+/// transfer charges each of its two peers for its own delays. The clock is read after each wait. It is
+/// also read after [`UNWATCHED_MAX`] exchanges without a wait: a peer that never stops sending causes
+/// none.
 pub struct Deadline {
-    /// Milliseconds that were left at the last look at the clock; nothing if there is no limit.
+    /// Milliseconds that were left when the clock was last read; `None` for no limit.
     left: Option<u32>,
-    /// When that was, in milliseconds of uptime; nothing if it is not the peer's turn.
+    /// When that was, in milliseconds of uptime; `None` if it is not the peer's turn.
     since: Option<u32>,
-    /// Exchanges since then.
+    /// The number of exchanges since then.
     unwatched: u8,
 }
 
 impl Deadline {
-    /// A number of milliseconds; 0 is no limit, as on the command lines.
+    /// A deadline of `ms` milliseconds; 0 is no limit, as on the command lines.
     pub fn from_milliseconds(ms: u32) -> Deadline {
-        // The clock cuts parts of milliseconds off: one more makes sure that it is never too early.
+        // The clock rounds down to milliseconds. One more prevents an early end.
         let left = if ms == 0 { None } else { Some(ms.saturating_add(1)) };
         Deadline { left, since: None, unwatched: 0 }
     }
 
-    /// Whether there is no limit: then a system call may as well block.
+    /// True if there is no limit. A system call may then block.
     pub fn is_never(&self) -> bool {
         self.left.is_none()
     }
 
-    /// Begins the peer's turn, unless it has begun. An error if there is a limit and no clock.
+    /// Begins the peer's turn, unless it has begun. An error if there is a limit and the clock cannot
+    /// be read.
     pub fn begin(&mut self) -> Result<(), Errno> {
         if self.left.is_some() && self.since.is_none() {
             self.since = Some(time::uptime()?);
@@ -47,14 +48,14 @@ impl Deadline {
         Ok(())
     }
 
-    /// Ends the peer's turn; `ETIMEDOUT` if nothing is left.
+    /// Ends the peer's turn. `ETIMEDOUT` if no time is left.
     pub fn end(&mut self) -> Result<(), Errno> {
         let looked = self.look();
         self.since = None;
         looked
     }
 
-    /// Looks at the clock; `ETIMEDOUT` if nothing is left.
+    /// Reads the clock. `ETIMEDOUT` if no time is left.
     fn look(&mut self) -> Result<(), Errno> {
         let (Some(left), Some(since)) = (self.left, self.since) else { return Ok(()) };
         let now = time::uptime()?;
@@ -63,20 +64,21 @@ impl Deadline {
         if left == 0 { Err(Errno::TIMEDOUT) } else { Ok(()) }
     }
 
-    /// Counts an exchange that is about to be made; `ETIMEDOUT` if nothing is left.
+    /// Counts an exchange. The caller is about to make it. `ETIMEDOUT` if no time is left.
     pub fn count(&mut self) -> Result<(), Errno> {
         self.unwatched = self.unwatched.wrapping_add(1);
         if self.unwatched < UNWATCHED_MAX { Ok(()) } else { self.look() }
     }
 
-    /// Waits until the event is there, or the peer has hung up; `ETIMEDOUT` once nothing is left.
+    /// Waits for an event on a descriptor, or for the peer to disconnect. `ETIMEDOUT` if no time is
+    /// left.
     pub fn wait(&mut self, fd: BorrowedFd, event: Event) -> Result<(), Errno> {
         let ready = time::poll(&mut [Poll::on(fd, event)], self.left)?;
         self.look()?;
         if ready == 0 { Err(Errno::TIMEDOUT) } else { Ok(()) }
     }
 
-    /// Waits for a moment; `ETIMEDOUT` once nothing is left.
+    /// Waits for [`MOMENT`]. `ETIMEDOUT` if no time is left.
     pub fn pause(&mut self) -> Result<(), Errno> {
         let moment = self.left.map_or(MOMENT, |left| left.min(MOMENT));
         time::poll(&mut [], Some(moment))?;

@@ -1,37 +1,36 @@
-//! Why talking to a daemon failed.
+//! Errors of an exchange with a daemon.
 
 use crate::sys::Errno;
 
-/// What failed. The tool knows what it was doing, and words it.
+/// Why an exchange with a daemon failed. The applet knows what it was doing, and words the message.
 ///
-/// What a variant carries is as wide as a register in all of them: a `Result<(), Error>` then travels
-/// in two.
+/// Each variant carries at most a register, so that a `Result<(), Error>` is returned in two registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// A system call failed here.
+    /// A system call failed in this process.
     System(Errno),
-    /// There was no connecting to the daemon.
+    /// The connection to the daemon failed.
     Unreachable(Errno),
-    /// The daemon answered with this error.
+    /// The daemon answered with this error number.
     Denied(Errno),
-    /// The daemon did not follow the protocol.
+    /// The daemon broke the protocol.
     Invalid,
-    /// The daemon hung up.
+    /// The daemon disconnected.
     Closed,
-    /// The daemon took longer than its deadline.
+    /// The daemon's deadline has passed.
     Late,
-    /// Descriptors were lost: there was no room for them.
+    /// Descriptors were lost: this process had no room for them.
     Truncated,
-    /// Descriptors were lost although there was room.
+    /// Descriptors were lost although this process had room, probably to a security module.
     Withheld,
     /// The clock cannot be read.
     NoClock(Errno),
-    /// The limit on open files leaves no room for a frame: it has to be at least this.
+    /// The limit on open files leaves no room for a frame. It has to be at least this.
     Crowded(usize),
 }
 
 impl From<Errno> for Error {
-    /// No system call of these tools takes too long: that is what a deadline says.
+    /// `ETIMEDOUT` always means that a deadline has passed: no system call of these tools returns it.
     fn from(errno: Errno) -> Error {
         if errno == Errno::TIMEDOUT { Error::Late } else { Error::System(errno) }
     }

@@ -1,14 +1,15 @@
-//! Whole files.
+//! Reading whole files.
 
 use crate::sys::memory::Mapping;
 use crate::sys::{Errno, file};
 use core::ffi::CStr;
 
-/// What a file has in it now: whatever happens to the file later, that stays. `EINVAL` for an empty one.
+/// Reads a file into memory, so that later changes of the file have no effect. `EINVAL` if the file is
+/// empty or larger than 2^31 - 1 bytes, `EIO` if it shrinks meanwhile.
 pub fn read_whole(path: &CStr) -> Result<Mapping<u8>, Errno> {
     let opened = file::open(path)?;
     let length = file::length(opened.borrow())?;
-    // A directory says something absurd.
+    // The kernel reports an absurd length for a directory.
     if length == 0 || length > i32::MAX as usize {
         return Err(Errno::INVAL);
     }

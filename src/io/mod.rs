@@ -1,5 +1,5 @@
-//! Input and output for clients: connections, deadlines, the static buffers, and how many
-//! descriptors there can be.
+//! Input and output: connections, deadlines, static buffers, paths, whole files, and the limit on open
+//! files.
 
 pub mod deadline;
 pub mod error;

@@ -1,25 +1,25 @@
-//! How many descriptors the process can have.
+//! The limit on open files.
 
 use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::limit::OpenFileLimit;
 use core::cell::Cell;
 
-/// The limit on open files, and what it was before it was raised.
+/// The limit on open files, which can be raised and restored.
 #[derive(Default)]
 pub struct OpenFiles {
-    /// The soft limit that the process was started with, once it has been raised.
+    /// The soft limit that the process was started with; `None` as long as it has not been raised.
     before: Cell<Option<u64>>,
 }
 
 impl OpenFiles {
-    /// The limit that the process was started with.
+    /// A limit that has not been raised.
     pub const fn new() -> OpenFiles {
         OpenFiles { before: Cell::new(None) }
     }
 
-    /// Raises the soft limit to the hard one; false if it is there already, or has been raised
-    /// before: where a sandbox forbids it, there is no second try.
+    /// Raises the soft limit to the hard limit. False if they are equal, or if it has been raised
+    /// before: in a sandbox that forbids it, there is no second attempt.
     pub fn raise(&self) -> bool {
         let OpenFileLimit { soft, hard } = OpenFileLimit::get();
         let can_be_raised = soft < hard && self.before.get().is_none();
@@ -30,16 +30,15 @@ impl OpenFiles {
         can_be_raised
     }
 
-    /// Sets the soft limit back to what it was, if it has been raised, for a program that is
-    /// executed.
+    /// Restores the soft limit that the process was started with, for a program that is executed.
     pub fn restore(&self) {
         if let Some(soft) = self.before.get() {
             OpenFileLimit { soft, ..OpenFileLimit::get() }.set();
         }
     }
 
-    /// Makes sure that one more descriptor can be opened, raising the limit if need be, by opening
-    /// one and closing it: another one of the open file `of`. `EMFILE` if there is no room.
+    /// Makes sure that one more descriptor can be opened: duplicates `of` and closes the copy. Raises
+    /// the limit if necessary. `EMFILE` if there is no room.
     pub fn reserve(&self, of: BorrowedFd) -> Result<(), Errno> {
         loop {
             match of.duplicate() {

@@ -1,13 +1,13 @@
-//! Paths in the making.
+//! Building paths.
 
 use crate::slice::part;
 use crate::sys::{Errno, file, strings};
 use core::ffi::CStr;
 
-/// Half of what the kernel takes for a path: some of these lie on a stack that may be small.
+/// Bytes of a path buffer: half of the kernel's limit. Some buffers are on the stack, which is small.
 pub const SIZE: usize = 2048;
 
-/// A path that is put together out of parts.
+/// A path in the making.
 pub struct PathBuffer {
     bytes: [u8; SIZE],
     length: usize,
@@ -15,10 +15,10 @@ pub struct PathBuffer {
 }
 
 impl PathBuffer {
-    /// Nothing yet.
+    /// An empty path.
     pub const EMPTY: PathBuffer = PathBuffer { bytes: [0; SIZE], length: 0, is_cut: false };
 
-    /// Adds bytes. Too many make the path unusable: see [`PathBuffer::path`].
+    /// Appends bytes. If they do not fit, [`PathBuffer::path`] fails.
     pub fn push(&mut self, bytes: &[u8]) -> &mut PathBuffer {
         let place = self.bytes.get_mut(self.length..SIZE - 1);
         match place.and_then(|place| place.get_mut(..bytes.len())) {
@@ -31,7 +31,7 @@ impl PathBuffer {
         self
     }
 
-    /// Adds a number in decimal.
+    /// Appends a number in decimal.
     pub fn number(&mut self, number: u32) -> &mut PathBuffer {
         if number >= 10 {
             self.number(number / 10);
@@ -39,7 +39,7 @@ impl PathBuffer {
         self.push(&[b'0' + (number % 10) as u8])
     }
 
-    /// Takes off what was added after it was that long.
+    /// Cuts the path to `length` bytes.
     pub fn truncate(&mut self, length: usize) {
         if let Some(behind) = self.bytes.get_mut(length..self.length) {
             behind.fill(0);
@@ -47,22 +47,22 @@ impl PathBuffer {
         }
     }
 
-    /// Its bytes.
+    /// The bytes so far.
     pub fn bytes(&self) -> &[u8] {
         part(&self.bytes, ..self.length)
     }
 
-    /// The path: `ENAMETOOLONG` if not all that was added did fit.
+    /// The path. `ENAMETOOLONG` if something did not fit.
     pub fn path(&self) -> Result<&CStr, Errno> {
         let path = self.bytes.get(..=self.length).and_then(strings::c_string);
         path.filter(|_| !self.is_cut).ok_or(Errno::NAMETOOLONG)
     }
 }
 
-/// What the symbolic link at `link` points to.
+/// The target of the symbolic link at `link`. `ENAMETOOLONG` if it does not fit into `buffer`.
 pub fn read_link<'b>(link: &CStr, buffer: &'b mut [u8; SIZE]) -> Result<&'b CStr, Errno> {
     let length = file::read_link(link, buffer)?;
-    // The kernel cuts a longer one without a word.
+    // The kernel silently cuts a longer target.
     *buffer.get_mut(length).ok_or(Errno::NAMETOOLONG)? = 0;
     strings::c_string(part(buffer, ..=length)).ok_or(Errno::NAMETOOLONG)
 }

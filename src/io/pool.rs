@@ -1,5 +1,5 @@
-//! The static buffers, in memory that costs nothing until it is used: a window on a dump that is
-//! received, and the frame that is made here.
+//! The static buffers: a window on a received dump, one frame for requests and replies, and two buffers
+//! for output. They take no memory until they are used.
 
 use super::error::Error;
 use super::socket::Stream;
@@ -10,25 +10,25 @@ use crate::slice::{part, part_mut};
 use crate::sys::fd::{BorrowedFd, Fd, FdQueue};
 use crate::sys::message::Received;
 
-/// Descriptors that a window has room for: more than the default limit of the C daemon, 1000.
+/// The most descriptors in a window: more than the default limit of the C daemon, 1000.
 pub const DESCRIPTORS: usize = 5 * ENTRIES_MAX;
-/// Bytes of a window: enough for the largest entries, and were each in a frame of its own.
+/// Bytes of a window: enough even if each entry has the largest size and a frame of its own.
 const BYTES: usize = 1 + DESCRIPTORS * (HEADER + ENTRY_MAX);
 
-/// The buffers of a process. They are all zeros at first, so they take no room in the file.
+/// The buffers of a process. They are all zeros at first, so they take no space in the program file.
 pub struct Pool {
     /// A window on a dump.
     pub window: Window,
     /// A frame in the making.
     pub frame: Frame,
-    /// Text for standard output.
+    /// The buffer for standard output.
     pub answers: Buffer,
-    /// Text for standard error.
+    /// The buffer for standard error.
     pub messages: Buffer,
 }
 
 impl Pool {
-    /// Buffers that have never been used.
+    /// Unused buffers.
     pub const EMPTY: Pool = Pool {
         window: Window::EMPTY,
         frame: Frame::EMPTY,
@@ -37,21 +37,25 @@ impl Pool {
     };
 }
 
-/// A window on a dump: frames one behind the other as they were received, and their descriptors.
+/// A window on a dump: frames as they were received, one after the other, and their descriptors.
 ///
-/// They are checked frame by frame as they come in. When all that are here have been checked, the
-/// window is wound back, and they are sent frame by frame.
+/// [`Window::receive`] and [`Window::advance`] go through the frames as they come in and are checked.
+/// Then [`Window::rewind`] goes back to the first, and [`Window::take`] goes through them again to send
+/// them.
 ///
-/// The first byte stays free, so that each frame can be sent on from where it lies: a frame of a set
-/// dump has one byte more in front of its entries than one of a get dump, and its header moves down
+/// The first byte stays free, so that each frame can be sent without a copy. A frame of a set dump has
+/// one byte more before its entries than a frame of a get dump. So its header moves down by one byte,
 /// onto the last byte of the frame before it, which has been sent by then.
 pub struct Window {
-    /// Where the next frame to be checked or sent begins, and where what has been received ends.
+    /// Where the next frame begins, which is to be checked or sent.
     next: usize,
+    /// Where the received bytes end.
     end: usize,
-    /// How many descriptors came with each message that brought any, and which message is the next.
+    /// The number of descriptors of each received message that had any.
     messages: [u8; DESCRIPTORS],
+    /// The index in `messages` for the next frame.
     next_message: usize,
+    /// The number of messages in `messages`.
     message_count: usize,
     descriptors: FdQueue<DESCRIPTORS>,
     received: Received,
@@ -59,7 +63,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window to be cleared before it is used.
+    /// An unused window. [`Window::clear`] prepares it.
     const EMPTY: Window = Window {
         next: 0,
         end: 0,
@@ -71,37 +75,37 @@ impl Window {
         bytes: [0; BYTES],
     };
 
-    /// Closes all descriptors and forgets all bytes.
+    /// Closes all descriptors and discards all bytes.
     pub fn clear(&mut self) {
         self.descriptors.clear();
         self.rewind();
         (self.end, self.message_count) = (self.next, 0);
     }
 
-    /// Begins again with the first frame.
+    /// Goes back to the first frame.
     pub fn rewind(&mut self) {
         (self.next, self.next_message) = (1, 0);
     }
 
-    /// What has been received from the next frame on.
+    /// The received bytes from the next frame on.
     pub fn rest(&self) -> &[u8] {
         part(&self.bytes, self.next..self.end)
     }
 
-    /// How many descriptors came with the next message.
+    /// The number of descriptors that came with the next frame.
     pub fn next_descriptors(&self) -> usize {
         let messages = part(&self.messages, ..self.message_count);
         messages.get(self.next_message).map_or(0, |count| (*count).into())
     }
 
-    /// How many descriptors the window holds.
+    /// The number of descriptors in the window that have not been taken or lent.
     pub fn descriptors(&self) -> usize {
         self.descriptors.len()
     }
 
-    /// Receives one or more bytes, and the descriptors that come with them: until `length` bytes are
-    /// there from the next frame on and none beyond, or, with `all`, whatever has come. If
-    /// descriptors were lost the error is [`Error::Truncated`], and the window has the others.
+    /// Receives at least one byte, and the descriptors that come with it. The next frame then has at
+    /// most `length` bytes; with `all` the window takes every byte that has come. [`Error::Truncated`]
+    /// if descriptors were lost; the window keeps the others.
     pub fn receive(&mut self, stream: &mut Stream, length: usize, all: bool) -> Result<(), Error> {
         let end = if all { BYTES } else { self.next + length };
         let received = &mut self.received;
@@ -116,14 +120,14 @@ impl Window {
         if received.is_truncated { Err(Error::Truncated) } else { Ok(()) }
     }
 
-    /// Goes on to the frame behind the next one, which has that many bytes.
+    /// Goes to the frame after the next one, which has `bytes` bytes.
     pub fn advance(&mut self, bytes: usize) {
         self.next += bytes;
         self.next_message += 1;
     }
 
-    /// The next frame, made a frame of a set dump where it lies, and its descriptors. So it can be
-    /// taken once.
+    /// Turns the next frame into a frame of a set dump, in place, and returns it with its descriptors.
+    /// Each frame can be taken once.
     pub fn take(&mut self) -> Option<(&[u8], &[BorrowedFd<'_>])> {
         let Header { length, descriptors } = Header::parse(self.rest())?;
         let start = self.next - 1;
@@ -134,7 +138,7 @@ impl Window {
         Some((frame, self.descriptors.lend(descriptors)))
     }
 
-    /// Takes everything out, entry by entry, each with its descriptor.
+    /// Removes all entries from the window, one by one, each with its descriptor.
     pub fn drain(&mut self) -> impl Iterator<Item = (Fd, Entry<'_>)> {
         let Window { next, end, bytes, descriptors, .. } = self;
         let mut frames = part(bytes, *next..*end);
@@ -142,7 +146,7 @@ impl Window {
         let mut entries: &[u8] = &[];
         core::iter::from_fn(move || {
             if entries.is_empty() {
-                // Each frame has been checked: its payload consists of entries.
+                // The frame has been checked: its payload consists of entries.
                 let whole = HEADER + Header::parse(frames)?.length;
                 entries = part(frames, HEADER..whole);
                 frames = part(frames, whole..);

@@ -1,4 +1,4 @@
-//! A connection to a daemon: bytes and descriptors in and out, within a deadline.
+//! A connection to a daemon: sends and receives bytes and descriptors within a deadline.
 
 use super::deadline::Deadline;
 use super::error::Error;
@@ -11,11 +11,11 @@ use crate::sys::time::Event;
 use crate::sys::{Errno, bug};
 use core::ffi::CStr;
 
-/// A socket that is not connected.
+/// Opens an unconnected socket.
 ///
-/// The kernel always takes the lowest free number. Where standard input, output or error is closed,
-/// an unconnected socket stays in its place for good, so that no message is written into a
-/// connection or into a descriptor received later.
+/// The kernel uses the lowest free number. If standard input, output or error is closed, an unconnected
+/// socket takes its number for good. Otherwise a message could go into a connection, or into a
+/// descriptor received later.
 pub fn open(open_files: &OpenFiles) -> Result<Fd, Errno> {
     loop {
         match socket::socket() {
@@ -27,24 +27,25 @@ pub fn open(open_files: &OpenFiles) -> Result<Fd, Errno> {
     }
 }
 
-/// A connection to a daemon, to be made or made.
+/// A connection to a daemon. It may not have been made yet.
 pub struct Stream<'a> {
     fd: Option<Fd>,
+    /// True if the daemon has sent anything.
     has_heard: bool,
     deadline: Deadline,
     open_files: &'a OpenFiles,
-    /// How many bytes came last.
+    /// The number of bytes that the last call of [`Stream::receive`] returned.
     pub length: usize,
 }
 
 impl<'a> Stream<'a> {
-    /// Not connected yet.
+    /// A stream that is not connected.
     pub fn new(deadline: Deadline, open_files: &'a OpenFiles) -> Stream<'a> {
         Stream { fd: None, has_heard: false, deadline, open_files, length: 0 }
     }
 
-    /// Connects to the daemon at `path`, unless that is done already; `EAGAIN` if it would have to
-    /// wait.
+    /// Connects to the daemon at `path`, unless it is connected. `EAGAIN` if the daemon's backlog is
+    /// full.
     pub fn try_connect(&mut self, path: &CStr) -> Result<(), Errno> {
         if self.fd.is_none() {
             let fd = open(self.open_files)?;
@@ -54,8 +55,8 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Connects to the daemon at `path`, waiting for a place in its backlog. Nothing tells when
-    /// there is one, only trying again does.
+    /// Connects to the daemon at `path`. While the daemon's backlog is full it tries again and again:
+    /// the kernel does not report when there is room.
     pub fn connect(&mut self, path: &CStr) -> Result<(), Errno> {
         while let Err(errno) = self.try_connect(path) {
             if errno != Errno::AGAIN {
@@ -63,60 +64,61 @@ impl<'a> Stream<'a> {
             }
             self.deadline.pause()?;
         }
-        // With no deadline to keep, the calls may do the waiting: that spares a `ppoll` each time.
+        // Without a deadline the calls may block, which saves a `ppoll` for each.
         if self.deadline.is_never() {
             self.fd().set_nonblocking(false);
         }
         Ok(())
     }
 
-    /// Whether it is connected: that needs no further descriptor.
+    /// True if it is connected.
     pub fn is_connected(&self) -> bool {
         self.fd.is_some()
     }
 
-    /// Whether the daemon has said anything.
+    /// True if the daemon has sent anything.
     pub fn has_heard(&self) -> bool {
         self.has_heard
     }
 
-    /// It is the daemon's turn from now on, if it was not: only then is its time used up.
+    /// Begins the daemon's turn: its deadline runs. See [`Deadline`].
     pub fn begin_turn(&mut self) -> Result<(), Error> {
         self.deadline.begin().map_err(Error::NoClock)
     }
 
-    /// From now on there is something else to wait for.
+    /// Ends the daemon's turn: the process waits for something else. [`Error::Late`] if no time is
+    /// left.
     pub fn end_turn(&mut self) -> Result<(), Error> {
         Ok(self.deadline.end()?)
     }
 
-    /// Hangs up. The deadline keeps what is left of it.
+    /// Disconnects. The deadline keeps the time that is left.
     pub fn hang_up(&mut self) {
         (self.fd, self.has_heard) = (None, false);
     }
 
-    /// The limit on open files that it keeps to.
+    /// The limit on open files that applies.
     pub fn open_files(&self) -> &'a OpenFiles {
         self.open_files
     }
 
-    /// Its descriptor.
+    /// The descriptor of the connection.
     fn fd(&self) -> BorrowedFd<'_> {
         open_fd(&self.fd)
     }
 
-    /// Whether there is room for one more descriptor now: `EMFILE` if not.
+    /// `EMFILE` if the process has no room for one more descriptor.
     pub fn has_room(&self) -> Result<(), Errno> {
         self.fd().duplicate().map(drop)
     }
 
-    /// Makes sure that there is room for one more descriptor.
+    /// Makes sure that the process has room for one more descriptor. Raises the limit if necessary.
     pub fn reserve(&self) -> Result<(), Errno> {
         self.open_files.reserve(self.fd())
     }
 
-    /// Sends all of `bytes`, and the descriptors with the first of them. That the daemon has hung up
-    /// is no error here: it may have said why, so it is for [`Stream::receive`] to tell.
+    /// Sends all of `bytes`, and `fds` with the first of them. It is no error that the daemon has
+    /// disconnected: it may have sent a reason, and [`Stream::receive`] reports either.
     pub fn send(&mut self, mut bytes: &[u8], mut fds: &[BorrowedFd]) -> Result<(), Error> {
         while !bytes.is_empty() {
             self.deadline.count()?;
@@ -131,8 +133,8 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Receives one or more bytes, at most as many as there is room for, and what descriptors come
-    /// with them: `length` and `fds` say what came.
+    /// Receives at least one byte, and the descriptors that come with it. The number of bytes is in
+    /// `length`. [`Error::Closed`] if the daemon has disconnected.
     pub fn receive(&mut self, bytes: &mut [u8], fds: &mut Received) -> Result<(), Error> {
         loop {
             self.deadline.count()?;
@@ -148,15 +150,14 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Does what can be done about an error of a call that moves bytes: if the result is none, the
-    /// call is to be made again.
+    /// Handles the error of a call that moves bytes. If it succeeds, the caller repeats the call.
     fn recover(&mut self, errno: Errno, event: Event) -> Result<(), Error> {
         match errno {
             Errno::AGAIN => {
                 let fd = open_fd(&self.fd);
                 Ok(self.deadline.wait(fd, event)?)
             }
-            // The kernel bounds the descriptors that a user has in flight by the soft limit.
+            // The kernel limits a user's descriptors in flight to the soft limit on open files.
             Errno::TOOMANYREFS if self.open_files.raise() => Ok(()),
             Errno::PIPE | Errno::CONNRESET => Err(Error::Closed),
             errno => Err(errno.into()),
@@ -164,7 +165,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// The descriptor of what is connected: only that is asked for it.
+/// The descriptor of a connection. A stream that is not connected is a bug in the program.
 fn open_fd(fd: &Option<Fd>) -> BorrowedFd<'_> {
     match fd {
         Some(fd) => fd.borrow(),
