@@ -1,4 +1,4 @@
-//! Entries: what a daemon holds besides the descriptor itself.
+//! Entries: the expiry and the identifier of a held descriptor.
 
 use super::tai::{self, Label};
 
@@ -6,22 +6,22 @@ use super::tai::{self, Label};
 pub const IDENTIFIER_MAX: usize = 255;
 /// Bytes of an expiry.
 pub const EXPIRY: usize = size_of::<Label>();
-/// The largest entry, in bytes: expiry, length, identifier, final NUL.
+/// The largest entry in bytes: expiry, length, identifier, NUL.
 pub const ENTRY_MAX: usize = EXPIRY + 1 + IDENTIFIER_MAX + 1;
 
-/// An entry: 12 bytes of expiry, the length of the identifier in one byte, the identifier, NUL.
+/// An entry: 12 bytes of expiry, one byte with the length of the identifier, the identifier, NUL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry<'a> {
-    /// When it expires, a valid TAI64N label.
+    /// The expiry, a valid TAI64N label.
     pub expiry: &'a Label,
-    /// Its name: 1 to 255 bytes, none of them NUL.
+    /// The identifier: 1 to 255 bytes without NUL.
     pub identifier: &'a [u8],
-    /// All of it, as on the wire.
+    /// The whole entry as on the wire.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Entry<'a> {
-    /// Reads the entry at the start of `bytes`; the second value is what lies behind it.
+    /// Parses the entry at the start of `bytes`. The second value is the rest of `bytes`.
     pub fn parse(bytes: &'a [u8]) -> Option<(Entry<'a>, &'a [u8])> {
         let (expiry, rest) = bytes.split_first_chunk()?;
         let (identifier, behind) = take_identifier(rest)?;
@@ -33,8 +33,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Takes a length, an identifier and NUL from the start of `bytes`; the second value is what lies
-/// behind them.
+/// Parses a length, an identifier and NUL at the start of `bytes`. The second value is the rest.
 pub fn take_identifier(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first()?;
     let (identifier, behind) = rest.split_at_checked((*length).into())?;
@@ -43,7 +42,7 @@ pub fn take_identifier(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     if is_valid { Some((identifier, behind)) } else { None }
 }
 
-/// Entries one behind the other that have been checked: an iterator over them.
+/// A sequence of valid entries, and the iterator over them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Entries<'a> {
     rest: &'a [u8],
@@ -51,8 +50,7 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// The entries that a payload consists of; nothing if one of them is not valid, or anything lies
-    /// behind the last one.
+    /// Parses a payload of entries. `None` if an entry is not valid, or bytes follow the last one.
     pub fn parse(payload: &'a [u8]) -> Option<Entries<'a>> {
         let (mut rest, mut count) = (payload, 0);
         while !rest.is_empty() {
@@ -78,7 +76,7 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// They have been counted when they were checked.
+/// [`Entries::parse`] has counted them.
 impl ExactSizeIterator for Entries<'_> {
     fn len(&self) -> usize {
         self.count

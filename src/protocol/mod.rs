@@ -1,12 +1,12 @@
-//! The fd-holding protocol: bytes in, values out, and back. Nothing here touches a socket or a clock,
-//! and the client and the daemon share all of it.
+//! The fd-holding protocol: converts between bytes and values. This code uses no socket and no clock.
+//! The client and the daemon share all of it.
 //!
-//! The protocol is that of the s6 supervision suite (`s6-fdholderd`, versions 2.11 to 2.15), found
-//! by reading and by running it. Every number is in network byte order.
+//! The protocol is that of `s6-fdholderd` in s6 2.11 to 2.15, found by reading and by running it. Every
+//! number is in network byte order.
 //!
-//! A connection is a Unix stream socket that carries frames both ways. A frame is a
-//! [`Header`](frame::Header) of six bytes and a payload. Its descriptors travel with its first byte,
-//! in one control message.
+//! A connection is a Unix stream socket that carries frames in both directions. A frame is a
+//! [`Header`](frame::Header) of six bytes and a payload. Its descriptors travel with its first byte, in
+//! one control message.
 //!
 //! | operation | request payload | descriptors | reply payload | descriptors |
 //! |---|---|---|---|---|

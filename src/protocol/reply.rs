@@ -1,41 +1,41 @@
-//! Replies: how far one has to be read, and what it says.
+//! Replies: how many bytes to read, and what they say.
 
 use super::frame::{HEADER, Header, PAYLOAD_MAX};
 
-/// Bytes of a reply that says no more than yes or no.
+/// Bytes of a reply that consists of a status alone.
 pub const STATUS: usize = HEADER + 1;
 
-/// The most bytes that follow a favourable status and are read along with it.
+/// The most bytes after a status of 0 that are read together with it.
 pub const EXTRA_MAX: usize = 8;
 
-/// The beginning of a reply, zeros where nothing has come yet.
+/// The start of a reply. Bytes that have not come yet are zeros.
 pub type Head = [u8; STATUS + EXTRA_MAX];
 
-/// What a favourable reply, one of status 0, has to be. An unfavourable one is its status alone.
+/// The form of a favourable reply: one of status 0. Any other reply consists of a status alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Expected {
-    /// Bytes behind the status, at most [`EXTRA_MAX`].
+    /// Bytes after the status, at most [`EXTRA_MAX`].
     pub extra: u8,
-    /// Whether more may follow in the same frame.
+    /// True if more bytes may follow in the same frame.
     pub more: bool,
-    /// Descriptors that come with it.
+    /// The number of descriptors.
     pub descriptors: u8,
 }
 
 impl Expected {
-    /// No more than the status.
+    /// A status alone.
     pub const STATUS: Expected = Expected { extra: 0, more: false, descriptors: 0 };
-    /// One descriptor.
+    /// A status with one descriptor.
     pub const DESCRIPTOR: Expected = Expected { descriptors: 1, ..Expected::STATUS };
-    /// How many frames of a set dump are expected.
+    /// The number of frames that the daemon expects in a set dump.
     pub const FRAMES: Expected = Expected { extra: 4, ..Expected::STATUS };
-    /// How many frames and entries a dump has.
+    /// The numbers of frames and of entries in a dump.
     pub const DUMP: Expected = Expected { extra: 8, ..Expected::STATUS };
-    /// How many identifiers there are, and the identifiers.
+    /// The number of identifiers, and the identifiers.
     pub const LIST: Expected = Expected { extra: 4, more: true, descriptors: 0 };
 }
 
-/// How many bytes of the reply are to be read, of which `have` have come. Nothing if it is not valid.
+/// The number of bytes of the reply to read, of which `have` have come. `None` if these are not valid.
 pub fn length(head: &Head, have: usize, expected: Expected) -> Option<usize> {
     let Expected { extra, more, descriptors } = expected;
     let favourable = STATUS + usize::from(extra);
@@ -48,7 +48,7 @@ pub fn length(head: &Head, have: usize, expected: Expected) -> Option<usize> {
         whole == favourable || more && whole > favourable && header.length <= PAYLOAD_MAX;
     let can_be_favourable = has_length && header.descriptors == descriptors.into();
     let can_be_unfavourable = header == Header { length: 1, descriptors: 0 };
-    // A status that has not come yet can be anything.
+    // The status has not come yet: either form is possible.
     let is_unfavourable = head[HEADER] != 0 || have == HEADER && can_be_unfavourable;
     let (is_valid, whole) = if is_unfavourable {
         (can_be_unfavourable, STATUS)
@@ -58,7 +58,7 @@ pub fn length(head: &Head, have: usize, expected: Expected) -> Option<usize> {
     if is_valid && have <= whole { Some(whole) } else { None }
 }
 
-/// The number behind the status that has `before` bytes between them.
+/// The u32 that stands `before` bytes after the status.
 pub fn number(head: &Head, before: usize) -> u32 {
     let bytes = head.get(STATUS + before..).and_then(|rest| rest.first_chunk());
     bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))

@@ -4,35 +4,35 @@ use super::entry::{Entries, Entry, take_identifier};
 use super::frame::{Frame, HEADER};
 use crate::sys::Errno;
 
-/// The request for a list, a whole frame.
+/// A request for the list of identifiers, as a whole frame.
 pub const LIST: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'L'];
 
-/// The request for a dump, a whole frame.
+/// A request for a dump, as a whole frame.
 pub const GET_DUMP: [u8; HEADER + 1] = [0, 0, 0, 1, 0, 0, b'?'];
 
-/// What a client asks a daemon for. The comment names the descriptors that come with it.
+/// A request of a client. It comes without descriptors unless the comment names some.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request<'a> {
-    /// Hold a descriptor under an identifier that is not in use: 1 descriptor.
+    /// Hold a descriptor under an identifier that is not in use. One descriptor.
     Store(Entry<'a>),
-    /// Hold nothing under the identifier any more.
+    /// Stop holding the descriptor of this identifier.
     Delete(&'a [u8]),
-    /// Give the descriptor of the identifier.
+    /// Send the descriptor of this identifier.
     Retrieve(&'a [u8]),
-    /// The same, and hold it no more.
+    /// Send the descriptor of this identifier, and stop holding it.
     RetrieveAndDelete(&'a [u8]),
-    /// Name all identifiers.
+    /// Send all identifiers.
     List,
-    /// Give everything.
+    /// Send all entries and descriptors.
     GetDump,
-    /// Expect that many entries.
+    /// Open a set dump of this number of entries.
     OpenSetDump(u32),
-    /// Hold these, in place of what has their identifiers: 1 descriptor for each.
+    /// Hold these entries, in place of those with the same identifiers. One descriptor per entry.
     Entries(Entries<'a>),
 }
 
 impl<'a> Request<'a> {
-    /// Reads a payload: nothing if the protocol does not allow it.
+    /// Parses a payload. `None` if it is not valid.
     pub fn parse(payload: &'a [u8]) -> Option<Request<'a>> {
         let (letter, rest) = payload.split_first()?;
         Some(match (letter, rest) {
@@ -51,7 +51,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The identifier that it is about; empty where it is about no one thing.
+    /// The identifier that the request is about; empty if it is about several or none.
     pub fn identifier(&self) -> &'a [u8] {
         match self {
             Request::Store(entry) => entry.identifier,
@@ -62,7 +62,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// How many descriptors come with it.
+    /// The number of descriptors that come with the request.
     pub fn descriptors(&self) -> usize {
         match self {
             Request::Store(_) => 1,
@@ -72,7 +72,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// An identifier and nothing behind it.
+/// Parses an identifier that nothing follows.
 fn identifier(bytes: &[u8]) -> Option<&[u8]> {
     match take_identifier(bytes)? {
         (identifier, []) => Some(identifier),
@@ -81,23 +81,23 @@ fn identifier(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 impl Frame {
-    /// Begins a request of that letter.
+    /// Begins a request with this letter.
     pub fn request(&mut self, letter: u8) -> &mut Frame {
         self.begin().byte(letter)
     }
 
-    /// Makes a request to delete what is held under an identifier.
+    /// Builds a request to delete an identifier.
     pub fn delete(&mut self, identifier: &[u8]) -> Result<&[u8], Errno> {
         Ok(self.request(b'D').identifier(identifier)?.finish(0))
     }
 
-    /// Makes a request for the descriptor of an identifier, and to hold it no more if it `deletes`.
+    /// Builds a request to retrieve an identifier and, if `deletes`, to delete it.
     pub fn retrieve(&mut self, identifier: &[u8], deletes: bool) -> Result<&[u8], Errno> {
         Ok(self.request(b'R').byte(deletes.into()).identifier(identifier)?.finish(0))
     }
 }
 
-/// A request to expect that many entries, a whole frame.
+/// A request to open a set dump of this number of entries, as a whole frame.
 pub fn open_set_dump(entries: u32) -> [u8; HEADER + 5] {
     let [a, b, c, d] = entries.to_be_bytes();
     [0, 0, 0, 5, 0, 0, b'!', a, b, c, d]

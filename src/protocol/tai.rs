@@ -1,23 +1,24 @@
-//! TAI64N labels: moments as the protocol has them.
+//! TAI64N labels, the dates of the protocol.
 //!
-//! A label is twelve bytes, 64 bits of seconds and 32 of nanoseconds below 10^9, in network byte
-//! order; the bytes compare like the moments. Its seconds are counted from 2^62, and in TAI: with
-//! the ten seconds that TAI was ahead of UTC when 1972 began, and with every leap second since. The
-//! tools of s6 count the leap seconds too, so the label of a moment is 2^62 + 10 + Unix time + the
-//! leap seconds before it, 2^62 + 37 + Unix time since 2017 (measured on s6 2.11, 2.13 and 2.15).
+//! A label has twelve bytes in network byte order: 64 bits of seconds, and 32 bits of nanoseconds below
+//! 10^9. Labels compare bytewise like the dates. The seconds are TAI, counted from 2^62: they include
+//! the ten seconds that TAI was ahead of UTC at the start of 1972, and every leap second since. The
+//! tools of s6 count the leap seconds too. So the label of a date is 2^62 + 10 + Unix time + the number
+//! of earlier leap seconds, which is 2^62 + 37 + Unix time since 2017 (measured on s6 2.11, 2.13 and
+//! 2.15).
 
 use crate::sys::time::Time;
 
-/// A moment.
+/// A TAI64N label.
 pub type Label = [u8; 12];
 
-/// What Unix time 0 is in TAI64, leap seconds aside.
+/// The label of Unix time 0, without leap seconds.
 const EPOCH: u64 = (1 << 62) + 10;
 
-/// How far off "never" is, in seconds.
+/// The distance of "never" from now, in seconds.
 const NEVER: u64 = 1 << 61;
 
-/// The days, counted from 1970 on, that began when a leap second had just gone by.
+/// The days, counted from 1970-01-01, that began just after a leap second.
 static LEAP_DAYS: [u16; 27] = [
     912,    // 1972-07-01
     1_096,  // 1973-01-01
@@ -48,13 +49,13 @@ static LEAP_DAYS: [u16; 27] = [
     17_167, // 2017-01-01
 ];
 
-/// Whether it is a label at all: nanoseconds below 10^9, and seconds below 2^63.
+/// True if the nanoseconds are below 10^9 and the seconds below 2^63.
 pub fn is_valid(label: &Label) -> bool {
     let [first, .., a, b, c, d] = *label;
     first < 0x80 && u32::from_be_bytes([a, b, c, d]) < 1_000_000_000
 }
 
-/// The label of a moment in Unix time. Nanoseconds must be below 10^9.
+/// The label of a Unix time. The nanoseconds must be below 10^9.
 pub fn label(time: Time) -> Label {
     let leaps = LEAP_DAYS.iter().filter(|day| time.seconds >= i64::from(**day) * 86400).count();
     let seconds = EPOCH.wrapping_add_signed(time.seconds).wrapping_add(leaps as u64);
@@ -65,12 +66,12 @@ pub fn label(time: Time) -> Label {
     label
 }
 
-/// The label that says "never": 2^61 seconds from now.
+/// The label for "never": 2^61 seconds from now.
 pub fn never(now: Time) -> Label {
     label(Time { seconds: now.seconds.wrapping_add_unsigned(NEVER), ..now })
 }
 
-/// The label of a moment that many milliseconds from now; 0 is never.
+/// The label of `milliseconds` from now; 0 is never.
 pub fn after(milliseconds: u32, now: Time) -> Label {
     if milliseconds == 0 {
         return never(now);
@@ -78,18 +79,18 @@ pub fn after(milliseconds: u32, now: Time) -> Label {
     label(now.plus(Time::from_milliseconds(milliseconds)))
 }
 
-/// Seconds and nanoseconds of a label: these compare like the moments.
+/// The seconds and the nanoseconds of a label.
 pub fn order(label: &Label) -> (u64, u32) {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = *label;
     (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l]))
 }
 
-/// Whether a label is so far off that no clock will ever get there: 2^60 seconds and more from 1970.
+/// True if the date is 2^60 seconds or more after 1970: no clock reaches it.
 pub fn is_far_off(label: &Label) -> bool {
     label[0] >= ((EPOCH + NEVER / 2) >> 56) as u8
 }
 
-/// Whether a label says "never": whatever is more than 2^60 seconds off does.
+/// True if a label means "never": it is more than 2^60 seconds from now.
 pub fn is_never(label: &Label, now: Time) -> bool {
     let seconds = label.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     seconds > (EPOCH + NEVER / 2).wrapping_add_signed(now.seconds)

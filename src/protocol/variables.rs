@@ -1,13 +1,13 @@
-//! The variables in which a dump goes from one program to another: `S6_FD#` says how many
-//! descriptors there are, and for each of them, counted from 0, `S6_FD_0` is its number, `S6_FDID_0`
-//! its identifier and `S6_FDLIMIT_0`, unless it never expires, `@` and its expiry in hexadecimal
-//! digits (the documentation of `s6-fdholder-getdump`).
+//! The environment variables that carry a dump from one program to another. `S6_FD#` is the number of
+//! descriptors. For each of them, counted from 0, `S6_FD_0` is its number, `S6_FDID_0` its identifier,
+//! and `S6_FDLIMIT_0` its expiry: `@` and hexadecimal digits, unset if it never expires. (Source: the
+//! documentation of `s6-fdholder-getdump`.)
 
 use crate::cli::number;
 use crate::sys::strings::tail;
 use core::ffi::CStr;
 
-/// What a variable is about.
+/// What a variable contains.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// The number of a descriptor.
@@ -16,14 +16,14 @@ pub enum Kind {
     Identifier,
     /// An expiry.
     Expiry,
-    /// How many descriptors there are; there is one of it.
+    /// The number of descriptors. There is one such variable.
     Count,
 }
 
 impl Kind {
     const ALL: [Kind; 4] = [Kind::Fd, Kind::Identifier, Kind::Expiry, Kind::Count];
 
-    /// The name, up to the number behind it.
+    /// The name, without the index at its end.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Fd => "S6_FD_",
@@ -34,19 +34,19 @@ impl Kind {
     }
 }
 
-/// One of them.
+/// A variable of a dump.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Variable {
-    /// What it is about.
+    /// What it contains.
     pub kind: Kind,
-    /// The number behind its name; of `S6_FD#`, which has none, 0.
+    /// The index at the end of its name; 0 for `S6_FD#`, which has none.
     pub index: usize,
-    /// What it is set to.
+    /// Its value.
     pub value: &'static CStr,
 }
 
-/// What a string of the environment is, if it is one of them. A number is written without zeros in
-/// front.
+/// Parses a string of the environment. `None` if it is no variable of a dump. An index has no leading
+/// zeros.
 pub fn parse(string: &'static CStr) -> Option<Variable> {
     let text = string.to_bytes();
     for kind in Kind::ALL {
