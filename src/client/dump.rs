@@ -1,4 +1,4 @@
-//! Dumps: one that is received in windows, and one that is delivered.
+//! Dumps: receiving one in windows, and delivering one.
 
 use super::Connection;
 use crate::io::error::Error;
@@ -11,27 +11,27 @@ use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::limit::OpenFileLimit;
 
-/// A dump that is received.
+/// A dump that is being received.
 pub struct Dump<'c, 'a> {
-    /// Where it comes from.
+    /// The daemon that sends it.
     pub source: &'c mut Connection<'a>,
-    /// Entries that have not been received and checked yet.
+    /// The number of entries that have not been received and checked.
     missing: usize,
-    /// How many of its descriptors may be open at a time.
+    /// The most descriptors of the dump that may be open at a time.
     room: usize,
 }
 
 impl<'c, 'a> Dump<'c, 'a> {
-    /// Nothing yet.
+    /// A dump that has not been requested.
     pub fn new(source: &'c mut Connection<'a>) -> Self {
         Dump { source, missing: 0, room: DESCRIPTORS }
     }
 
-    /// Asks the daemon for its dump and receives as much of it as there is room for: all of it,
-    /// unless it is very large. The result is how many entries were announced.
+    /// Requests the dump and receives as much of it as fits into the window: all, unless it is very
+    /// large. Returns the number of entries that the daemon announces.
     ///
-    /// After asking, and before it reads the answer, it connects to where the dump is to be
-    /// delivered, if that can be had without waiting.
+    /// Before it reads the reply, it connects `delivery` to its daemon, if that is possible without
+    /// waiting.
     pub fn get(
         &mut self,
         window: &mut Window,
@@ -41,8 +41,8 @@ impl<'c, 'a> Dump<'c, 'a> {
             self.source.connect()?;
             self.source.stream.send(&GET_DUMP, &[])?;
             let reserve = delivery.as_mut().map_or(0, |delivery| delivery.connect_early());
-            // In front of it stands the number of frames, which says nothing: s6 2.11 counts
-            // frames of 255, which it cannot send.
+            // The number of frames comes first. It is not checked: s6 2.11 counts frames of 255
+            // entries, which it cannot send.
             self.source.reply(Expected::DUMP, 0)?;
             let total = reply::number(&self.source.head, 4) as usize;
             self.missing = total;
@@ -51,17 +51,18 @@ impl<'c, 'a> Dump<'c, 'a> {
                 Err(Error::Truncated) => {}
                 Err(error) => return Err(error),
             }
-            // Most transfers need no look at the limit. Asking again costs the source nothing.
+            // The limit is checked only now, since most transfers stay below it. A second request
+            // changes nothing at the source.
             self.make_room(window.descriptors(), reserve)?;
             window.clear();
             self.source.stream.hang_up();
         }
     }
 
-    /// Adapts to the process having had room for no more than `held` descriptors, which are still
-    /// there: raises the limit, or else receives that many at a time, less the `reserve` that the
-    /// delivery still needs. The error, if that will not do either, says what the limit would have to
-    /// be, or that lack of room was not the reason.
+    /// Reacts to lost descriptors. The process had room for `held`, which are still open. Raises the
+    /// limit on open files, or else limits each window to `held` descriptors, less the `reserve` that
+    /// the delivery needs. If that is not enough for a frame, the error is [`Error::Crowded`] with the
+    /// limit that would be. [`Error::Withheld`] if the process does have room.
     fn make_room(&mut self, held: usize, reserve: usize) -> Result<(), Error> {
         let loss = self.source.loss();
         if !matches!(loss, Error::Truncated) {
@@ -74,7 +75,7 @@ impl<'c, 'a> Dump<'c, 'a> {
         let frame = self.missing.min(ENTRIES_MAX);
         if room < frame || room >= self.room {
             let limit = OpenFileLimit::get().soft as usize;
-            // The limit may have been lowered since these were received.
+            // The limit may have been lowered since, to less than `held`.
             let needed = limit.saturating_sub(held) + reserve + frame;
             return Err(Error::Crowded(needed));
         }
@@ -82,13 +83,13 @@ impl<'c, 'a> Dump<'c, 'a> {
         Ok(())
     }
 
-    /// Whether all entries have been received and checked.
+    /// True if all entries have been received and checked.
     pub fn is_complete(&self) -> bool {
         self.missing == 0
     }
 
-    /// Receives frames into the window and checks them, until the dump is complete or there is
-    /// no room for the next one. What the window held is gone.
+    /// Receives frames into the window and checks them, until the dump is complete or the window has no
+    /// room for the next frame. Closes what the window held before.
     pub fn fill(&mut self, window: &mut Window) -> Result<(), Error> {
         match self.try_fill(window) {
             Err(Error::Truncated) => Err(self.source.loss()),
@@ -96,22 +97,22 @@ impl<'c, 'a> Dump<'c, 'a> {
         }
     }
 
-    /// The same; [`Error::Truncated`] if descriptors were lost.
+    /// As [`Dump::fill`], with [`Error::Truncated`] for all lost descriptors.
     fn try_fill(&mut self, window: &mut Window) -> Result<(), Error> {
         window.clear();
         self.source.stream.begin_turn()?;
         while self.missing > 0 {
-            // A header brings its descriptors along, so there must be room for them.
+            // A frame's descriptors come with its header, so there must be room for them first.
             let room = self.room.saturating_sub(window.descriptors());
             let most = self.missing.min(ENTRIES_MAX);
-            // A frame of which a part is here has to be received whole.
+            // A frame of which a part is here must be received whole.
             if room < most && window.rest().is_empty() {
                 break;
             }
-            // Where there is room for all that is missing, whatever has come can be taken.
+            // With room for all missing entries, the window can take every byte that has come.
             self.take_frame(window, most, self.missing <= room)?;
         }
-        // Behind the last frame nothing may come.
+        // Nothing may follow the last frame.
         if !window.rest().is_empty() || window.next_descriptors() > 0 {
             return Err(Error::Invalid);
         }
@@ -122,7 +123,8 @@ impl<'c, 'a> Dump<'c, 'a> {
         Ok(())
     }
 
-    /// Receives a frame of at most that many entries and checks it. More may come along if `all` is fine.
+    /// Receives a frame of at most `most` entries and checks it. With `all`, bytes of later frames may
+    /// come with it.
     fn take_frame(&mut self, window: &mut Window, most: usize, all: bool) -> Result<(), Error> {
         loop {
             let rest = window.rest();
@@ -147,58 +149,58 @@ impl<'c, 'a> Dump<'c, 'a> {
     }
 }
 
-/// A dump that is delivered.
+/// A dump that is being delivered.
 pub struct Delivery<'c, 'a> {
-    /// Where it goes.
+    /// The daemon that receives it.
     pub destination: &'c mut Connection<'a>,
-    /// How many entries the destination has agreed to take; 0 as long as it has not.
+    /// The number of entries that the daemon has agreed to take; 0 before it has.
     pub total: usize,
-    /// How many of them it has said that it holds.
+    /// The number of entries that the daemon has acknowledged.
     pub acknowledged: usize,
 }
 
 impl<'c, 'a> Delivery<'c, 'a> {
-    /// Nothing yet.
+    /// A delivery that has not begun.
     pub fn new(destination: &'c mut Connection<'a>) -> Self {
         Delivery { destination, total: 0, acknowledged: 0 }
     }
 
-    /// Connects to the daemon if that can be had without waiting. What comes of it counts only
-    /// when [`Delivery::begin`] is called; how many descriptors that will need is the result.
+    /// Connects to the daemon if that is possible without waiting. Returns the number of descriptors
+    /// that [`Delivery::begin`] will need; that function also reports an error.
     fn connect_early(&mut self) -> usize {
         let Connection { stream, path, .. } = self.destination;
         let _ = stream.try_connect(path);
         usize::from(!stream.is_connected())
     }
 
-    /// Connects to the daemon and announces `total` entries that it is to hold, in place of those
-    /// it has of the same identifiers. With none there is nothing to announce.
+    /// Connects to the daemon and opens a set dump of `total` entries. The daemon will hold them in
+    /// place of those with the same identifiers. A dump without entries is not announced.
     pub fn begin(&mut self, total: usize) -> Result<(), Error> {
         self.destination.connect()?;
         if total > 0 {
             self.destination.stream.send(&open_set_dump(total as u32), &[])?;
-            // The reply says how many frames the daemon expects, by 255 again in s6 2.11.
+            // The reply has the number of frames that the daemon expects. It is ignored: s6 2.11 again
+            // counts 255 entries per frame.
             self.destination.reply(Expected::FRAMES, 0)?;
             self.total = total;
         }
         Ok(())
     }
 
-    /// Sends the frames of a window on.
+    /// Sends the frames of a window.
     pub fn send(&mut self, window: &mut Window) -> Result<(), Error> {
         self.destination.stream.begin_turn()?;
         while let Some((frame, descriptors)) = window.take() {
             self.send_frame(frame, descriptors)?;
         }
         if self.acknowledged < self.total {
-            // The rest has to come from the source first.
+            // The next window comes from the source first.
             self.destination.stream.end_turn()?;
         }
         Ok(())
     }
 
-    /// Sends a frame, and waits for its answer: `EAGAIN` while more is due, 0 when the dump is
-    /// complete.
+    /// Sends a frame and reads its answer: `EAGAIN` if more is due, 0 if the dump is complete.
     pub fn send_frame(&mut self, frame: &[u8], descriptors: &[BorrowedFd]) -> Result<(), Error> {
         self.destination.stream.send(frame, descriptors)?;
         let acknowledged = self.acknowledged + descriptors.len();

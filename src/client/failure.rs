@@ -1,4 +1,4 @@
-//! How a tool says that talking to a daemon failed: one line, and the exit code.
+//! Messages and exit codes for a failed exchange with a daemon.
 
 use super::Connection;
 use crate::cli::exit::Exit;
@@ -7,23 +7,22 @@ use crate::io::error::Error;
 use crate::sys::Errno;
 use crate::sys::limit::OpenFileLimit;
 
-/// How a message speaks of a daemon, and what that is to blame for.
+/// The words of a message about a daemon, and the exit code.
 pub struct Wording {
-    /// What failed if there was no connecting to it, up to its path.
+    /// What failed if connecting failed, up to the daemon's path.
     pub connect: &'static str,
-    /// What failed later, up to the object.
+    /// What failed otherwise, up to the object.
     pub doing: &'static str,
-    /// What is added if permission is denied: the right that a user needs, an environment variable in
-    /// the daemon's rules.
+    /// Added if permission is denied: the right that the user needs, a variable in the daemon's rules.
     pub advice: &'static str,
-    /// What is added if the daemon may have done what it was asked for.
+    /// Added if the daemon may have carried out the request nevertheless.
     pub doubt: &'static str,
-    /// The exit code if it is the daemon that failed.
+    /// The exit code if the daemon failed.
     pub blame: Exit,
 }
 
 impl Wording {
-    /// For the one daemon that a tool talks to: what failed once there was a connection, and the doubt.
+    /// The words for a tool that talks to one daemon.
     pub const fn only(doing: &'static str, doubt: &'static str) -> Wording {
         let connect = "connect to a fd-holder daemon at ";
         Wording { connect, doing, advice: "", doubt, blame: Exit::DENIED }
@@ -31,7 +30,7 @@ impl Wording {
 }
 
 impl Error {
-    /// The exit code: `blame` if it is the daemon that failed.
+    /// The exit code: `blame` if the daemon failed.
     pub fn exit(self, blame: Exit) -> Exit {
         match self {
             Error::Denied(_) | Error::Invalid | Error::Closed | Error::Late => blame,
@@ -39,7 +38,7 @@ impl Error {
         }
     }
 
-    /// Adds the reason to a message.
+    /// Appends the reason to a message.
     fn explain(self, line: &mut Writer) {
         match self {
             Error::System(errno)
@@ -62,7 +61,7 @@ impl Error {
     }
 }
 
-/// Adds how far a dump came to a message, if it has begun, and `remark` to that.
+/// Appends to a message how far a dump has come, and `remark`, if the set dump has been opened.
 pub fn progress(line: &mut Writer, acknowledged: usize, total: usize, remark: &str) {
     if total > 0 {
         line.text("; ").number(acknowledged as u32).text(" of ").number(total as u32);
@@ -71,14 +70,15 @@ pub fn progress(line: &mut Writer, acknowledged: usize, total: usize, remark: &s
 }
 
 impl Connection<'_> {
-    /// Whether the daemon may have done what it was asked for, though that failed for this reason.
+    /// True if the daemon may have carried out the request, although it failed with this error.
     pub fn may_have_done_it(&self, error: Error) -> bool {
-        // One that hangs up without an answer has done nothing, or is gone with all that it held.
+        // A daemon that disconnects without an answer has done nothing, or has exited with all that it
+        // held.
         self.is_in_doubt && (!matches!(error, Error::Closed) || self.stream.has_heard())
     }
 
-    /// Begins a message that says what failed, with what, and why; [`Writer::end`] ends it, with the
-    /// exit code [`Error::exit`].
+    /// Begins a message: what failed, with which object, and why. The caller ends it with
+    /// [`Writer::end`] and the exit code [`Error::exit`].
     pub fn complain<'w>(
         &self,
         errors: &'w mut Writer,
@@ -102,7 +102,7 @@ impl Connection<'_> {
         line
     }
 
-    /// The whole message.
+    /// Prints the whole message and returns the exit code.
     pub fn fail(
         &self,
         errors: &mut Writer,
@@ -117,7 +117,7 @@ impl Connection<'_> {
         line.end(error.exit(wording.blame))
     }
 
-    /// The end of a tool that has nothing left to do: nothing is said if all is done.
+    /// Ends a tool: returns success, or prints the message and returns its exit code.
     pub fn conclude(
         &self,
         errors: &mut Writer,

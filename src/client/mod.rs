@@ -1,4 +1,4 @@
-//! A connection to a daemon, from the client's side: requests and their answers.
+//! A connection to a daemon, on the client's side: requests and replies.
 
 pub mod dump;
 pub mod failure;
@@ -17,19 +17,21 @@ use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::message::Received;
 use core::ffi::CStr;
 
-/// A connection to a daemon, to be made or made.
+/// A connection to a daemon. It may not have been made yet.
 pub struct Connection<'a> {
     stream: Stream<'a>,
     path: &'static CStr,
-    /// Whether it has been asked for a change, and the answer has not come.
+    /// True if a change has been requested and its reply has not come.
     is_in_doubt: bool,
-    /// What it answered last, and the descriptor that came with that.
+    /// The start of the last reply.
     head: Head,
+    /// The descriptor that came with the last reply.
     descriptor: Option<Fd>,
 }
 
 impl<'a> Connection<'a> {
-    /// The daemon at `path`, to be waited for `milliseconds` at most in all; 0 is no limit.
+    /// A connection to the daemon at `path`. All waits for it together take at most `milliseconds`; 0
+    /// is no limit.
     #[inline(never)]
     pub fn new(path: &'static CStr, milliseconds: u32, open_files: &'a OpenFiles) -> Self {
         let stream = Stream::new(Deadline::from_milliseconds(milliseconds), open_files);
@@ -41,13 +43,13 @@ impl<'a> Connection<'a> {
         self.path
     }
 
-    /// Connects, waiting for a place in the daemon's backlog.
+    /// Connects. Waits while the daemon's backlog is full.
     fn connect(&mut self) -> Result<(), Error> {
         self.stream.begin_turn()?;
         self.stream.connect(self.path).map_err(Error::Unreachable)
     }
 
-    /// Asks for a change that is answered with yes or no.
+    /// Sends a request for a change, whose reply is a status alone.
     pub fn settle(&mut self, request: &[u8], fds: &[BorrowedFd]) -> Result<(), Error> {
         self.connect()?;
         self.stream.send(request, fds)?;
@@ -55,8 +57,8 @@ impl<'a> Connection<'a> {
         self.reply(Expected::STATUS, 0)
     }
 
-    /// Asks for a descriptor. The daemon is not asked before it is certain that there is room for it.
-    /// If the request `deletes` it there, any failure from then on leaves it in doubt.
+    /// Requests a descriptor. First makes sure that the process has room for it. If the request
+    /// `deletes` it, the connection is in doubt from the moment of sending until the reply.
     pub fn retrieve(&mut self, request: &[u8], deletes: bool) -> Result<Fd, Error> {
         self.connect()?;
         self.stream.reserve()?;
@@ -66,8 +68,8 @@ impl<'a> Connection<'a> {
         self.descriptor.take().ok_or(Error::Invalid)
     }
 
-    /// Takes the descriptor out of what has just been received, if one is `due`. That there are more is
-    /// a mistake of the daemon's.
+    /// Takes the descriptor out of a received message, if one is `due`. More descriptors than that
+    /// break the protocol.
     fn take_descriptor(&mut self, received: &mut Received, due: usize) -> Result<(), Error> {
         let count = received.descriptors();
         if count > due || received.is_truncated && count == due {
@@ -82,8 +84,8 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    /// Why descriptors are lost that have just been received: there is no room for another one now, or
-    /// there is, and they have been withheld.
+    /// Why descriptors of the last message were lost: [`Error::Truncated`] if the process has no room
+    /// for another one, [`Error::Withheld`] if it has.
     fn loss(&self) -> Error {
         match self.stream.has_room() {
             Ok(()) => Error::Withheld,
@@ -92,7 +94,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Reads a reply that has to have this status. Another one is [`Error::Denied`].
+    /// Reads a reply. [`Error::Denied`] if its status is another one than `status`.
     fn reply(&mut self, expected: Expected, status: u8) -> Result<(), Error> {
         self.head = Head::default();
         let (mut have, mut received) = (0, Received::NOTHING);
@@ -101,17 +103,17 @@ impl<'a> Connection<'a> {
             if have == whole {
                 break;
             }
-            // They come with the first byte.
+            // Descriptors come with the first byte.
             let due = if have == 0 { expected.descriptors.into() } else { 0 };
             self.stream.receive(part_mut(&mut self.head, have..whole), &mut received)?;
             have += self.stream.length;
             self.take_descriptor(&mut received, due)?;
         }
         let said = self.head[HEADER];
-        // What the header says of descriptors must be true.
+        // The header must give the true number of descriptors.
         let is_due = expected.descriptors > 0 && said == status;
-        // The frames of a set dump are answered with `EAGAIN`, the last one with 0. Either at the
-        // wrong time is no refusal: the daemon has not counted right.
+        // The frames of a set dump are answered with `EAGAIN`, the last one with 0. Either at the wrong
+        // time is no refusal: the daemon has counted wrong.
         let errno = Errno::new(said.into());
         let is_out_of_turn = said == 0 || expected.extra == 0 && errno == Errno::AGAIN;
         if self.descriptor.is_some() != is_due || said != status && is_out_of_turn {
@@ -121,8 +123,8 @@ impl<'a> Connection<'a> {
         if said == status { Ok(()) } else { Err(Error::Denied(errno)) }
     }
 
-    /// Asks for the identifiers of all that the daemon holds, and hands them out in pieces as they
-    /// come, each identifier with its final NUL. The time that `put` takes is not the daemon's.
+    /// Requests the identifiers of all held descriptors. Passes them to `put` in pieces as they come,
+    /// each identifier with its NUL. The daemon's deadline does not run during `put`.
     pub fn list(&mut self, mut put: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
         self.connect()?;
         self.stream.send(&LIST, &[])?;
@@ -131,7 +133,7 @@ impl<'a> Connection<'a> {
         let Header { length, .. } = Header::parse(&self.head).ok_or(Error::Invalid)?;
         // The status and the number belong to the payload.
         let mut missing = length.saturating_sub(STATUS - HEADER + size_of::<u32>());
-        // No waiting for what cannot be right.
+        // A length that cannot be right fails at once.
         let longest = number.saturating_mul(IDENTIFIER_MAX + 1);
         if missing > longest || missing < number.saturating_mul(2) {
             return Err(Error::Invalid);
