@@ -1,7 +1,7 @@
-//! Answers: what is still to be sent, and making the next piece of it.
+//! Answers: what is still to be sent to a client, and composing the next piece of it.
 //!
-//! What is left of a long answer is no bytes but which slots of the [`Table`] it is about. Each piece
-//! is made when it can be sent, out of what was held when it was asked for.
+//! The rest of a long answer is stored not as bytes but as a range of slots of the [`Table`]. Each
+//! piece is composed when it can be sent, from what was held when the client asked.
 
 use super::table::{Need, Slot, Table};
 use crate::protocol::entry::ENTRY_MAX;
@@ -9,74 +9,76 @@ use crate::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header};
 use crate::sys::Errno;
 use crate::sys::fd::{BorrowedFd, STDIN};
 
-/// An answer, as far as it has not been sent.
+/// The part of an answer that has not been sent.
 #[derive(Debug)]
 pub enum Answer {
-    /// None.
+    /// No answer.
     Nothing,
-    /// A status alone: 0, or an error.
+    /// A status alone: 0 or an error number.
     Status(u8),
-    /// A set dump is accepted, in that many frames.
+    /// A set dump is accepted. The client should send this number of frames.
     Frames(u32),
-    /// The descriptor in a slot. When it has been handed over, it is not held any more if it `deletes`.
+    /// The descriptor in a slot. If it `deletes`, the descriptor is no longer held once the client has
+    /// it.
     Descriptor {
         /// The number of the slot.
         slot: u32,
-        /// Whether it is the last that is heard of it.
+        /// True if the descriptor is no longer held afterwards.
         deletes: bool,
     },
-    /// A list: one frame of that many bytes of payload, and all identifiers in it.
+    /// A list: one frame with all identifiers. The number is the length of its payload in bytes.
     List(u32, Rest),
-    /// A dump: a frame that says how much there is, and frames of entries.
+    /// A dump: a frame with the numbers of frames and entries, then frames of entries.
     Dump(Rest),
 }
 
-/// The slots that an answer is still about.
+/// The slots that have not been sent.
 #[derive(Debug)]
 pub struct Rest {
-    /// What it needs of them.
+    /// What the answer needs of the slots.
     need: Need,
-    /// Whether the beginning of the answer has been sent.
+    /// True if the first piece has been sent.
     is_begun: bool,
-    /// Where they begin.
+    /// The number of the slot at which the rest begins.
     next: u32,
-    /// How many they are, the others aside that were not held at the moment.
+    /// The number of slots in the rest. Slots that were not held at the moment do not count.
     left: usize,
-    /// When it was asked for, by the table.
+    /// The moment of the request, by the table's clock.
     moment: u64,
 }
 
-/// A piece of an answer that has been made.
+/// A composed piece of an answer.
 pub struct Piece<'a> {
-    /// Its bytes.
+    /// The bytes of the piece.
     pub bytes: &'a [u8],
-    /// How many slots it is about.
+    /// The number of slots in the piece.
     pub count: usize,
     descriptors: [BorrowedFd<'a>; ENTRIES_MAX],
     descriptor_count: usize,
 }
 
 impl Piece<'_> {
-    /// Nothing yet.
+    /// An empty piece.
     pub fn empty() -> Self {
-        // Any will do in the places that are not used.
+        // The value of unused elements does not matter.
         let descriptors = [STDIN; ENTRIES_MAX];
         Piece { bytes: &[], count: 0, descriptors, descriptor_count: 0 }
     }
 
-    /// The descriptors that go with its first byte.
+    /// The descriptors that travel with the first byte.
     pub fn descriptors(&self) -> &[BorrowedFd<'_>] {
         self.descriptors.get(..self.descriptor_count).unwrap_or_default()
     }
 }
 
-/// How many frames it takes for that many entries.
+/// The number of frames for this number of entries.
 pub fn frames(entries: usize) -> u32 {
     entries.div_ceil(ENTRIES_MAX) as u32
 }
 
 impl Rest {
-    /// All that is held now, which the table keeps; and how many bytes all identifiers are in a list.
+    /// All that is held now, which the table keeps for the answer, and the total length of the
+    /// identifiers with their NULs.
     fn all(table: &mut Table, need: Need) -> (Rest, usize) {
         let moment = table.record();
         let mut rest = Rest { need, is_begun: false, next: 0, left: 0, moment };
@@ -89,7 +91,7 @@ impl Rest {
         (rest, names)
     }
 
-    /// Goes on behind `count` slots.
+    /// Moves on by `count` slots and releases them.
     fn advance(&mut self, count: usize, table: &mut Table) {
         self.is_begun = true;
         for _ in 0..count {
@@ -101,39 +103,40 @@ impl Rest {
 }
 
 impl Answer {
-    /// It has been done, and that is all.
+    /// The request has been carried out.
     pub const DONE: Answer = Answer::Status(0);
 
-    /// It is refused for that reason.
+    /// The request is refused with this error.
     pub fn refusal(errno: Errno) -> Answer {
         Answer::Status(errno.number() as u8)
     }
 
-    /// The descriptor in a slot, which is not held any more afterwards if it `deletes`.
+    /// The descriptor in a slot. If it `deletes`, the descriptor is no longer held once the client has
+    /// it.
     pub fn descriptor(slot: u32, deletes: bool, table: &mut Table) -> Answer {
         table.at(slot).need(Need::Descriptor);
         Answer::Descriptor { slot, deletes }
     }
 
-    /// The identifiers of all that is held.
+    /// The identifiers of all that is held now.
     pub fn list(table: &mut Table) -> Answer {
         let (rest, names) = Rest::all(table, Need::Identifier);
-        // The status and the number of identifiers come first.
+        // The status and the number of identifiers precede them.
         let length = 1 + size_of::<u32>() + names;
         Answer::List(length as u32, rest)
     }
 
-    /// All that is held.
+    /// All that is held now.
     pub fn dump(table: &mut Table) -> Answer {
         Answer::Dump(Rest::all(table, Need::Descriptor).0)
     }
 
-    /// Whether anything is to be sent.
+    /// True if there is an answer to send.
     pub fn is_something(&self) -> bool {
         !matches!(self, Answer::Nothing)
     }
 
-    /// Whether slots of the table are kept for it.
+    /// True if the table keeps slots for the answer.
     pub fn needs_slots(&self) -> bool {
         match self {
             Answer::Nothing | Answer::Status(_) | Answer::Frames(_) => false,
@@ -142,8 +145,7 @@ impl Answer {
         }
     }
 
-    /// Makes the next piece. As long as that is not sent whole, it is made anew each time, and comes out
-    /// the same.
+    /// Composes the next piece. Until that has been sent whole, every call composes the same piece.
     pub fn compose<'a>(&self, piece: &mut Piece<'a>, frame: &'a mut Frame, table: &'a Table) {
         frame.begin();
         match self {
@@ -164,7 +166,7 @@ impl Answer {
                 frame.byte(0).number(frames(rest.left)).number(rest.left as u32);
             }
             Answer::List(length, rest) => {
-                // It is one frame in many pieces, so its header is made here.
+                // The list is one frame in several pieces. Its header is in the first one.
                 if !rest.is_begun {
                     let mut header = [0; HEADER];
                     let _ = Header { length: *length as usize, descriptors: 0 }.write(&mut header);
@@ -178,7 +180,7 @@ impl Answer {
         piece.bytes = frame.finish(piece.descriptor_count);
     }
 
-    /// Goes on behind a piece that is about `count` slots.
+    /// Moves on after a piece with `count` slots has been sent.
     pub fn advance(&mut self, count: usize, table: &mut Table) {
         match self {
             Answer::Descriptor { slot, deletes: true } => table.forget(*slot),
@@ -193,7 +195,7 @@ impl Answer {
         self.give_up(table);
     }
 
-    /// Gives the rest up: nobody waits for it any more.
+    /// Discards the rest and releases its slots.
     pub fn give_up(&mut self, table: &mut Table) {
         match self {
             Answer::Nothing | Answer::Status(_) | Answer::Frames(_) => {}
@@ -205,7 +207,7 @@ impl Answer {
 }
 
 impl<'a> Piece<'a> {
-    /// Adds the descriptor of a slot.
+    /// Appends the descriptor of a slot.
     fn add_descriptor(&mut self, slot: Option<&'a Slot>) {
         let descriptor = slot.and_then(Slot::descriptor);
         let place = self.descriptors.get_mut(self.descriptor_count);
@@ -215,7 +217,7 @@ impl<'a> Piece<'a> {
         }
     }
 
-    /// Adds what is needed of each of the next slots: of as many as there is room for.
+    /// Appends what the answer needs of the next slots, as many as fit.
     fn add(&mut self, rest: &Rest, frame: &mut Frame, table: &'a Table) {
         for slot in table.held_at(rest.moment, rest.next) {
             let is_full = frame.room() < ENTRY_MAX || self.descriptor_count == ENTRIES_MAX;

@@ -1,17 +1,17 @@
-//! Closing what came from clients, without waiting for it.
+//! Closing what came from clients, without blocking the daemon.
 //!
-//! To close a descriptor can take as long as somebody else likes: a socket that lingers waits for its
-//! peer, a socket with messages in it closes the descriptors in these, a file of FUSE or of a network
-//! asks its server, a terminal waits until it has written all. It does not help to have a second
-//! descriptor of the same file elsewhere: such files ask their server at every close, not only at the
-//! last. What can be found out about a socket beforehand can change until it is closed, since others
-//! have it as well.
+//! Closing a descriptor can take as long as others like. A socket with SO_LINGER waits for its peer. A
+//! socket with unread messages closes the descriptors in them. A file on FUSE or on a network asks its
+//! server, at every close and not only the last, so a second descriptor of the same file does not help.
+//! A terminal waits until its output has been written. The state of a socket can change before it is
+//! closed, since others share it, so checking it does not help either.
 //!
-//! So only what is known never to wait is closed here: pipes, and files that lie in memory or on a disk.
-//! For everything else there is a *closer*, a process that shares the table of descriptors with the
-//! daemon. It puts another open file in the place of the one to be closed, in one step: the number is
-//! taken until the daemon itself closes it, and nothing else can come to have it meanwhile. From that
-//! step on only the closer waits. Since nothing is copied, nothing else is kept open by it.
+//! The daemon itself closes only what never blocks: pipes, and files in memory or on a local disk. For
+//! everything else it starts a *closer*: a process that shares the descriptors of the daemon. The
+//! closer makes the number a descriptor of another open file with `dup3`, which closes the old one. The
+//! number is replaced at once, and from then on only the closer waits. The number stays in use until
+//! the daemon closes it, so nothing else can get it meanwhile. Nothing is copied, so no file stays open
+//! longer.
 
 use super::request::Descriptors;
 use crate::sys::child::{self, Child};
@@ -20,52 +20,53 @@ use crate::sys::kind::{self, Closes};
 use crate::sys::memory::List;
 use crate::sys::socket;
 
-/// How many closers there are at a time.
+/// The most closers at a time.
 const CLOSERS: usize = 16;
 
-/// How many of them may be at work on something that nothing interrupts.
+/// The most closers at a time whose work nothing can interrupt.
 const STUBBORN: usize = CLOSERS / 2;
 
-/// Milliseconds after which a closer that has just begun is looked after.
+/// Milliseconds after which a closer that has just been started is checked.
 const SOON: u32 = 10;
 
-/// Milliseconds after which one that takes longer is.
+/// Milliseconds after which a closer that takes longer is checked.
 const LATER: u32 = 1000;
 
-/// How many descriptors can wait to be closed. It is more than most processes may have open; what
-/// comes on top the daemon closes itself.
+/// The most descriptors that can wait to be closed, more than most processes may have open. The daemon
+/// closes further ones itself.
 const CASES: usize = 4096;
 
-/// A descriptor that is to be closed.
+/// A descriptor to be closed.
 struct Case {
-    /// It, until its closer has put something else in its place.
+    /// The descriptor; `None` once its closer has replaced the number.
     fd: Option<Fd>,
-    /// Whether it is a socket: then the closer can be interrupted, and the kernel does the rest.
+    /// True if it is a socket. Then the closer can be killed, and the kernel closes the socket without
+    /// waiting.
     is_socket: bool,
-    /// The process, once there is one.
+    /// The closer, once it has been started.
     closer: Option<Child>,
 }
 
-/// What is being closed.
+/// The descriptors that are being closed.
 pub struct Closing {
-    /// A descriptor of an open file that never waits, to be put in the place of others. It stays open
-    /// for longer than this is there.
+    /// A descriptor that never blocks on closing; closers put it in the place of others. It outlives
+    /// this value.
     substitute: BorrowedFd<'static>,
     cases: List<Case>,
 }
 
 impl Closing {
-    /// Nothing yet.
+    /// No descriptors.
     pub fn new(substitute: BorrowedFd<'static>) -> Closing {
         Closing { substitute, cases: List::new(CASES) }
     }
 
-    /// Whether there has been memory for it.
+    /// False if there was no memory.
     pub fn has_memory(&self) -> bool {
         self.cases.capacity() > 0
     }
 
-    /// Closes a descriptor, or has it closed.
+    /// Closes a descriptor, here or in a closer.
     pub fn close(&mut self, fd: Fd) {
         let is_socket = match kind::closes(fd.borrow()) {
             Closes::Promptly => return,
@@ -78,15 +79,15 @@ impl Closing {
         }
     }
 
-    /// Hangs up on a connection, which nobody else has. Nothing can come any more once that has been said;
-    /// if nothing is there either, it closes at once.
+    /// Disconnects. No other process has the connection. Its receiving direction is shut down first;
+    /// then, if nothing is left unread, closing it cannot block.
     pub fn hang_up(&mut self, connection: Fd) {
         if socket::is_unread(connection.borrow()) {
             self.close(connection);
         }
     }
 
-    /// Closes the first `count`, or has them closed.
+    /// Closes the first `count` descriptors, here or in closers.
     pub fn close_first(&mut self, fds: &mut Descriptors, count: usize) {
         for _ in 0..count {
             let Some(fd) = fds.pop() else { return };
@@ -94,20 +95,20 @@ impl Closing {
         }
     }
 
-    /// Whether there are closers, or there is something for them to do.
+    /// True if descriptors are being closed or wait for that.
     pub fn is_busy(&self) -> bool {
         !self.cases.is_empty()
     }
 
-    /// Looks after the closers, and says in how many milliseconds that is due again; `u32::MAX` if
-    /// there are none.
+    /// Checks the closers and starts new ones. Returns the milliseconds until the next check;
+    /// `u32::MAX` if there are no closers.
     pub fn tend(&mut self) -> u32 {
         let mut index = 0;
         while index < self.cases.len() {
             let case = self.cases.at(index);
             index += 1;
             let Some(closer) = &case.closer else { continue };
-            // What has been received is closed on exec, what has been put in its place is not.
+            // Received descriptors are close-on-exec, and the substitute is not.
             if case.fd.as_ref().is_some_and(|fd| fd.borrow().is_kept_on_exec()) {
                 case.fd = None;
                 if case.is_socket {
@@ -115,7 +116,8 @@ impl Closing {
                 }
             }
             if closer.has_ended() {
-                // If somebody else has ended it before it could do anything, it is closed here.
+                // If it ended without replacing the number, for example because it was killed, dropping
+                // the descriptor closes it here.
                 index -= 1;
                 drop(self.cases.remove(index));
             }
@@ -129,8 +131,8 @@ impl Closing {
         wait
     }
 
-    /// Starts closers for what waits, as many as there may be. If there can be no process it is closed
-    /// here.
+    /// Starts closers for the descriptors that wait, as many as allowed. If no process can be started,
+    /// the descriptor is closed here.
     fn start(&mut self) {
         let (mut closers, mut stubborn) = (0, 0);
         for case in self.cases.iter().filter(|case| case.closer.is_some()) {

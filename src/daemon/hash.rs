@@ -1,10 +1,10 @@
-//! SipHash-1-3, a keyed hash: whoever does not know the key cannot find identifiers that collide. It is
-//! made for short inputs, by Jean-Philippe Aumasson and Daniel J. Bernstein (2012).
+//! SipHash-1-3, a keyed hash for short inputs by Jean-Philippe Aumasson and Daniel J. Bernstein (2012).
+//! A client that does not know the key cannot choose identifiers that collide.
 
-/// What makes the hashes of a process its own.
+/// The key, different for each process.
 pub type Key = [u64; 2];
 
-/// The hash of some bytes.
+/// The hash of `bytes`.
 pub fn hash(key: &Key, bytes: &[u8]) -> u64 {
     let [a, b] = *key;
     let mut state = [
@@ -17,7 +17,7 @@ pub fn hash(key: &Key, bytes: &[u8]) -> u64 {
     for chunk in &mut chunks {
         absorb(&mut state, word(chunk));
     }
-    // The last word: what is left, and the length in the highest byte.
+    // The last word: the remaining bytes, and the length in the highest byte.
     absorb(&mut state, word(chunks.remainder()) | (bytes.len() as u64) << 56);
     state[2] ^= 0xff;
     for _ in 0..3 {
@@ -26,7 +26,7 @@ pub fn hash(key: &Key, bytes: &[u8]) -> u64 {
     state[0] ^ state[1] ^ state[2] ^ state[3]
 }
 
-/// Up to eight bytes as a number, the first one the lowest.
+/// Up to eight bytes as a little-endian number.
 fn word(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }

@@ -1,7 +1,7 @@
-//! Which user and group the daemon is, where that tells it from others.
+//! The user and the group of the daemon, if they distinguish it from others.
 //!
-//! A user that has no number in a user namespace is seen there as the overflow user, 65534 in general,
-//! and its group as the overflow group. Where somebody may be without a number, that one is no identity.
+//! In a user namespace, a user without a number there appears as the overflow user, by default 65534,
+//! and a group as the overflow group. Where such strangers are possible, that number identifies nobody.
 
 use super::access::Own;
 use super::log::Log;
@@ -9,11 +9,11 @@ use crate::io::path::PathBuffer;
 use crate::sys::{Errno, file, process};
 use core::ffi::CStr;
 
-/// Where the kernel says about users, or about groups, who is seen as what.
+/// Files of the kernel about users, or about groups.
 struct Files {
     /// The overflow number.
     overflow: &'static CStr,
-    /// Which numbers there are in this namespace: lines of first number, what it is outside, count.
+    /// The numbers of this namespace: lines with the first number, the number outside, the count.
     map: &'static CStr,
 }
 
@@ -22,14 +22,15 @@ const USERS: Files =
 const GROUPS: Files =
     Files { overflow: c"/proc/sys/kernel/overflowgid", map: c"/proc/self/gid_map" };
 
-/// The user and the group of the process, without one that others may be seen as. A warning says so.
+/// The effective user and group of the process, each `None` with a warning if strangers may appear with
+/// it.
 pub fn own(log: &mut Log) -> Own {
     let (uid, gid) = (process::effective_user(), process::effective_group());
     let uid = own_number(uid, &USERS, "uid ", log);
     Own { uid, gid: own_number(gid, &GROUPS, "gid ", log) }
 }
 
-/// Whether a group is one that may stand for others.
+/// True if strangers may appear with this group.
 pub fn is_shared_group(gid: u32) -> bool {
     is_shared(gid, &GROUPS)
 }
@@ -45,28 +46,27 @@ fn own_number(id: u32, files: &Files, kind: &str, log: &mut Log) -> Option<u32> 
     None
 }
 
-/// Whether somebody without a number may be seen as this. It is taken for granted where that cannot be
-/// known.
+/// True if users without a number may appear with this number, or if the kernel does not tell.
 fn is_shared(id: u32, files: &Files) -> bool {
     let mut line = PathBuffer::EMPTY;
     line.number(id).push(b"\n");
     let (mut bytes, mut map) = ([0; 32], [0; 64]);
-    // Where the kernel does not say it, it is the default.
+    // The default, if the kernel does not tell the overflow number.
     let said = read(files.overflow, &mut bytes);
     let is_said = said.is_ok();
     if line.bytes() != said.unwrap_or(b"65534\n") {
         return false;
     }
-    // All have a number if the map is of one line, of as many as there can be.
+    // Nobody is without a number if the map is one line that covers all numbers.
     match read(files.map, &mut map) {
         Ok(map) => !map.windows(12).any(|words| words == b" 4294967295\n"),
-        // A kernel without namespaces of users has the one file and lacks the other.
+        // A kernel without user namespaces has the first file and lacks the second.
         Err(Errno::NOENT) => !is_said,
         Err(_) => true,
     }
 }
 
-/// The beginning of a file.
+/// Reads the start of a file. `EIO` if it is empty.
 fn read<'a>(path: &CStr, bytes: &'a mut [u8]) -> Result<&'a [u8], Errno> {
     let opened = file::open(path)?;
     let length = file::read(opened.borrow(), bytes)?;

@@ -1,4 +1,4 @@
-//! A listening socket, and the user to serve on it as.
+//! Making a listening socket, and dropping privileges.
 
 use super::identity;
 use crate::cli::number;
@@ -10,9 +10,9 @@ use core::ffi::CStr;
 
 /// Why there is no listening socket.
 pub struct Failure {
-    /// `EADDRINUSE`: there is something at the path. `EEXIST`: it is no socket.
+    /// `EADDRINUSE` if something is at the path, `EEXIST` if that is no socket.
     pub errno: Errno,
-    /// The process that listens there, if there is one; 0 if it has no number here.
+    /// The process that listens at the path, if one does; 0 if its number is not known here.
     pub served_by: Option<u32>,
 }
 
@@ -22,8 +22,8 @@ impl From<Errno> for Failure {
     }
 }
 
-/// Makes the descriptor `at` a socket that listens at `path`, to which everybody may connect. A socket
-/// that is there already and on which nobody listens is replaced, if `replaces`.
+/// Makes `at` a socket that listens at `path`. Every user may connect. With `replaces`, a socket at the
+/// path is removed if nobody listens on it.
 pub fn listen(
     at: BorrowedFd,
     path: &CStr,
@@ -33,20 +33,20 @@ pub fn listen(
 ) -> Result<(), Failure> {
     let fd = socket::open(open_files)?;
     let fd = fd.borrow();
-    // For a file that everybody may connect to.
+    // Every user may then write to the socket's file.
     process::clear_umask();
     let mut bound = call::bind(fd, path);
     if bound == Err(Errno::ADDRINUSE) {
         match call::connect(fd, path) {
             Err(Errno::CONNREFUSED) if replaces => {
-                // What is no socket refuses connections as well.
+                // A file that is no socket refuses connections too.
                 if !file::is_socket(path) {
                     return Err(Errno::EXIST.into());
                 }
                 file::remove(path)?;
                 bound = call::bind(fd, path);
             }
-            // For a client that waits for a place in its backlog the kernel does not say it.
+            // While the backlog is full the kernel does not tell the process.
             Ok(()) | Err(Errno::AGAIN) => {
                 let process = call::peer(fd).map_or(0, |peer| peer.process);
                 return Err(Failure { errno: Errno::ADDRINUSE, served_by: Some(process) });
@@ -60,43 +60,43 @@ pub fn listen(
     Ok(())
 }
 
-/// How many groups a process can be given here.
+/// The most supplementary groups that can be set.
 const GROUPS_MAX: usize = 64;
 
-/// A user, a group and more groups to act as. What is not given stays as it is, but the groups besides
-/// the main one go with anything that is given.
+/// The user, the group and the supplementary groups to run as. What is not given does not change,
+/// except that the supplementary groups are replaced as soon as anything is given.
 pub struct Privileges {
     /// The user.
     user: Option<u32>,
     /// The main group.
     group: Option<u32>,
-    /// Whether anything is given, be it an empty list.
+    /// True if anything has been given, even an empty list of groups.
     is_given: bool,
-    /// How many groups there are besides the main one.
+    /// The number of supplementary groups.
     count: usize,
-    /// These groups.
+    /// The supplementary groups.
     groups: [u32; GROUPS_MAX],
 }
 
 impl Privileges {
-    /// Those that the process has.
+    /// Changes nothing.
     pub const UNCHANGED: Privileges =
         Privileges { user: None, group: None, is_given: false, count: 0, groups: [0; GROUPS_MAX] };
 
-    /// Takes the user, a number; nothing if it is none.
+    /// Parses the user's number. `None` if it is not valid.
     pub fn set_user(&mut self, value: &[u8]) -> Option<()> {
         (self.user, self.is_given) = (Some(number::whole(value)?), true);
         Some(())
     }
 
-    /// Takes the main group, a number; nothing if it is none.
+    /// Parses the group's number. `None` if it is not valid.
     pub fn set_group(&mut self, value: &[u8]) -> Option<()> {
         (self.group, self.is_given) = (Some(number::whole(value)?), true);
         Some(())
     }
 
-    /// Takes the other groups: numbers with commas between them, perhaps none at all. Nothing if it is
-    /// not that, or the list is too long.
+    /// Parses the supplementary groups: numbers separated by commas, or an empty list. `None` if it is
+    /// not valid, or has more than [`GROUPS_MAX`] groups.
     pub fn set_groups(&mut self, value: &[u8]) -> Option<()> {
         (self.count, self.is_given) = (0, true);
         if value.is_empty() {
@@ -109,13 +109,13 @@ impl Privileges {
         Some(())
     }
 
-    /// Has the process act as that from now on. The user comes last: a process that is root no more may
-    /// not change groups.
+    /// Changes the user and the groups of the process. The user comes last: without root's privileges a
+    /// process may not change its groups.
     pub fn assume(&self) -> Result<(), Errno> {
         if self.is_given {
             let groups = self.groups.get(..self.count).unwrap_or_default();
             match process::set_groups(groups) {
-                // A namespace of users may forbid it, and there may be nothing to do.
+                // A user namespace may forbid it, although the process has these groups already.
                 Err(Errno::PERM) if has_groups(groups, self.group) => {}
                 done => done?,
             }
@@ -130,8 +130,8 @@ impl Privileges {
     }
 }
 
-/// Whether the process has these groups and no others. Whether the main one, which is to be `main` if
-/// that is given, is among them does not matter.
+/// True if the process has exactly these supplementary groups. The main group may be among them or not;
+/// `None` stands for the present one.
 fn has_groups(groups: &[u32], main: Option<u32>) -> bool {
     let main = main.unwrap_or_else(process::effective_group);
     let mut room = [0; GROUPS_MAX];
@@ -140,7 +140,7 @@ fn has_groups(groups: &[u32], main: Option<u32>) -> bool {
     are_among(has, groups, main) && are_among(groups, has, main) && !is_shared
 }
 
-/// Whether groups are all among others, or the main one.
+/// True if each of `groups` is among `others`, or is the main group.
 fn are_among(groups: &[u32], others: &[u32], main: u32) -> bool {
     groups.iter().all(|group| *group == main || others.contains(group))
 }

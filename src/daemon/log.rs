@@ -1,13 +1,14 @@
-//! What the daemon says on standard error: a line an event, and never a wait for the reader.
+//! The daemon's log on standard error: one line per event. Writing never blocks.
 //!
-//! Standard error may be shared, so it is not to be made non-blocking. A pipe that can be written to has
-//! room for a page, and no line is longer; a socket can be told each time not to wait; a file does not.
-//! For anything else, a terminal above all, there is a process that shares all descriptors with the
-//! daemon, writes, and ends. Lines for which there is no room are lost, and there all lines are if no
-//! process can be started.
+//! Other processes may share standard error, so it must not be made non-blocking. A pipe that is
+//! writable has room for a page, and no line is longer. A socket gets each line with a flag against
+//! blocking. A file does not block. For anything else, such as a terminal, the daemon starts a process
+//! that shares its descriptors, writes, and exits. A line that finds no room is lost, and so is every
+//! line if that process cannot be started.
 //!
-//! One client cannot make it write without end: a line about a failure comes once a second for each user
-//! and reason, with the number of those that were left out.
+//! A client cannot flood the log with warnings. Of those with the same user, action and reason one is
+//! written per second, with the number of those left out. The same holds for other failures, unless the
+//! line names an object.
 
 use super::access::Identity;
 use crate::cli::output::{LINE_MAX, Writer};
@@ -15,30 +16,28 @@ use crate::sys::child::{self, Child};
 use crate::sys::kind::{self, Closes};
 use crate::sys::{Errno, file, message, time};
 
-/// Milliseconds in which a line is said once.
+/// Milliseconds in which equal lines are written once.
 const SPAN: u32 = 1000;
 
-/// Milliseconds after which it is looked whether the process that writes has ended.
+/// Milliseconds between two checks whether the writing process has exited.
 const SOON: u32 = 10;
 
-/// Of how many different lines repetitions are counted. Those of more that come within a second are not
-/// said.
+/// The most different lines in that time whose repetitions are counted. Further ones are dropped.
 const DIFFERENT: usize = 16;
 
-/// Why something did not happen, if it did not.
+/// Whether and why something failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
-    /// It did.
+    /// It did not fail.
     Nothing,
-    /// A client did what it may not or cannot do.
+    /// A client did something that it may not or cannot do.
     Theirs(Errno),
-    /// Something failed that no client is to blame for.
+    /// Something failed, and no client is to blame.
     Ours(Errno),
 }
 
 impl Cause {
-    /// From which verbosity on it is said: 2 for what is in the usual course of things, 1 for the rest,
-    /// which is a warning.
+    /// The lowest verbosity at which the event is logged: 2 for what is normal, 1 for a warning.
     fn level(self) -> u32 {
         match self {
             Cause::Nothing => 2,
@@ -48,7 +47,7 @@ impl Cause {
     }
 }
 
-/// An event, but for the object that it is about.
+/// An event, without the object that it is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Event {
     client: Option<Identity>,
@@ -56,40 +55,40 @@ struct Event {
     cause: Cause,
 }
 
-/// A line that has been said.
+/// An event that has been logged.
 #[derive(Clone, Copy)]
 struct Said {
     event: Event,
-    /// When, in milliseconds of uptime.
+    /// When it was logged, in milliseconds of uptime.
     since: u32,
-    /// How many like it have not been.
+    /// The number of equal events since then.
     left_out: u32,
 }
 
-/// Where lines go, and how much is said.
+/// The log.
 pub struct Log<'p> {
-    /// 0 is nothing, since what is fatal is said anyway, 1 warnings, 2 all.
+    /// 0 logs nothing, 1 warnings, 2 everything. Fatal messages do not depend on it.
     verbosity: u32,
     errors: &'p mut Writer,
-    /// What standard error is: how long a write can take is how long closing it can.
+    /// What standard error is: a write to it can block for as long as closing it can.
     kind: Closes,
-    /// The process that writes, if there is one.
+    /// The writing process, if there is one.
     writer: Option<Child>,
-    /// What it will have to write next.
+    /// Lines for the next writing process.
     pending: [u8; LINE_MAX],
     length: usize,
     said: [Option<Said>; DIFFERENT],
 }
 
 impl<'p> Log<'p> {
-    /// Nothing has been said yet.
+    /// A log in which nothing has been written.
     pub fn new(verbosity: u32, errors: &'p mut Writer) -> Log<'p> {
         let kind = kind::closes(errors.descriptor());
         let (pending, said) = ([0; LINE_MAX], [None; DIFFERENT]);
         Log { verbosity, errors, kind, writer: None, pending, length: 0, said }
     }
 
-    /// A warning that is worded by the caller.
+    /// Logs a warning in the words of the caller.
     pub fn warn(&mut self, word: impl FnOnce(&mut Writer)) {
         if self.verbosity > 0 {
             word(self.errors.message().text("warning: "));
@@ -97,7 +96,7 @@ impl<'p> Log<'p> {
         }
     }
 
-    /// Ends a line.
+    /// Ends a line and writes it.
     fn end(&mut self) {
         let to = self.errors.descriptor();
         let can_be_written = self.errors.has_room();
@@ -119,7 +118,7 @@ impl<'p> Log<'p> {
         }
     }
 
-    /// Has what there is to write written, unless a process still writes.
+    /// Starts a process that writes the pending lines, unless one is still at work.
     fn write(&mut self) {
         if self.writer.as_ref().is_some_and(|writer| !writer.has_ended()) {
             return;
@@ -132,8 +131,8 @@ impl<'p> Log<'p> {
         }
     }
 
-    /// A line about what a client has done, or what happened without one, to what, if that is not empty,
-    /// and why it did not happen.
+    /// Logs an event: the client, if there is one; what it did, or what happened; to which object, if
+    /// `object` is not empty; and why it failed, if it did.
     pub fn event(
         &mut self,
         client: Option<&Identity>,
@@ -152,7 +151,7 @@ impl<'p> Log<'p> {
         }
     }
 
-    /// The same where nothing is named.
+    /// Logs an event without an object.
     pub fn note(&mut self, client: Option<&Identity>, what: &'static str, cause: Cause) {
         self.event(client, what, &[], cause);
     }
@@ -177,7 +176,8 @@ impl<'p> Log<'p> {
         self.end();
     }
 
-    /// Whether such a line has been said less than a second ago: then it is counted. If not, it is now.
+    /// True if an equal event was logged less than a second ago; it is counted then. Otherwise it is
+    /// recorded as logged now.
     fn is_repeated(&mut self, event: &Event) -> bool {
         let uid = |event: &Event| event.client.map(|client| client.uid);
         let is_it = |said: &&mut Said| {
@@ -194,8 +194,8 @@ impl<'p> Log<'p> {
         false
     }
 
-    /// Says what was left out for a second, and says in how many milliseconds that is due again;
-    /// `u32::MAX` if nothing is.
+    /// Logs the events that were left out for a second. Returns the milliseconds until the next call is
+    /// due; `u32::MAX` if none is.
     pub fn tend(&mut self, now: u32) -> u32 {
         let mut wait = u32::MAX;
         for index in 0..DIFFERENT {

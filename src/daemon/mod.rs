@@ -1,11 +1,11 @@
-//! The server side: a daemon that holds descriptors for others.
+//! The daemon, which holds descriptors for others.
 //!
-//! One loop waits for everything at once. What is held is in [`table`]; each client has a [`connection`],
-//! what it may do comes from [`access`], what its requests mean stands in [`request`], and how they are
-//! answered in [`answer`]. What is said of all this goes through [`log`]; what is let go goes through
-//! [`closing`], since nobody is to wait for that; the socket, for a caller that brings none, comes from
-//! [`listener`]. All memory but that for a file of rules is taken once, at the start, by how many
-//! descriptors and clients there may be; so there is nothing to run out of later.
+//! One loop waits for all events. [`table`] has what is held, [`connection`] the state of each client.
+//! [`access`] decides what a client may do, [`request`] carries out requests, [`answer`] sends the
+//! results. [`log`] writes messages without blocking, and [`closing`] closes descriptors without
+//! blocking. [`listener`] makes a socket for a caller that has none. All memory except that for a
+//! database of rules is allocated at the start, for the most descriptors and clients, so memory cannot
+//! run out later.
 
 pub mod access;
 pub mod answer;
@@ -35,46 +35,46 @@ use request::{Service, Session};
 use seats::Seats;
 use table::{NO_ALARM, NOW};
 
-/// The most clients at a time.
+/// The most clients.
 pub const CLIENTS_MAX: usize = 256;
 
-/// The most connections: one more may wait for a place when all are taken.
+/// The most connections: when all places are taken, one more waits for a place.
 const CONNECTIONS_MAX: usize = CLIENTS_MAX + 1;
 
-/// Milliseconds after which something is tried again of which nothing tells when it can be done.
+/// Milliseconds between two attempts at something whose success the kernel does not announce.
 const MOMENT: u32 = 10;
 
-/// Milliseconds after which a client that has sent and taken nothing is silent: its place can be given
-/// to another, and a daemon that is to end does not wait for it.
+/// Milliseconds after which a client that sends and takes nothing counts as silent: another client can
+/// get its place, and a daemon that ends does not wait for it.
 const SILENCE: u32 = 1000;
 
 /// Milliseconds of a second.
 const SECOND: u32 = 1000;
 
-/// Whole seconds that a wait for a date takes at most: the clock may be set meanwhile.
+/// The longest wait for a date, in seconds: the clock may be set meanwhile.
 const WAIT_MAX: u64 = 60;
 
-/// How the daemon is to be.
+/// The settings of a daemon.
 #[derive(Clone, Copy)]
 pub struct Settings {
-    /// How much it says: 0, 1 or 2.
+    /// How much is logged: 0, 1 or 2.
     pub verbosity: u32,
-    /// Clients at a time.
+    /// The most clients.
     pub clients: u32,
-    /// Descriptors that it may hold.
+    /// The most descriptors that may be held.
     pub held: u32,
-    /// Milliseconds for a client in the middle of an operation; 0 is no limit.
+    /// Milliseconds of silence allowed to a client in the middle of an operation; 0 is no limit.
     pub timeout: u32,
-    /// Milliseconds for all clients to finish when it is to end; 0 is no limit.
+    /// Milliseconds for clients to finish after SIGTERM; 0 is no limit.
     pub lame_duck: u32,
-    /// Whether to say when it is ready.
+    /// True if the daemon writes a newline to standard output when it is ready.
     pub says_ready: bool,
-    /// Where the access rules are, once it is known. There is no daemon without.
+    /// Where the access rules are; `None` until the option has been read. The daemon needs them.
     pub rules: Option<Source>,
 }
 
 impl Settings {
-    /// Those without any option.
+    /// The settings without any option.
     pub const DEFAULT: Settings = Settings {
         verbosity: 1,
         clients: 16,
@@ -89,13 +89,13 @@ impl Settings {
 /// Whether clients can be accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Accepting {
-    /// A client has been turned away since the last one was accepted, for want of a descriptor: so it
-    /// has been said.
+    /// True if a client has been turned away for lack of a descriptor, and none accepted since. It has
+    /// been logged.
     is_crowded: bool,
-    /// Not even that could be done, or there was nobody though there should have been: to wait for a
-    /// client would be no wait.
+    /// True if the listener is ready and yet no client could be accepted. Waiting for it would return
+    /// at once, so the next attempt comes after [`MOMENT`].
     is_stuck: bool,
-    /// The listening socket has been shut down, by somebody else who has it: so it has been said.
+    /// True if another process has shut down the listening socket. It has been logged.
     is_shut: bool,
 }
 
@@ -104,29 +104,29 @@ pub struct Daemon<'p> {
     settings: &'p Settings,
     /// The listening socket.
     listener: BorrowedFd<'static>,
-    /// What was standard output, another descriptor of the same socket by now.
+    /// The former standard output, by now another descriptor of the listening socket.
     out: BorrowedFd<'static>,
-    /// Places for connections: one more than may be clients at a time. A client that comes when all but
-    /// one are taken waits there for a place.
+    /// The places for connections: one more than there may be clients. When only that one is free, a
+    /// new connection takes it and waits for another place.
     seats: Seats,
-    /// Which connection waits for a place, if one does.
+    /// The connection that waits for a place, if there is one.
     waiting: Option<Waiting>,
     accepting: Accepting,
-    /// Since when it is a lame duck, in milliseconds of uptime, if it is to end.
+    /// Since when the daemon is a lame duck, in milliseconds of uptime; `None` before SIGTERM.
     ending_since: Option<u32>,
     service: Service<'p>,
-    /// It is closed last: closers put it in the place of what they close.
+    /// Dropped last: closers put this descriptor in the place of those that they close.
     signals: Signals,
 }
 
-/// What was waited for, besides clients.
+/// The events that are not those of clients.
 struct Happened {
     listener: Poll,
     signals: Poll,
 }
 
 impl Daemon<'_> {
-    /// Serves until it is told to end and all clients are done.
+    /// Serves until SIGTERM has come and all clients are done.
     pub fn run(mut self) {
         while let Some(happened) = self.wait() {
             self.turn(happened);
@@ -134,15 +134,15 @@ impl Daemon<'_> {
         self.end();
     }
 
-    /// Does what there is to do after a wait.
+    /// Handles the events after a wait.
     fn turn(&mut self, Happened { listener, signals }: Happened) {
-        // It could be read at the start. What is timed by it stands still if it cannot be any more.
+        // The clock could be read at the start. If it cannot be read any more, timeouts do not run.
         self.service.now = time::uptime().unwrap_or(self.service.now);
         self.seats.serve_all(&mut self.service, false);
         self.let_in();
         let Accepting { is_stuck, is_shut, .. } = self.accepting;
-        // No more than one, as `socket::accept` wants it. Nor are those who have come already to wait
-        // for those who come.
+        // One client at a time: [`socket::accept`] relies on a `poll` before each call, and connected
+        // clients must not wait for new ones.
         if self.ending_since.is_none() && (listener.has_happened() || is_stuck || is_shut) {
             self.accept(listener);
         }
@@ -157,12 +157,12 @@ impl Daemon<'_> {
         }
     }
 
-    /// Waits until there is something to do. Nothing if a lame duck has nobody left, or no time.
+    /// Waits for events. `None` if a lame duck has no client left, or no time.
     fn wait(&mut self) -> Option<Happened> {
         let mut wait = expire(&mut self.service);
         wait = wait.min(self.service.table.closing.tend());
         wait = wait.min(self.service.log.tend(self.service.now));
-        // As it was after the last wait: what has been done since took no time to speak of.
+        // The time of the last wait: what followed has taken next to no time.
         let now = self.service.now;
         let is_ending = self.ending_since.is_some();
         wait = wait.min(self.seats.prepare(now, self.settings.timeout, is_ending));
@@ -195,11 +195,11 @@ impl Daemon<'_> {
         Some(Happened { listener, signals })
     }
 
-    /// Begins to end: a lame duck.
+    /// Starts to end: the daemon becomes a lame duck.
     fn begin_to_end(&mut self) {
         self.service.log.note(None, "lame duck", Cause::Nothing);
-        // Those who have connected by now are let in as far as there are places, and what they have
-        // asked by now is answered.
+        // Clients that have connected by now are accepted as far as there are places, and requests that
+        // have come by now are answered.
         for _ in 0..CONNECTIONS_MAX {
             if !self.accept(Poll::NOTHING) {
                 break;
@@ -213,14 +213,15 @@ impl Daemon<'_> {
         self.seats.serve_all(&mut self.service, true);
     }
 
-    /// Accepts a client, if there is a place for it. `happened` is why: what was waited for and came.
-    /// False if it is of no use to try again now.
+    /// Accepts a client, if there is a place. `happened` is the event of the listener that led here.
+    /// False if another attempt now is of no use.
     fn accept(&mut self, happened: Poll) -> bool {
         self.accepting.is_stuck = false;
         if self.place().is_none() {
             return false;
         }
-        // It may have been given away for a client whose connection took long to close.
+        // The spare descriptor may still be missing, since it has been given up for a client whose
+        // connection took long to close.
         self.service.gate.find_spare(self.listener);
         match socket::accept(self.listener) {
             Ok(fd) => {
@@ -230,12 +231,12 @@ impl Daemon<'_> {
                 }
                 true
             }
-            // Somebody else who has the socket has been faster, or has shut it down.
+            // Another process that shares the socket was faster, or has shut it down.
             Err(Errno::AGAIN) => {
                 self.accepting.is_stuck = happened.has_happened();
                 if happened.has_ended() && !self.accepting.is_shut {
                     self.accepting.is_shut = true;
-                    // That is what clients get.
+                    // Clients get this error.
                     let cause = Cause::Ours(Errno::CONNREFUSED);
                     self.service.log.note(None, "the listening socket is shut down", cause);
                 }
@@ -245,7 +246,7 @@ impl Daemon<'_> {
                 if !self.accepting.is_crowded {
                     self.service.log.note(None, "unable to accept a client", Cause::Ours(errno));
                 }
-                // It is turned away: nothing that is held is closed for it.
+                // The client is turned away with the spare descriptor. Nothing that is held is closed.
                 self.accepting.is_crowded = true;
                 self.service.gate.spare = None;
                 match socket::accept(self.listener) {
@@ -258,15 +259,15 @@ impl Daemon<'_> {
         }
     }
 
-    /// The number of a place for the next client: a free one, or that of a connection that has waited for
-    /// long enough and must not keep others from being seen.
+    /// The number of a place for the next client: a free one, or that of a waiting connection that has
+    /// blocked the ones behind it for long enough.
     fn place(&self) -> Option<usize> {
         let before = self.waiting.filter(|waiting| waiting.holds_up(self.service.now) == 0);
         self.seats.free().or(before.map(|waiting| waiting.number))
     }
 
-    /// Lets a client in, if the rules do, and serves it at once, since it may have asked already; if all
-    /// places are taken it waits.
+    /// Admits a client, if the rules allow it, and serves it at once, since it may have sent a request.
+    /// If all places are taken, it waits.
     fn admit(&mut self, fd: Fd) {
         let now = self.service.now;
         let Some(number) = self.place() else { return self.service.table.closing.hang_up(fd) };
@@ -279,7 +280,7 @@ impl Daemon<'_> {
             self.seats.attend(&mut self.service, number);
         }
         let Service { gate, log, table, .. } = &mut self.service;
-        // It may have sent something already.
+        // It may have sent something, so closing it may block.
         let Ok(peer) = socket::peer(fd.borrow()) else { return table.closing.hang_up(fd) };
         let who = Identity { uid: peer.uid, gid: peer.gid };
         let admitted = gate.admit(number, who, log);
@@ -301,8 +302,8 @@ impl Daemon<'_> {
         }
     }
 
-    /// Gives the connection that waits a place, if there is one: a free one, or that of a client that has
-    /// to make way.
+    /// Gives the waiting connection a place, if there is one: a free one, or that of a client that can
+    /// be disconnected for it.
     fn let_in(&mut self) {
         let Some(waiting) = self.waiting else { return };
         let now = self.service.now;
@@ -340,7 +341,7 @@ impl Daemon<'_> {
         });
     }
 
-    /// Lets go of everything, before the process ends.
+    /// Releases everything before the process ends.
     fn end(mut self) {
         self.seats.leave_all(&mut self.service);
         let table = &mut self.service.table;
@@ -348,32 +349,33 @@ impl Daemon<'_> {
         if !table.closing.is_busy() {
             return;
         }
-        // Nothing closes by itself before the closers end. Nobody is to take this for a daemon by then,
-        // nor a client for one that may still be accepted.
+        // The closers share all descriptors, so these stay open until the last closer has ended. The
+        // listening socket must not: clients would connect to it and wait.
         while let Ok(fd) = socket::accept(self.listener) {
             fd.into_iter().for_each(|fd| table.closing.hang_up(fd));
         }
-        // It has been put at others of the first three numbers if these were free.
+        // If 0, 1 or 2 were closed at the start, the listener has been put there.
         for fd in [self.listener, self.out, STDIN, STDOUT, STDERR] {
             if socket::listens(fd) == Ok(true) {
                 fd.close();
             }
         }
         self.service.gate.spare = None;
-        // What still has to be closed would be closed here, and waited for.
+        // Dropping the rest would close descriptors here and could block.
         core::mem::forget(self);
     }
 }
 
-/// Stops holding what has expired, and says in how many milliseconds that may be due again; `u32::MAX`
-/// if it never is.
+/// Stops holding what has expired. Returns the milliseconds until the next call may be due; `u32::MAX`
+/// if nothing expires.
 fn expire(service: &mut Service) -> u32 {
     let Service { table, log, .. } = service;
-    // The usual case, that nothing held ever expires, needs no clock.
+    // Usually nothing that is held expires, and the clock need not be read.
     if tai::is_far_off(&table.alarm) {
         return u32::MAX;
     }
-    // It could be read at the start. If it cannot be any more nothing expires, and it is tried again.
+    // The clock could be read at the start. If it cannot be read any more, nothing expires until it
+    // can.
     let Ok(now) = time::now() else { return SECOND };
     let now = tai::label(now);
     if now >= table.alarm {
@@ -392,6 +394,6 @@ fn expire(service: &mut Service) -> u32 {
     let (alarm, now) = (tai::order(&table.alarm), tai::order(&now));
     let seconds = alarm.0.saturating_sub(now.0).min(WAIT_MAX) as i32;
     let milliseconds = (alarm.1 as i32 - now.1 as i32) / 1_000_000;
-    // A millisecond that has begun counts: it is not to be looked at before.
+    // Rounds up, so that the next call is not too early.
     (seconds * 1000 + milliseconds + 1) as u32
 }

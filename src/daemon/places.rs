@@ -1,4 +1,4 @@
-//! Who gets a place when all are taken.
+//! Eviction: which client is disconnected for another one when all places are taken.
 
 use super::SILENCE;
 use super::connection::Connection;
@@ -6,64 +6,66 @@ use super::connection::Connection;
 /// The connection that waits for a place.
 #[derive(Clone, Copy)]
 pub struct Waiting {
-    /// Its number among the connections.
+    /// The number of its place: the last one that was free.
     pub number: usize,
-    /// Since when there has been no place for it, or for those whose place it has taken, in milliseconds
-    /// of uptime.
+    /// Since when connections have waited without a break, in milliseconds of uptime. A connection that
+    /// takes over the extra place takes over this time.
     pub since: u32,
-    /// When it was looked whether a client has to make way for it.
+    /// When the clients were last examined, in milliseconds of uptime.
     pub looked: u32,
-    /// After how many milliseconds it can be of use to look again.
+    /// Milliseconds from then until examining them again can help.
     pub pause: u32,
-    /// Whether its user has more than its share of the places: then it must not keep those behind it
-    /// from being seen.
+    /// True if its user has more connections than its share. Then it may block the connections behind
+    /// it for [`SILENCE`] at most.
     pub is_in_the_way: bool,
 }
 
 impl Waiting {
-    /// How many milliseconds are left until it can be of use to look again.
+    /// Milliseconds until examining the clients again can help.
     pub fn left(&self, now: u32) -> u32 {
         self.pause.saturating_sub(now.wrapping_sub(self.looked))
     }
 
-    /// For how many milliseconds those behind it have to wait; `u32::MAX` if until it is let in.
+    /// Milliseconds for which it still blocks the connections behind it; `u32::MAX` until it gets a
+    /// place.
     pub fn holds_up(&self, now: u32) -> u32 {
         let left = SILENCE.saturating_sub(now.wrapping_sub(self.since));
         if self.is_in_the_way { left } else { u32::MAX }
     }
 }
 
-/// The user at the other end.
+/// The user of a connection.
 fn user(connection: &Connection) -> u32 {
     connection.session.who.uid
 }
 
-/// How many places each user may have that is there, whether it has one or waits for one.
+/// The number of places for each connected user, whether its connections have places or one of them
+/// waits.
 fn share(connections: &[Connection]) -> usize {
     let mut users = 0;
     let mut rest = connections;
     while let [connection, others @ ..] = rest {
-        // The last one of each user counts.
+        // Each user is counted at its last connection.
         users += usize::from(!others.iter().any(|other| user(other) == user(connection)));
         rest = others;
     }
     connections.len().saturating_sub(1) / users.max(1)
 }
 
-/// Whether the user of a connection has more of them than its share.
+/// True if the user of a connection has more connections than its share.
 pub fn has_too_many(connections: &[Connection], number: usize) -> bool {
     let who = connections.get(number).map(user);
     let count = connections.iter().filter(|connection| Some(user(connection)) == who).count();
     count > share(connections)
 }
 
-/// Which client has to make way for the connection of the number `waiting`, when all places are taken;
-/// or else after how many milliseconds it can be of use to look again.
+/// The number of the client to disconnect for the connection `waiting`, when all places are taken.
+/// Otherwise the milliseconds until examining the clients again can help.
 ///
-/// The connection that waits counts as one of its user's. Of those who have more than their share the
-/// client goes that has been silent for longest, if it has been for [`SILENCE`]. It need not be if the
-/// user that waits has no more than its share, and has waited for that long: so nobody keeps more by
-/// being busy.
+/// The waiting connection counts for its user. The clients of users with more than their share are
+/// candidates. The one that has been silent for longest is chosen, if that is at least [`SILENCE`]. It
+/// need not be if the user of `waiting` has no more than its share and `waiting` has waited for
+/// [`SILENCE`]: so no user keeps more than its share by being busy.
 pub fn who_makes_way(connections: &[Connection], waiting: usize, now: u32) -> Result<usize, u32> {
     let (mut silent, mut silence) = (waiting, 0);
     for (number, connection) in connections.iter().enumerate() {
@@ -79,7 +81,8 @@ pub fn who_makes_way(connections: &[Connection], waiting: usize, now: u32) -> Re
     if silence >= SILENCE { Ok(silent) } else { Err(SILENCE - silence) }
 }
 
-/// The number of the connection that has been silent for longest of those for which that holds.
+/// The number of the connection that has been silent for longest, among those for which `is_meant` is
+/// true.
 pub fn longest_silent(
     connections: &[Connection],
     now: u32,

@@ -1,5 +1,5 @@
-//! What requests mean: a payload and its descriptors in, a changed table and an answer out. Never
-//! touches a socket.
+//! Requests: a payload and its descriptors in, a changed table and an answer out. This code touches no
+//! socket.
 
 use super::access::{Access, Gate, Identity, Right};
 use super::answer::{Answer, frames};
@@ -15,42 +15,43 @@ use crate::sys::message::Received;
 /// The descriptors that came with requests of one client.
 pub type Descriptors = FdQueue<ENTRIES_MAX>;
 
-/// Who asks, and what has been agreed on so far.
+/// The state of a client that requests depend on.
 #[derive(Clone, Copy)]
 pub struct Session {
-    /// The user.
+    /// The user and the group of the client.
     pub who: Identity,
-    /// How many entries are still to come in the set dump that is open; 0 if none is.
+    /// The number of entries that are missing from the open set dump; 0 if none is open.
     pub missing: usize,
-    /// What it may do.
+    /// The rights of the client.
     pub access: Access,
 }
 
-/// What the daemon has to do its work with.
+/// The state of the daemon that requests depend on.
 pub struct Service<'p> {
     /// Milliseconds of uptime.
     pub now: u32,
-    /// Where pieces of answers are made.
+    /// The buffer for composing answers.
     pub frame: &'p mut Frame,
-    /// Where descriptors are received.
+    /// The receiver of descriptors.
     pub received: Received,
     /// What is held.
     pub table: Table,
-    /// Who may do what.
+    /// The access rules.
     pub gate: Gate,
-    /// What is said.
+    /// The log.
     pub log: Log<'p>,
 }
 
-/// What becomes of a request.
+/// The result of a request.
 pub enum Outcome {
-    /// It is answered.
+    /// The answer.
     Answered(Answer),
-    /// Nothing has been done yet: the table needs that many free slots, or as many as may be held.
+    /// Nothing has been done: first the table needs this number of free slots, or as many as it may
+    /// hold.
     NeedsSlots(usize),
 }
 
-/// What a request is called by its letter.
+/// The name of a request in the log.
 fn name(letter: u8) -> &'static str {
     match letter {
         b'S' => "store",
@@ -64,22 +65,21 @@ fn name(letter: u8) -> &'static str {
 }
 
 impl Session {
-    /// Nobody's.
+    /// No client.
     pub const NOBODY: Session =
         Session { who: Identity { uid: 0, gid: 0 }, missing: 0, access: Access::NOTHING };
 
-    /// Whether the client has a right that a request with descriptors needs.
+    /// True if the client has a right to a request that comes with descriptors.
     pub fn may_send_descriptors(&self) -> bool {
         self.access.has(Right::Store) || self.access.has(Right::SetDump)
     }
 
-    /// Checks what is known of a request as soon as its first byte of payload, the letter, is there: a
-    /// request that cannot be right is refused before anything of it is kept. What its content decides
-    /// is checked later.
+    /// Checks a request by its header and its letter, the first byte of the payload. A request that
+    /// cannot be valid or allowed is refused before its content is kept. [`handle`] checks the content.
     pub fn vet(&self, letter: u8, header: Header) -> Result<(), Errno> {
         /// Bytes of the smallest entry.
         const ENTRY_MIN: usize = EXPIRY + NAME_MIN;
-        /// Bytes of an identifier with its length and its NUL: the fewest and the most.
+        /// Bytes of an identifier with its length and its NUL, at least and at most.
         const NAME_MIN: usize = 3;
         const NAME_MAX: usize = 2 + IDENTIFIER_MAX;
         let Header { length, descriptors: count } = header;
@@ -102,20 +102,20 @@ impl Session {
         if self.access.has(right) { Ok(()) } else { Err(Errno::PERM) }
     }
 
-    /// A request of that letter is refused: says so, and closes the set dump that is open, if one is.
+    /// Logs that a request is refused, and closes the open set dump, if there is one.
     pub fn refuse(&mut self, letter: u8, identifier: &[u8], cause: Cause, log: &mut Log) {
         self.missing = 0;
         self.tell(letter, identifier, cause, log);
     }
 
-    /// Says what has become of a request of that letter.
+    /// Logs what became of a request.
     fn tell(&self, letter: u8, identifier: &[u8], cause: Cause, log: &mut Log) {
         log.event(Some(&self.who), name(letter), identifier, cause);
     }
 }
 
-/// Does what a payload asks for, if that may be done. It must have come with `descriptors`, of which it
-/// takes the first `count`.
+/// Carries out the request in a payload, if it is allowed. The first `count` of `descriptors` came with
+/// it.
 pub fn handle(
     payload: &[u8],
     count: usize,
@@ -126,7 +126,7 @@ pub fn handle(
     let letter = payload.first().copied().unwrap_or(0);
     let request = Request::parse(payload);
     let request = request.as_ref().filter(|request| request.descriptors() == count);
-    // A refusal names what it is about, if that can be read.
+    // A refusal names the identifier, if the request is valid.
     let identifier = request.map_or(&[][..], Request::identifier);
     let header = Header { length: payload.len(), descriptors: count };
     let done = match session.vet(letter, header) {
@@ -135,7 +135,7 @@ pub fn handle(
     };
     match done {
         Ok(answer) => {
-            // Of the frames of a set dump it is enough to say so if one is refused.
+            // Of the frames of a set dump only a refused one is logged.
             if letter != b'.' {
                 session.tell(letter, identifier, Cause::Nothing, &mut service.log);
             }
@@ -150,11 +150,11 @@ pub fn handle(
     }
 }
 
-/// Why a request is not done.
+/// Why a request is not carried out.
 enum Obstacle {
     /// It is refused.
     Refusal(Errno),
-    /// The table needs a free slot for each of its descriptors. Nothing else could refuse it.
+    /// The table needs a free slot for each of its descriptors. All other conditions are met.
     NeedsSlots,
 }
 
@@ -164,7 +164,7 @@ impl From<Errno> for Obstacle {
     }
 }
 
-/// Does what a request asks for, if it is one, and that may be done and can be.
+/// Carries out a request, if it is valid, allowed and possible.
 fn perform(
     request: Option<&Request>,
     descriptors: &mut Descriptors,
@@ -176,7 +176,7 @@ fn perform(
         Request::Store(_) | Request::Delete(_) => &[Right::Store],
         Request::Retrieve(_) => &[Right::Retrieve],
         Request::RetrieveAndDelete(_) => &[Right::Retrieve, Right::Store],
-        // For these it does not matter what is held.
+        // [`Session::vet`] has checked the rights for these: they do not depend on an identifier.
         _ => &[],
     };
     let Service { table, gate, .. } = service;
@@ -207,7 +207,7 @@ fn perform(
     Ok(Answer::DONE)
 }
 
-/// Holds descriptors under the entries of a frame of a set dump, if there is room for them.
+/// Holds the descriptors of a frame of a set dump, if there is room for them.
 fn store_all(
     entries: Entries,
     descriptors: &mut Descriptors,
@@ -223,7 +223,7 @@ fn store_all(
     }
     session.missing -= count;
     for entry in entries {
-        // It takes the place of what had the identifier.
+        // The entry replaces the one with the same identifier.
         if let Some(slot) = table.find(entry.identifier) {
             table.forget(slot);
         }
@@ -232,19 +232,18 @@ fn store_all(
     Ok(if session.missing > 0 { Answer::refusal(Errno::AGAIN) } else { Answer::DONE })
 }
 
-/// Holds the first of the descriptors under an entry.
+/// Holds the first of `descriptors` under an entry.
 fn store(entry: Entry, descriptors: &mut Descriptors, table: &mut Table) {
     if let Some(fd) = descriptors.pop() {
         table.insert(entry, fd);
     }
 }
 
-/// How many of the identifiers in a frame of a set dump are not held, equal ones counted once: the first
-/// of them.
+/// The number of different identifiers in a frame of a set dump that are not held.
 fn count_new(entries: Entries, table: &Table) -> usize {
     let mut new = 0;
     for (number, Entry { identifier, .. }) in entries.enumerate() {
-        // To find it in the table is quicker.
+        // Looking it up in the table first is faster.
         if table.find(identifier).is_none() {
             let first = { entries }.position(|entry| entry.identifier == identifier);
             new += usize::from(first == Some(number));

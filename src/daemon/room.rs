@@ -1,30 +1,31 @@
-//! How many descriptors and clients there is room for under the limit on open files.
+//! How many descriptors and clients fit under the limit on open files.
 
 use super::log::Log;
 use super::{CLIENTS_MAX, Settings};
 use crate::sys::limit::OpenFileLimit;
 use crate::sys::time::{self, Poll};
 
-/// Descriptors that the daemon itself needs besides those that are open when it counts them: one for
-/// signals and one for a connection that waits. Rules are read with the spare one if need be.
+/// Descriptors that the daemon opens later for itself: one for signals, one for a connection that
+/// waits. Reading rules takes the spare one if necessary.
 const OWN_DESCRIPTORS: usize = 2;
 
-/// What there is room for.
+/// What fits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Room {
-    /// How many descriptors may be held.
+    /// The most descriptors that may be held.
     pub held: usize,
-    /// How many clients there may be.
+    /// The most clients.
     pub clients: usize,
-    /// How many descriptors may be open for clients, besides their connections: what is held, and what
-    /// comes with requests.
+    /// The most descriptors that may be open for clients besides their connections: held ones, and
+    /// those of requests.
     pub descriptors: usize,
 }
 
-/// What is asked for, or less; nothing if the limit is too low for anything. A warning says so if it is
-/// fewer descriptors. `has_spare` is whether a descriptor could be opened at all.
+/// Fits the settings to the limit on open files. Logs a warning if it allows fewer held descriptors.
+/// `None` if it is too low for one client and one descriptor, or if not even the spare descriptor could
+/// be opened.
 pub fn fit(settings: &Settings, has_spare: bool, log: &mut Log) -> Option<Room> {
-    // The kernel lets it be no more than 2^31.
+    // The kernel's maximum is 2^31.
     let limit = OpenFileLimit::get().soft as u32;
     let clients = settings.clients.min(CLIENTS_MAX as u32).max(1) as usize;
     let wanted = (settings.held.max(1) as usize).saturating_add(clients + OWN_DESCRIPTORS);
@@ -44,9 +45,8 @@ pub fn fit(settings: &Settings, has_spare: bool, log: &mut Log) -> Option<Room> 
     Some(Room { held, clients, descriptors: room - clients })
 }
 
-/// How many numbers below the limit are free for descriptors. What was inherited can have any numbers:
-/// they are looked at from 0 on until as many as are wanted are free, and those behind them, where
-/// nothing is needed, count as free.
+/// The number of free descriptor numbers below the limit. Inherited descriptors can have any numbers,
+/// so numbers are examined from 0 on. After `wanted` free ones all further numbers count as free.
 fn count_free(limit: usize, wanted: usize) -> usize {
     let mut polls = [Poll::NOTHING; 256];
     let (mut next, mut free) = (0, 0);
@@ -56,7 +56,7 @@ fn count_free(limit: usize, wanted: usize) -> usize {
         for (number, poll) in (next..).zip(polls.iter_mut()) {
             *poll = Poll::on_number(number as u32);
         }
-        // What the kernel does not look at counts as free.
+        // If `poll` fails, the numbers count as free.
         let _ = time::poll(polls, Some(0));
         free += polls.iter().filter(|poll| poll.is_closed()).count();
         next += count;

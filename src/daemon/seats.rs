@@ -1,4 +1,4 @@
-//! Places for connections: what each has of its own, and serving those for which something can be done.
+//! The places for connections: the state and the buffers of each, and serving those that are ready.
 
 use super::connection::{Connection, Inbox, REQUEST_MAX, Stop};
 use super::request::{Descriptors, Service};
@@ -10,35 +10,35 @@ use crate::sys::memory::{List, Mapping, PAGE_MAX, at};
 use crate::sys::time::{self, Poll};
 use core::ops::{Deref, DerefMut};
 
-/// Bytes of a buffer for requests: whole pages, so that they can be given back.
+/// Bytes of a buffer for requests: whole pages, so that they can be returned to the kernel.
 const BUFFER: usize = REQUEST_MAX.next_multiple_of(PAGE_MAX);
 
-/// The buffer of that number.
+/// The buffer of this number.
 fn buffer(buffers: &mut [u8], number: usize) -> &mut [u8] {
     part_mut(part_mut(buffers, number * BUFFER..), ..BUFFER)
 }
 
-/// The places.
+/// The places for connections.
 pub struct Seats {
-    /// As many as there can be connections.
+    /// One per place.
     connections: List<Connection>,
-    /// What is waited for: other things, and each connection.
+    /// What to wait for: [`OTHERS`] descriptors that are no connections, then each connection.
     polls: List<Poll>,
-    /// A buffer that all requests are received in, and behind it one for each connection, for the
-    /// beginning of a request that has to be kept.
+    /// One shared buffer in which all requests are received, then a buffer for each place, which keeps
+    /// the start of an incomplete request.
     buffers: Mapping<u8>,
-    /// What came with the requests of each.
+    /// The descriptors that came with the requests of each connection.
     descriptors: Mapping<Descriptors>,
-    /// How many descriptors may be open for clients, besides their connections.
+    /// The most descriptors that may be open for clients besides their connections.
     open_most: usize,
 }
 
-/// How many other things are waited for.
+/// The number of descriptors to wait for that are no connections.
 pub const OTHERS: usize = 2;
 
 impl Seats {
-    /// Places for that many connections. `open_most` descriptors may be open for clients, for what is
-    /// held and for what comes with requests.
+    /// `count` places. At most `open_most` descriptors may be open for clients besides their
+    /// connections: held ones, and those of requests.
     pub fn new(count: usize, open_most: usize) -> Seats {
         let mut connections = List::new(count);
         for _ in 0..connections.capacity() {
@@ -53,39 +53,39 @@ impl Seats {
         Seats { connections, polls, buffers, descriptors, open_most }
     }
 
-    /// Whether there has been memory for them.
+    /// False if there was no memory.
     pub fn has_memory(&self) -> bool {
         let Seats { connections, polls, buffers, descriptors, .. } = self;
         let is_none = connections.is_empty() || polls.is_empty() || buffers.is_empty();
         !is_none && !descriptors.is_empty()
     }
 
-    /// The connection of that number.
+    /// The connection in this place.
     pub fn at(&mut self, number: usize) -> &mut Connection {
         self.connections.at(number)
     }
 
-    /// The number of a place that is free.
+    /// The number of a free place.
     pub fn free(&self) -> Option<usize> {
         self.iter().position(|connection| connection.fd.is_none())
     }
 
-    /// How many places are taken.
+    /// The number of places that are taken.
     pub fn count(&self) -> usize {
         self.iter().filter(|connection| connection.fd.is_some()).count()
     }
 
-    /// Whether a place is free.
+    /// True if a place is free.
     pub fn has_room(&self) -> bool {
         self.free().is_some()
     }
 
-    /// Whether more than one is.
+    /// True if more than one place is free.
     pub fn has_more_than_one(&self) -> bool {
         self.count() + 1 < self.len()
     }
 
-    /// Says of each what is to be waited for. The result is for how many milliseconds.
+    /// Prepares [`Seats::wait`]. Returns the milliseconds to wait at most.
     pub fn prepare(&mut self, now: u32, timeout: u32, is_ending: bool) -> u32 {
         let mut wait = u32::MAX;
         for (number, connection) in self.connections.iter_mut().enumerate() {
@@ -101,9 +101,9 @@ impl Seats {
         wait
     }
 
-    /// Waits for what has been prepared and for others, at most that many milliseconds, `u32::MAX` for
-    /// ever. The kernel refuses to wait for more places than the limit on open files allows, which
-    /// somebody may have lowered: then everything is tried, after a moment.
+    /// Waits for the connections as prepared, and for `others`, at most `milliseconds`; `u32::MAX` is
+    /// no limit. The kernel refuses more descriptors than the limit on open files, which others may
+    /// have lowered. Then everything counts as ready after [`MOMENT`].
     pub fn wait(&mut self, others: &mut [Poll; OTHERS], milliseconds: u32) {
         let used = self.connections.iter().rposition(|connection| connection.fd.is_some());
         let end = used.map_or(OTHERS, |last| OTHERS + 1 + last);
@@ -121,19 +121,20 @@ impl Seats {
         }
     }
 
-    /// Serves `all` connections, or those for which something can be done.
+    /// Serves the connections that are ready, or `all`.
     pub fn serve_all(&mut self, service: &mut Service, all: bool) {
         for number in 0..self.len() {
             let poll = at(&mut self.polls, OTHERS + number);
-            // Those without a descriptor do not wait for anything outside.
+            // A connection that waits for no event has something else to do.
             if all || poll.has_happened() || !poll.is_something() {
                 self.attend(service, number);
             }
         }
     }
 
-    /// Does for the connection of that number, if there is one that has a place, what can be done without
-    /// waiting, and hangs up on one that is gone, or has to go.
+    /// Serves a connection: receives, carries out a request and answers, as far as that does not block.
+    /// Disconnects it if necessary. Does nothing for a free place or for the connection that waits for
+    /// one.
     pub fn attend(&mut self, service: &mut Service, number: usize) {
         self.make_way(service);
         let connection = self.connections.at(number);
@@ -153,8 +154,8 @@ impl Seats {
         self.keep(number, has_kept);
     }
 
-    /// Receives from a connection, if that `receives`, and answers. What has come is in the buffer that
-    /// all share, or in the connection's own if its request `is_kept`.
+    /// Receives if it `receives`, then answers. The bytes are in the connection's own buffer if its
+    /// request `is_kept`, else in the shared one.
     fn serve(
         &mut self,
         service: &mut Service,
@@ -168,13 +169,14 @@ impl Seats {
         let mut inbox = Inbox { bytes, fds };
         if receives {
             connection.receive(&mut inbox, service)?;
-            // Nothing that has come is to see what has expired before.
+            // Requests must not see entries that expired before them.
             expire(service);
         }
         connection.answer(&mut inbox, service)
     }
 
-    /// Keeps the beginning of a request in the buffer of its own connection, or gives that back.
+    /// Copies the start of an incomplete request to the connection's own buffer, or returns that buffer
+    /// to the kernel when it is empty.
     fn keep(&mut self, number: usize, has_kept: bool) {
         let kept = self.connections.at(number).kept();
         if has_kept && kept == 0 {
@@ -185,14 +187,14 @@ impl Seats {
         }
     }
 
-    /// Keeps room under the limit on open files for descriptors of the request that comes next: a quarter
-    /// of all, or as many as one can have. Those that came with requests that are not done yet have to
-    /// make way, of the client that has been silent for longest first.
+    /// Keeps room under the limit on open files for the descriptors of the next request: as many as a
+    /// request can have, or a quarter of all if that is less. If necessary it closes descriptors of
+    /// incomplete requests, of the client that has been silent for longest first.
     fn make_way(&mut self, service: &mut Service) {
         let now = service.now;
         let room = self.open_most.saturating_sub(service.table.used());
         let reserve = ENTRIES_MAX.min(self.open_most / 4);
-        // Usually there is enough whatever they send.
+        // Usually there is room for all that the connections can send.
         while room < reserve + self.len() * ENTRIES_MAX {
             let parked: usize = self.iter().map(Connection::parked).sum();
             if room >= reserve + parked {
@@ -205,10 +207,10 @@ impl Seats {
         }
     }
 
-    /// Makes room for `descriptors`, for a request that is to be done. Answers that nobody takes must not
-    /// be in the way of what is to be held: of the clients for whose answers slots are kept, those that
-    /// have taken nothing for longest are hung up on, until there is a free slot for each descriptor, or
-    /// as many as may be held.
+    /// Frees slots of the table for a request with this number of `descriptors`. Answers that clients
+    /// do not read must not block what is to be held. So clients whose answers keep slots are
+    /// disconnected, the one that has been silent for longest first, until each descriptor has a slot,
+    /// or as many as may be held.
     fn make_room(&mut self, service: &mut Service, descriptors: usize) {
         let now = service.now;
         while !service.table.has_slots(descriptors) {
@@ -220,7 +222,7 @@ impl Seats {
         }
     }
 
-    /// Hangs up on all.
+    /// Disconnects all clients.
     pub fn leave_all(&mut self, service: &mut Service) {
         for (connection, fds) in self.connections.iter_mut().zip(self.descriptors.iter_mut()) {
             if connection.fd.is_some() {

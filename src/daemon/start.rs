@@ -1,4 +1,4 @@
-//! Starting to serve: what has to be there, and what is said if it is not.
+//! Starting the daemon, and what it reports if it cannot start.
 
 use super::access::{Gate, Source};
 use super::closing::Closing;
@@ -20,25 +20,25 @@ use crate::sys::time::{self, Time};
 use crate::sys::{Errno, process, socket};
 use core::ffi::CStr;
 
-/// Why a daemon does not start.
+/// Why the daemon does not start.
 enum Failure {
     /// Standard input is no listening socket.
     Listener(Errno),
     /// The clock cannot be read.
     Clock(Errno),
-    /// Something else cannot be done.
+    /// A step failed; the text names it.
     Unable(&'static str, Errno),
-    /// The file of rules cannot be read.
+    /// The database of rules cannot be read.
     Rules(&'static CStr, Errno),
 }
 
 impl Failure {
-    /// Says it.
+    /// Prints the message and returns the exit code.
     fn say(self, errors: &mut Writer) -> Exit {
         let line = errors.fatal();
         match self {
             Failure::Listener(errno) => {
-                // C calls it wrong usage if it is no socket at all.
+                // The C daemon calls it wrong usage if it is no socket.
                 let exit = if errno == Errno::NOTSOCK { Exit::USAGE } else { Exit::SYSTEM };
                 line.text("standard input is not a listening socket").reason(errno).end(exit)
             }
@@ -54,8 +54,8 @@ impl Failure {
     }
 }
 
-/// Serves on the listening socket that is standard input, until it is told to end. `source` is where the
-/// rules are, as the settings have it.
+/// Serves on the listening socket that is standard input, until SIGTERM. `source` is that of the
+/// settings.
 pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit {
     match begin(process, settings, source) {
         Ok(()) => Exit::SUCCESS,
@@ -63,16 +63,16 @@ pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit
     }
 }
 
-/// The same, for a daemon that can begin to.
+/// Starts the daemon and runs it.
 fn begin(process: &mut Process, settings: &Settings, source: Source) -> Result<(), Failure> {
-    // The name that `pidof` knows the C daemon by, whichever tool was called.
+    // The name of the C daemon, for `pidof`, whichever tool was called.
     process::set_name(c"s6-fdholderd");
     let listener = process.input;
     let listens = socket::listens(listener).map_err(Failure::Listener)?;
     process.open_files.raise();
     let mut log = Log::new(settings.verbosity, &mut process.errors);
     if socket::refuses_descriptors(listener) {
-        // That is what clients get that send one.
+        // A client that sends a descriptor gets this error.
         log.note(None, "standard input has SO_PASSRIGHTS off", Cause::Ours(Errno::PERM));
     }
     let first = first_client(listener, listens).map_err(Failure::Listener)?;
@@ -88,12 +88,12 @@ fn begin(process: &mut Process, settings: &Settings, source: Source) -> Result<(
         log.note(None, what, Cause::Ours(errno));
     }
     if settings.says_ready {
-        // A reader that does not want to know any more is no reason to stop.
+        // A reader that has gone is no reason to stop.
         let _ = process.out.byte(b'\n').flush();
     }
-    // Nothing more is written there, and a shell may wait for its end, as in `x=$(daemon &)`. The
-    // listener takes its place: were that free, something that comes later would get the number. Where it
-    // was free the listener has it already.
+    // Nothing more is written to standard output, and a shell may wait for its end, as in `x=$(daemon
+    // &)`. The listener takes its place, so that no later descriptor gets the number. If standard
+    // output was closed, the listener already has it.
     if socket::listens(out) != Ok(true) {
         let _ = listener.put_at(out, true);
     }
@@ -104,8 +104,7 @@ fn begin(process: &mut Process, settings: &Settings, source: Source) -> Result<(
     Ok(())
 }
 
-/// Accepts a client, if there is one, on a socket of which the kernel does not say that it listens: so
-/// that is known.
+/// Accepts a client on a socket of which the kernel does not tell that it listens: `accept` tells.
 fn first_client(listener: BorrowedFd, listens: bool) -> Result<Option<Fd>, Errno> {
     if listens {
         return Ok(None);
@@ -116,8 +115,8 @@ fn first_client(listener: BorrowedFd, listens: bool) -> Result<Option<Fd>, Errno
     }
 }
 
-/// Takes all memory and all descriptors, and reads the rules: a daemon that can begin. What is to become
-/// standard output's is the listener as well.
+/// Takes all memory and all descriptors, and reads the rules. `out` is the descriptor that becomes the
+/// listener's later.
 fn prepare<'p>(
     settings: &'p Settings,
     source: Source,
@@ -126,7 +125,7 @@ fn prepare<'p>(
     frame: &'p mut Frame,
     mut log: Log<'p>,
 ) -> Result<Daemon<'p>, Failure> {
-    // Without a clock nothing would ever expire.
+    // Without a clock nothing would expire.
     let time = time::now().map_err(Failure::Clock)?;
     let now = time::uptime().map_err(Failure::Clock)?;
     let spare = listener.duplicate().ok();
@@ -136,7 +135,7 @@ fn prepare<'p>(
     };
     let signals = Signals::new();
     let signals = signals.map_err(|errno| Failure::Unable("unable to wait for signals", errno))?;
-    // Another connection may wait for a place.
+    // One more, for a connection that waits for a place.
     let clients = 1 + clients;
     let closing = Closing::new(signals.descriptor());
     let key = random.unwrap_or_else(|| weak_key(time, settings));
@@ -166,7 +165,7 @@ fn prepare<'p>(
     Ok(daemon)
 }
 
-/// A key for hashing where the kernel has given no random bytes.
+/// A key for hashing, if the kernel has provided no random bytes.
 fn weak_key(time: Time, settings: &Settings) -> Key {
     let stack = core::ptr::from_ref(settings).addr() as u64;
     [time.nanoseconds as u64, time.seconds as u64 ^ stack]

@@ -1,13 +1,13 @@
-//! What the daemon holds: descriptors by identifier and by moment.
+//! What the daemon holds: descriptors by identifier.
 //!
-//! A held descriptor has a slot. Identifiers are found by hashing them, with a key that nobody else
-//! knows, into buckets of slots. What has expired is looked for when something can have: at the *alarm*,
-//! before which nothing expires. All of this is sized once, for as many as may be held.
+//! A held descriptor has a slot. A keyed hash of the identifier selects a bucket, which is a linked
+//! list of slots. Nothing expires before the *alarm*, so expired entries are searched for at that time
+//! only. All memory is allocated once, for the most descriptors that may be held.
 //!
-//! An answer that has to wait for a slow reader is about what was held when it was asked for: each slot
-//! knows from when until when that is so, by a clock that every such answer moves on. What is forgotten
-//! meanwhile keeps its descriptor and its identifier until no answer needs them; there are as many slots
-//! for such *ghosts* as for what is held.
+//! An answer to a slow reader contains what was held at the moment of the request. The table's clock
+//! counts these moments, and each slot knows from which moment until which it was held. A slot that is
+//! no longer held is a *ghost* as long as an answer needs its descriptor or its identifier. There are
+//! as many slots for ghosts as for held descriptors.
 
 use super::closing::Closing;
 use super::hash::{self, Key};
@@ -18,34 +18,34 @@ use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::kind::{self, Closes};
 use crate::sys::memory::{List, Mapping, at};
 
-/// A moment, by [`Table::record`], that never comes.
+/// A moment that never comes.
 const NEVER: u64 = u64::MAX;
 
-/// Stands for the present in [`Table::after`]: later than all that is over, before `NEVER`.
+/// The present, for [`Table::after`]: later than every recorded moment, and earlier than [`NEVER`].
 pub const NOW: u64 = NEVER - 1;
 
 /// What an answer needs of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Need {
-    /// The identifier.
+    /// The identifier alone.
     Identifier,
-    /// The descriptor as well.
+    /// The entry and the descriptor.
     Descriptor,
 }
 
-/// What is held, or was.
+/// A slot for a held descriptor, or for a ghost.
 pub struct Slot {
-    /// The number of the next slot in the same bucket, or of the next free one.
+    /// The next slot in the same bucket, or the next free slot.
     next: Link,
     fd: Option<Fd>,
-    /// How many answers need it, by [`Need`]; a client has one at a time.
+    /// The number of answers that need the slot, by [`Need`]. A client has one answer at a time.
     needed_identifier: u16,
     needed_descriptor: u16,
-    /// When it was put in, by the clock of the table.
+    /// When the entry was inserted, by the table's clock.
     since: u64,
-    /// When it was forgotten; [`NEVER`] while it is held.
+    /// When it was removed; [`NEVER`] while it is held.
     until: u64,
-    /// As it is on the wire: expiry, length, identifier, NUL.
+    /// The entry as on the wire: expiry, length, identifier, NUL.
     entry: [u8; ENTRY_MAX],
 }
 
@@ -54,7 +54,7 @@ pub struct Slot {
 struct Link(u32);
 
 impl Link {
-    /// None. All zeros, since buckets lie in memory that is.
+    /// No slot. It is zero, since buckets are in memory that is all zeros at the start.
     const NONE: Link = Link(0);
 
     fn to(slot: u32) -> Link {
@@ -66,7 +66,7 @@ impl Link {
     }
 }
 
-/// Where in an entry the identifier begins.
+/// The position of the identifier in an entry.
 const IDENTIFIER_AT: usize = EXPIRY + 1;
 
 impl Slot {
@@ -80,7 +80,7 @@ impl Slot {
         entry: [0; ENTRY_MAX],
     };
 
-    /// A part of the entry, up to that many bytes behind the identifier.
+    /// The entry from byte `from` to `behind` bytes after the identifier.
     fn part(&self, from: usize, behind: usize) -> &[u8] {
         let end = IDENTIFIER_AT + usize::from(self.entry[EXPIRY]) + behind;
         self.entry.get(from..end).unwrap_or_default()
@@ -91,27 +91,27 @@ impl Slot {
         self.part(IDENTIFIER_AT, 0)
     }
 
-    /// The identifier with NUL behind it, as in a list.
+    /// The identifier and its NUL, as in a list.
     pub fn name(&self) -> &[u8] {
         self.part(IDENTIFIER_AT, 1)
     }
 
-    /// All of the entry, as in a dump.
+    /// The whole entry, as in a dump.
     pub fn entry(&self) -> &[u8] {
         self.part(0, 1)
     }
 
-    /// When it expires.
+    /// The expiry.
     pub fn expiry(&self) -> &Label {
         self.entry.first_chunk().unwrap_or(&[0; EXPIRY])
     }
 
-    /// The descriptor, unless it is closed.
+    /// The descriptor; `None` once it has been closed.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.fd.as_ref().map(Fd::borrow)
     }
 
-    /// How many answers need it.
+    /// The number of answers that need the slot in this way.
     fn needed(&mut self, need: Need) -> &mut u16 {
         match need {
             Need::Identifier => &mut self.needed_identifier,
@@ -119,35 +119,35 @@ impl Slot {
         }
     }
 
-    /// An answer needs it from now on.
+    /// Counts an answer that needs the slot.
     pub fn need(&mut self, need: Need) {
         *self.needed(need) += 1;
     }
 
-    /// Whether it was held at a moment.
+    /// True if it was held at this moment.
     fn was_held(&self, moment: u64) -> bool {
         self.since <= moment && moment < self.until
     }
 }
 
-/// The table.
+/// The table of held descriptors.
 pub struct Table {
     slots: List<Slot>,
-    /// The first slot of each bucket, a [`Link`] as a number.
+    /// The first slot of each bucket, as the number in [`Link`].
     buckets: Mapping<u32>,
-    /// How many slots are held.
+    /// The number of held descriptors.
     held: usize,
-    /// How many slots are in use: held, or ghosts.
+    /// The number of slots in use, for held descriptors and ghosts.
     used: usize,
-    /// What identifiers are hashed with to find their bucket.
+    /// The key for hashing identifiers.
     key: Key,
-    /// The present: how many moments have been recorded before it.
+    /// The present: the number of moments that have been recorded.
     clock: u64,
-    /// A free one of the slots that have been used.
+    /// The first slot that was in use and is free.
     free: Link,
     /// Nothing that is held expires before this date.
     pub alarm: Label,
-    /// Closes what is let go.
+    /// Closes removed descriptors.
     pub closing: Closing,
 }
 
@@ -155,7 +155,7 @@ pub struct Table {
 pub const NO_ALARM: Label = [u8::MAX; EXPIRY];
 
 impl Table {
-    /// An empty one for that many descriptors; `key` should not be known to others.
+    /// An empty table for at most `most` descriptors. `key` should be secret.
     pub fn new(most: usize, key: Key, closing: Closing) -> Table {
         Table {
             slots: List::new(most.saturating_mul(2)),
@@ -170,44 +170,44 @@ impl Table {
         }
     }
 
-    /// Whether there has been memory for it.
+    /// False if there was no memory.
     pub fn has_memory(&self) -> bool {
         self.slots.capacity() > 0 && !self.buckets.is_empty() && self.closing.has_memory()
     }
 
-    /// How many may be held.
+    /// The most descriptors that may be held.
     pub fn most(&self) -> usize {
         self.buckets.len()
     }
 
-    /// How many more may be held.
+    /// The number of descriptors that may be held in addition.
     pub fn room(&self) -> usize {
         self.most() - self.held
     }
 
-    /// How many slots are in use, for what is held or for ghosts.
+    /// The number of slots in use, for held descriptors and ghosts.
     pub fn used(&self) -> usize {
         self.used
     }
 
-    /// How many more slots there are.
+    /// The number of free slots.
     pub fn free_slots(&self) -> usize {
         self.slots.capacity() - self.used
     }
 
-    /// Whether there is a free slot for each of that many descriptors, or for as many as may be held.
+    /// True if there is a free slot for each of `descriptors`, or for as many as may be held.
     pub fn has_slots(&self, descriptors: usize) -> bool {
         self.free_slots() >= descriptors.min(self.most())
     }
 
-    /// Ends the present, and gives the moment that it is then for [`Table::after`]: what is held now is
-    /// what was held at it.
+    /// Records the present as a moment, and returns it. [`Table::after`] then finds what is held now at
+    /// that moment.
     pub fn record(&mut self) -> u64 {
         self.clock += 1;
         self.clock - 1
     }
 
-    /// The next slot, from the number `at` on, of what was held at a moment; `at` goes behind it.
+    /// The next slot that was held at a moment, from number `at` on. `at` becomes the number after it.
     pub fn after(&mut self, at: &mut u32, moment: u64) -> Option<&mut Slot> {
         let slots = self.slots.get_mut(*at as usize..).unwrap_or_default();
         slots.iter_mut().find(|slot| {
@@ -216,30 +216,30 @@ impl Table {
         })
     }
 
-    /// The slots of what was held at a moment, from that number on.
+    /// The slots that were held at a moment, from number `from` on.
     pub fn held_at(&self, moment: u64, from: u32) -> impl Iterator<Item = &Slot> {
         let slots = self.slots.get(from as usize..).unwrap_or_default();
         slots.iter().filter(move |slot| slot.was_held(moment))
     }
 
-    /// The slot of that number.
+    /// The slot of this number.
     pub fn get(&self, number: u32) -> Option<&Slot> {
         self.slots.get(number as usize)
     }
 
-    /// The slot of that number.
+    /// The slot of this number, mutable.
     pub fn at(&mut self, number: u32) -> &mut Slot {
         self.slots.at(number as usize)
     }
 
-    /// The number of the bucket that an identifier belongs to.
+    /// The bucket of an identifier.
     fn bucket(&self, identifier: &[u8]) -> usize {
         let hash = hash::hash(&self.key, identifier) as u32;
-        // The part that the buckets are of 2^32.
+        // Scales the hash from 2^32 to the number of buckets.
         ((u64::from(hash) * self.buckets.len() as u64) >> 32) as usize
     }
 
-    /// The number of the slot of what is held under an identifier.
+    /// The number of the slot that holds this identifier.
     pub fn find(&self, identifier: &[u8]) -> Option<u32> {
         let mut next = Link(*self.buckets.get(self.bucket(identifier))?);
         while let Some(number) = next.get() {
@@ -252,8 +252,7 @@ impl Table {
         None
     }
 
-    /// Holds a descriptor under an entry. Its identifier must not be in use, and there has to be a free
-    /// slot.
+    /// Holds a descriptor under an entry. The identifier must not be held, and a slot must be free.
     pub fn insert(&mut self, entry: Entry, fd: Fd) {
         let number = match self.free.get() {
             Some(number) => {
@@ -274,14 +273,15 @@ impl Table {
         self.set_alarm(entry.expiry);
     }
 
-    /// Makes a date the alarm, if it is earlier.
+    /// Makes a date the alarm if it is earlier.
     pub fn set_alarm(&mut self, date: &Label) {
         if *date < self.alarm {
             self.alarm = *date;
         }
     }
 
-    /// Stops holding what is in a slot, if it is held. It is closed as soon as no answer needs it.
+    /// Stops holding the entry in a slot, if it is held. The descriptor is closed as soon as no answer
+    /// needs it.
     pub fn forget(&mut self, number: u32) {
         let clock = self.clock;
         let forgotten = self.at(number);
@@ -294,7 +294,7 @@ impl Table {
         self.clean(number);
     }
 
-    /// Takes a slot out of its bucket: whatever leads to it leads to the next one.
+    /// Removes a slot from its bucket.
     fn unlink(&mut self, number: u32) {
         let Some(slot) = self.get(number) else { bug() };
         let (next, bucket) = (slot.next, self.bucket(slot.identifier()));
@@ -314,13 +314,13 @@ impl Table {
         }
     }
 
-    /// An answer does not need a slot any more.
+    /// An answer no longer needs the slot.
     pub fn release(&mut self, number: u32, need: Need) {
         *self.at(number).needed(need) -= 1;
         self.clean(number);
     }
 
-    /// Closes and frees what is not held any more, as far as no answer needs it.
+    /// Closes the descriptor and frees the slot, if it is not held and no answer needs them.
     fn clean(&mut self, number: u32) {
         let slot = self.slots.at(number as usize);
         if slot.until == NEVER || slot.needed_descriptor > 0 {
@@ -336,8 +336,8 @@ impl Table {
         }
     }
 
-    /// Lets go of all. What takes long to close even when the process ends is closed elsewhere. A socket
-    /// is left to the end of the process: then the kernel does not wait for its peer.
+    /// Releases all descriptors when the daemon ends. Closers close what blocks even in a process that
+    /// ends. Sockets stay open until the process ends: then the kernel does not wait for their peers.
     pub fn end(&mut self) {
         for slot in self.slots.iter_mut() {
             let Some(fd) = slot.fd.take() else { continue };

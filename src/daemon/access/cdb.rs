@@ -1,45 +1,45 @@
-//! Constant databases: the bytes of a whole file in, the values of keys out. Never touches a file.
+//! Constant databases: looks keys up in the bytes of a file. This code touches no file.
 //!
-//! The format is that of D. J. Bernstein's `cdb`, by its documentation. Every number is a u32, the
-//! lowest byte first, and a position counts the bytes from the start of the file:
+//! The format is that of D. J. Bernstein's `cdb`, by its documentation. Every number is a u32 in
+//! little-endian order. A position counts bytes from the start of the file. The file consists of:
 //!
-//! - the header, 256 pairs: the position of a table and how many slots it has;
-//! - records: length of the key, length of the value, key, value;
-//! - tables of slots, pairs: the hash of a key and the position of its record, 0 in a free slot.
+//! - the header, 256 pairs: the position of a table and its number of slots;
+//! - records: the length of the key, the length of the value, the key, the value;
+//! - tables of slots, which are pairs: the hash of a key and the position of its record, 0 in a free
+//!   slot.
 //!
-//! The low byte of a hash says which table the key is in, the other bytes where the search starts
-//! there. It goes on slot by slot, behind the last one with the first, up to a free one.
+//! The low byte of a hash is the number of the table, and the other bytes are the slot at which the
+//! search starts. The search goes on slot by slot, from the last slot to the first, and ends at a free
+//! one.
 //!
-//! Nothing that the bytes say is believed: what points outside the file is an error, and no search
-//! looks at a slot twice.
+//! The file may be hostile: a position outside it is an error, and no search visits a slot twice.
 
 /// Bytes of the header.
 pub const HEADER: usize = (TABLES * PAIR) as usize;
-/// How many tables there are.
+/// The number of tables.
 const TABLES: u64 = 256;
-/// Bytes of two numbers.
+/// Bytes of a pair.
 const PAIR: u64 = 8;
 
-/// Stands for a number that is not in the file, and points outside all files: to it, or so many
-/// bytes.
+/// Replaces a number that lies outside the file. As a position or as a length it is outside every file.
 const OUTSIDE: u64 = 1 << 40;
 
-/// Why there is no value.
+/// Why a key has no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Missing {
     /// No record has the key.
     Absent,
-    /// What was to be looked at is not in the file.
+    /// A table or a record lies outside the file.
     Invalid,
 }
 
-/// Whether a file has a whole header, and all tables that it describes.
+/// True if the header and all tables lie within the file.
 pub fn is_valid(file: &[u8]) -> bool {
     (0..TABLES).all(|number| table(file, number).is_some())
 }
 
-/// The value of the first record that has the key. [`Missing::Invalid`] if the table that the key
-/// belongs to, or a record with the same hash that comes first, is not all in the file.
+/// The value of the first record with this key. [`Missing::Invalid`] if the key's table lies outside
+/// the file, or an earlier record with the same hash does.
 pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
     let hash = hash(key).into();
     let table = table(file, hash % TABLES).ok_or(Missing::Invalid)?;
@@ -66,18 +66,18 @@ pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
     Err(Missing::Absent)
 }
 
-/// The slots of a table.
+/// The slots of a table. `None` if they lie outside the file.
 fn table(file: &[u8], number: u64) -> Option<&[u8]> {
     let (position, slots) = pair(file, number * PAIR);
     part(file, position, slots * PAIR)
 }
 
-/// So many bytes from a position on.
+/// `length` bytes at a position. `None` if they lie outside `bytes`.
 fn part(bytes: &[u8], position: u64, length: u64) -> Option<&[u8]> {
     bytes.get(position.try_into().ok()?..(position + length).try_into().ok()?)
 }
 
-/// The two numbers at a position.
+/// The pair at a position. [`OUTSIDE`] twice if it lies outside `bytes`.
 #[inline(never)]
 fn pair(bytes: &[u8], position: u64) -> (u64, u64) {
     match part(bytes, position, PAIR) {

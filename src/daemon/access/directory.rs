@@ -1,5 +1,5 @@
-//! Rules in files below a directory, which are read when a client connects. (The form is from the
-//! documentation of `s6-ipcserver-access`, and from running `s6-fdholderd`.)
+//! Rules in files below a directory. The daemon reads them whenever a client connects. (The format is
+//! from the documentation of `s6-ipcserver-access`, and from running `s6-fdholderd`.)
 
 use super::Right;
 use super::rules::{PREFIX, Rule};
@@ -7,27 +7,27 @@ use crate::io::path::PathBuffer;
 use crate::sys::{Errno, file};
 use core::ffi::CStr;
 
-/// Bytes of the longest value.
+/// The longest value, in bytes.
 pub const VALUE_MAX: usize = 2048;
 
-/// The path of the rule that has a key.
+/// The path of the rule with this key.
 pub fn rule(directory: &CStr, key: &[u8]) -> PathBuffer {
     let mut path = PathBuffer::EMPTY;
     path.push(directory.to_bytes()).push(b"/").push(key);
     path
 }
 
-/// Whether nothing can be read in a directory, and why.
+/// An error if the directory does not exist or may not be searched.
 pub fn check(directory: &CStr) -> Result<(), Errno> {
-    // For this there has to be a directory, and it has to be one that may be searched.
+    // Looking up `.` needs both.
     match file::exists(rule(directory, b".").path()?)? {
         true => Ok(()),
         false => Err(Errno::NOENT),
     }
 }
 
-/// What a rule decides: if `allow` exists in it, it allows; else if `deny` exists it refuses; else there
-/// is no rule.
+/// Decides by a rule: the file `allow` allows, otherwise the file `deny` refuses, otherwise there is no
+/// rule.
 pub fn decide(rule: &mut PathBuffer) -> Result<Rule, Errno> {
     if has(rule, b"/allow")? {
         return Ok(Rule::Allowed);
@@ -35,7 +35,7 @@ pub fn decide(rule: &mut PathBuffer) -> Result<Rule, Errno> {
     Ok(if has(rule, b"/deny")? { Rule::Refused } else { Rule::Absent })
 }
 
-/// Whether there is a file of that name in a rule.
+/// True if the rule has a file of this name.
 fn has(rule: &mut PathBuffer, name: &[u8]) -> Result<bool, Errno> {
     let length = rule.bytes().len();
     let found = rule.push(name).path().and_then(file::exists);
@@ -43,8 +43,8 @@ fn has(rule: &mut PathBuffer, name: &[u8]) -> Result<bool, Errno> {
     found
 }
 
-/// The value of the variable that gives a right, if it is set in a rule: the first line of a file of
-/// that name in `env`, without blanks at its end. An empty file unsets it.
+/// The value of the variable of a right: the first line of the file of that name in `env`, without
+/// blanks at its end. `None` if the file does not exist or is empty.
 pub fn value<'a>(
     rule: &mut PathBuffer,
     right: Right,
@@ -60,7 +60,7 @@ pub fn value<'a>(
     };
     let mut have = 0;
     loop {
-        // Nothing is read into no room.
+        // A full buffer ends the loop: then the slice is empty and `read` returns 0.
         match file::read(opened.borrow(), bytes.get_mut(have..).unwrap_or_default())? {
             0 => break,
             read => have += read,
@@ -68,14 +68,14 @@ pub fn value<'a>(
     }
     match have {
         0 => Ok(None),
-        // It does not matter what these are set to.
+        // The value of these variables does not matter.
         _ if !right.has_expression() => Ok(Some(&[])),
         have => first_line(bytes, have).map(Some),
     }
 }
 
-/// The first line of the `read` bytes that a file begins with, without blanks at its end; an error if it
-/// may go on.
+/// The first line of the `read` bytes that a file begins with, without blanks at its end. `E2BIG` if
+/// the line fills the buffer, since it may go on.
 fn first_line(bytes: &[u8; VALUE_MAX], read: usize) -> Result<&[u8], Errno> {
     let read = bytes.get(..read).unwrap_or_default();
     let mut line = read.split(|byte| *byte == b'\n').next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Who is let in, and what an expression allows: the access rules where they lie, in a directory or a
-//! file, and the expressions of all clients, compiled when they connect.
+//! Access control: the rules, in a directory or a file, and the compiled expressions of all connected
+//! clients.
 
 pub mod cdb;
 pub mod directory;
@@ -15,7 +15,7 @@ use core::ffi::CStr;
 use regex::Program;
 use rules::Rule;
 
-/// A user and one of its groups, by number.
+/// The user and the group of a client, by number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The user.
@@ -24,7 +24,8 @@ pub struct Identity {
     pub gid: u32,
 }
 
-/// Who is `self`: the user and the group of the daemon; none where strangers go by the same number.
+/// The user and the group that rules call `self`: those of the daemon. `None` if strangers may appear
+/// with the same number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Own {
     /// The user.
@@ -39,28 +40,28 @@ impl From<Identity> for Own {
     }
 }
 
-/// What a client may have a right to do.
+/// A right of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Right {
-    /// Store and delete what has an identifier in which the value, a POSIX extended regular
-    /// expression, finds something. An empty one does in all.
+    /// Store and delete the identifiers in which an expression finds a match. The value of the variable
+    /// is the expression, a POSIX extended regular expression. An empty one matches every identifier.
     Store,
-    /// Retrieve, in the same way.
+    /// Retrieve the identifiers in which an expression finds a match.
     Retrieve,
-    /// Read everything out. This and those that follow mean the same with any value.
+    /// Get a dump. For this right and the next two the value of the variable does not matter.
     GetDump,
-    /// Put many things in at once.
+    /// Set a dump.
     SetDump,
-    /// See what there is.
+    /// List the identifiers.
     List,
 }
 
 impl Right {
-    /// All of them.
+    /// All rights.
     pub const ALL: [Right; 5] =
         [Right::Store, Right::Retrieve, Right::GetDump, Right::SetDump, Right::List];
 
-    /// How the name of the variable that gives it goes on behind [`rules::PREFIX`].
+    /// The name of the variable that gives the right, without [`rules::PREFIX`].
     pub fn variable(self) -> &'static [u8] {
         match self {
             Right::Store => b"STORE_REGEX",
@@ -71,7 +72,7 @@ impl Right {
         }
     }
 
-    /// Whether an expression says for which identifiers.
+    /// True if the value of the variable is an expression.
     pub fn has_expression(self) -> bool {
         matches!(self, Right::Store | Right::Retrieve)
     }
@@ -80,72 +81,74 @@ impl Right {
 /// Where the rules are.
 #[derive(Clone, Copy)]
 pub enum Source {
-    /// In files below a directory, which are read when a client connects.
+    /// In files below a directory, which the daemon reads when a client connects.
     Directory(&'static CStr),
-    /// In a constant database, which is read at the start and when it is asked for.
+    /// In a constant database, which the daemon reads at the start and at SIGHUP.
     File(&'static CStr),
 }
 
-/// For which identifiers a client has a right.
+/// The identifiers for which a client has a right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Grant {
-    /// For none.
+    /// None.
     None,
-    /// For all.
+    /// All.
     All,
-    /// For those in which the client's own expression for the right finds something.
+    /// Those in which the client's expression for the right finds a match.
     Some,
 }
 
-/// What a client may do.
+/// The rights of a client.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
     grants: [Grant; Right::ALL.len()],
-    /// The place of the client, whose expressions these are.
+    /// The number of the client's place, which is the index of its expressions.
     place: usize,
 }
 
 impl Access {
-    /// Nothing.
+    /// No right.
     pub const NOTHING: Access = Access { grants: [Grant::None; Right::ALL.len()], place: 0 };
 
     fn grant(&self, right: Right) -> Grant {
         self.grants[right as usize]
     }
 
-    /// Whether it has a right at all, be it for some identifiers.
+    /// True if the client has the right for at least some identifiers.
     pub fn has(&self, right: Right) -> bool {
         self.grant(right) != Grant::None
     }
 }
 
-/// The rules, and the expressions out of them.
+/// The rules, and the expressions of the connected clients.
 pub struct Gate {
+    /// Where the rules are.
     source: Source,
+    /// The database; empty if the rules are in a directory.
     file: Mapping<u8>,
     /// Who is `self`.
     pub own: Own,
-    /// Two for each place for a client: for what it may store, and retrieve.
+    /// The expressions for storing and for retrieving, by place of the client.
     expressions: Mapping<[Program; 2]>,
-    /// A descriptor to be closed where another is needed and cannot be had. The one that finds it gone
+    /// A spare descriptor, closed when the process has no room for another one. [`Gate::find_spare`]
     /// opens it again.
     pub spare: Option<Fd>,
 }
 
 impl Gate {
-    /// Without rules yet: [`Gate::reload`] reads a file of them. Nor is anybody `self` yet.
+    /// A gate without rules and without `self`. [`Gate::reload`] reads the database.
     pub fn new(clients: usize, source: Source, spare: Option<Fd>) -> Gate {
         let own = Own { uid: None, gid: None };
         let expressions = Mapping::new_or_empty(clients);
         Gate { source, file: Mapping::EMPTY, own, expressions, spare }
     }
 
-    /// Whether there has been memory for it.
+    /// False if there was no memory.
     pub fn has_memory(&self) -> bool {
         !self.expressions.is_empty()
     }
 
-    /// Warns of a directory of rules in which nothing can be read. It may come later.
+    /// Logs a warning if the directory of rules cannot be read. It may be made later.
     pub fn look_for_directory(&self, log: &mut Log) {
         let Source::Directory(path) = self.source else { return };
         if let Err(errno) = directory::check(path) {
@@ -154,7 +157,7 @@ impl Gate {
         }
     }
 
-    /// Reads the file again, if the rules are in one. If it cannot be, or is none, the old ones stay.
+    /// Reads the database again. On an error the old one stays. `EINVAL` if the file is no database.
     pub fn reload(&mut self) -> Result<(), (&'static CStr, Errno)> {
         let Source::File(path) = self.source else { return Ok(()) };
         let mut read = file::read_whole(path);
@@ -169,15 +172,15 @@ impl Gate {
         Ok(())
     }
 
-    /// Makes another descriptor of the listening socket the spare one, if that is gone.
+    /// Duplicates the listening socket as the spare descriptor, if that is closed.
     pub fn find_spare(&mut self, listener: BorrowedFd) {
         if self.spare.is_none() {
             self.spare = listener.duplicate().ok();
         }
     }
 
-    /// Whether something has failed for want of a descriptor. Then the spare one is closed, and it is to
-    /// be tried again.
+    /// True if an operation failed because the process has no room for another descriptor. Closes the
+    /// spare one, so that the caller can repeat the operation.
     fn gives_spare<T>(&mut self, done: &Result<T, Errno>) -> bool {
         let is_full = matches!(done, Err(Errno::MFILE));
         if is_full {
@@ -186,8 +189,8 @@ impl Gate {
         is_full
     }
 
-    /// What a client may do that gets the place of that number, which nobody has; nothing if it is to be
-    /// refused.
+    /// The rights of a client that gets the place of this number; `None` if the client is refused. The
+    /// place must be free.
     pub fn admit(&mut self, place: usize, client: Identity, log: &mut Log) -> Option<Access> {
         let mut access = Access { place, ..Access::NOTHING };
         let rule = rules::decide(client, self.own, |key| {
@@ -211,8 +214,8 @@ impl Gate {
         None
     }
 
-    /// Looks a rule up, and puts the rights that it gives into the access. An expression that is of no
-    /// use refuses the client.
+    /// Looks up a rule and sets the rights that it gives. An expression that is not valid refuses the
+    /// client.
     fn look_up(
         &mut self,
         key: &[u8],
@@ -258,7 +261,7 @@ impl Gate {
         Ok(rule)
     }
 
-    /// Whether somebody has a right for an identifier.
+    /// True if a client has a right for an identifier.
     pub fn allows(&self, access: &Access, right: Right, identifier: &[u8]) -> bool {
         match access.grant(right) {
             Grant::None => false,

@@ -1,49 +1,49 @@
-//! Rules: which of them decides, and their form in a file.
+//! Rules: which one decides, and their format in a database.
 //!
-//! A client goes by its user and group. A few keys are looked up, [`decide`] says which, and the first
-//! that has a rule decides; without a rule everybody is refused. This and the form of a rule in a file
-//! are those of `s6-accessrules-cdb-from-fs` by its documentation, the rights those of `s6-fdholderd`;
-//! what they leave open was found by running both.
+//! [`decide`] looks up a few keys, made of the user and the group of the client. The first key that has
+//! a rule decides. A client without a rule is refused. The keys and the format are those of
+//! `s6-accessrules-cdb-from-fs`, and the rights those of `s6-fdholderd`, by their documentation and by
+//! running both.
 
 use super::cdb::{self, Missing};
 use super::{Identity, Own, Right};
 use crate::io::path::PathBuffer;
 
-/// What is to be found under a key.
+/// The result of looking up a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rule {
-    /// No rule: the next key decides.
+    /// There is no rule: the next key decides.
     Absent,
-    /// The client is refused. So it is by a rule that cannot be read.
+    /// The client is refused, by its rule or because the rule is not valid.
     Refused,
-    /// The client is refused, and it has been said why.
+    /// The client is refused, and the reason has been logged.
     Unusable,
-    /// The client has the rights that are said along with this.
+    /// The client is allowed. Its rights are returned separately.
     Allowed,
 }
 
 /// A key of a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Key {
-    /// `self`, for a client that has the daemon's own user.
+    /// `uid/self`, if the client's user is the daemon's.
     OwnUser,
-    /// A user by number.
+    /// `uid/NUMBER`.
     User,
-    /// `self`, for a client that has the daemon's own group.
+    /// `gid/self`, if the client's group is the daemon's.
     OwnGroup,
-    /// A group by number.
+    /// `gid/NUMBER`.
     Group,
-    /// Every client.
+    /// `uid/default`.
     Default,
 }
 
 impl Key {
-    /// All of them, in the order in which they are looked up.
+    /// All keys, in the order of lookup.
     const ALL: [Key; 5] = [Key::OwnUser, Key::User, Key::OwnGroup, Key::Group, Key::Default];
 }
 
-/// What is to be done with a client: the first of its keys that has a rule decides. `rule` looks one up,
-/// a short name without a NUL, and is not asked again after that.
+/// The rule for a client: that of the first key for which `rule` finds one. Each key is short and
+/// contains no NUL.
 pub fn decide(client: Identity, own: Own, mut rule: impl FnMut(&[u8]) -> Rule) -> Rule {
     let Identity { uid, gid } = client;
     for key in Key::ALL {
@@ -64,11 +64,11 @@ pub fn decide(client: Identity, own: Own, mut rule: impl FnMut(&[u8]) -> Rule) -
     Rule::Absent
 }
 
-/// What the names of all variables that give rights begin with.
+/// The start of the names of all variables that give rights.
 pub const PREFIX: &[u8] = b"S6_FDHOLDER_";
 
-/// The value of the variable that gives a right, if a rule has it. Of several the first counts; a string
-/// without `=` is none.
+/// The value of the variable that gives a right, if `strings` has it. The first of several counts. A
+/// string without `=` does not count.
 pub fn value(mut strings: &[u8], right: Right) -> Option<&[u8]> {
     loop {
         let end = strings.iter().position(|byte| *byte == 0)?;
@@ -82,21 +82,22 @@ pub fn value(mut strings: &[u8], right: Right) -> Option<&[u8]> {
     }
 }
 
-/// The most bytes of variables, and of a program to run, in a rule of a file.
+/// The most bytes of variables, and of a program to execute, in a rule of a database.
 pub const PART_MAX: usize = 4096;
-/// Bytes of the longest value of a rule in a file.
+/// Bytes of the longest rule of a database.
 pub const VALUE_MAX: usize = 1 + 2 + PART_MAX + 2 + PART_MAX;
 
-/// Reads a rule of a file: `D` and anything, or `A`, u16 length, so many bytes of NUL-terminated
-/// `NAME=VALUE`, u16 length, so many bytes of a program to run, which are ignored. The numbers are
-/// in network byte order, and nothing follows. With any other first letter it is no rule.
+/// Parses a rule of a database: `D` and any bytes, or `A`, u16 length, that many bytes of
+/// NUL-terminated `NAME=VALUE`, u16 length, that many bytes of a program to execute, which is ignored.
+/// Numbers are in network byte order. Nothing follows. A rule with another first letter counts as
+/// absent.
 ///
-/// A string without `=`, which tells other programs to unset a variable, means nothing. What does
-/// not hold to this refuses the client: no byte at all, more than [`VALUE_MAX`], lengths above
-/// [`PART_MAX`] or that do not fit, a last string without NUL. In all this the C daemons are the
-/// same, except that they overlook a last string without NUL, which no program writes.
+/// Returns the strings of a rule that allows; [`value`] finds variables in them. A string without `=`,
+/// which tells other programs to unset a variable, has no effect.
 ///
-/// What allows gives its strings, in which [`value`] finds those that mean something.
+/// These refuse the client: no byte at all, more than [`VALUE_MAX`] bytes, a length above [`PART_MAX`]
+/// or beyond the end, a last string without NUL. The C daemons do the same, except that they ignore a
+/// last string without NUL, which no program writes.
 pub fn parse_value(value: &[u8]) -> Result<&[u8], Rule> {
     match value {
         _ if value.len() > VALUE_MAX => Err(Rule::Refused),
@@ -106,7 +107,7 @@ pub fn parse_value(value: &[u8]) -> Result<&[u8], Rule> {
     }
 }
 
-/// The strings of a rule that allows something.
+/// The strings of a rule that allows.
 fn strings(mut value: &[u8]) -> Option<&[u8]> {
     let strings = part(&mut value)?;
     part(&mut value)?;
@@ -114,7 +115,7 @@ fn strings(mut value: &[u8]) -> Option<&[u8]> {
     is_whole.then_some(strings)
 }
 
-/// Takes a length and so many bytes from the start of `value`.
+/// Takes a length, and that many bytes, from the start of `value`.
 fn part<'a>(value: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, rest) = value.split_first_chunk()?;
     let (part, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
@@ -122,8 +123,7 @@ fn part<'a>(value: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(part).filter(|part| part.len() <= PART_MAX)
 }
 
-/// The rule that a file has under a key, as [`parse_value`] gives it. A broken file refuses the
-/// client.
+/// Looks up a key in a database, as [`parse_value`] returns it. A corrupt database refuses the client.
 pub fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Rule> {
     match cdb::find(file, key) {
         Ok(value) => parse_value(value),

@@ -1,8 +1,8 @@
-//! A connection: requests out of any pieces that they come in, and answers into a socket that has room
-//! for them or not.
+//! A connection: receives requests in whatever pieces they come, and sends answers as far as the socket
+//! has room.
 //!
-//! Requests of all clients are received in the same buffer. Only of one whose beginning is there is the
-//! beginning copied into a buffer of the connection's own, and the rest received there.
+//! All requests are received in one shared buffer. The start of an incomplete request is copied to a
+//! buffer of the connection's own, and the rest is received there.
 
 use super::answer::{Answer, Piece};
 use super::closing::Closing;
@@ -18,28 +18,27 @@ mod patience;
 
 /// Bytes of the longest request: a frame of a set dump.
 pub const REQUEST_MAX: usize = FRAME_MAX + 1;
-/// How many pieces of an answer go out before it is somebody else's turn.
+/// The most pieces of an answer that are sent before other clients are served.
 const PIECES: usize = 8;
 
-/// A request that has been refused before all of it has come: what is still to come of it is read and
-/// not kept, and then it is answered.
+/// A refused request whose end has not come. The rest is received and discarded, then the request is
+/// answered.
 #[derive(Clone, Copy)]
 struct Refusal {
-    /// What it is called by, 0 if that has not come.
+    /// The letter of the request; 0 if it has not come.
     letter: u8,
-    /// Why.
+    /// Why it is refused.
     cause: Cause,
-    /// How many bytes are still to come.
+    /// The number of bytes that have not come.
     left: usize,
 }
 
-/// Why a client is not served any further.
+/// Why serving a client stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
-    /// It is to be hung up on.
+    /// The client is disconnected.
     Leave(Errno),
-    /// Its request is to be done as soon as the table has that many free slots, or as many as may be
-    /// held.
+    /// The request needs this number of free slots in the table, or as many as may be held.
     NeedsSlots(usize),
 }
 
@@ -49,7 +48,7 @@ impl From<Errno> for Stop {
     }
 }
 
-/// Where what comes from a client is: bytes, the beginning of which are requests, and descriptors.
+/// What has come from a client: bytes, with requests at the start, and descriptors.
 pub struct Inbox<'a> {
     /// The bytes.
     pub bytes: &'a mut [u8],
@@ -57,39 +56,41 @@ pub struct Inbox<'a> {
     pub fds: &'a mut Descriptors,
 }
 
-/// A client, or the place for one.
+/// A connection, or a free place for one.
 pub struct Connection {
-    /// The connection; nothing if there is none.
+    /// The connection; `None` if the place is free.
     pub fd: Option<Fd>,
-    /// When it has sent or taken something for the last time, in milliseconds of uptime.
+    /// When the client last sent or took something, in milliseconds of uptime.
     pub last_active: u32,
-    /// How many bytes of requests there are.
+    /// The number of bytes of requests that have come.
     have: usize,
-    /// How many descriptors came with them, those that were of no use and have been closed included.
+    /// The number of descriptors that came with them. Those that the client had no right to send count,
+    /// although they have been closed.
     come: usize,
-    /// Whether more descriptors came with them than there was room for, which are lost: a request that
-    /// has some is refused.
+    /// True if descriptors that came with them have been lost or closed for lack of room. A request
+    /// with descriptors is then refused.
     has_lost: bool,
-    /// The request that is refused while it comes, if one is.
+    /// The refused request whose end has not come, if there is one.
     refusal: Option<Refusal>,
-    /// Whether it waits for a place, and nothing is done for it before it has one.
+    /// True if the connection waits for a place. It is not served before that.
     pub is_waiting: bool,
-    /// Whether it has sent anything yet.
+    /// True if the client has sent anything.
     has_asked: bool,
-    /// What is still to be sent of an answer, and how many bytes of the next piece of it have been.
+    /// The part of an answer that has not been sent.
     answer: Answer,
+    /// The number of bytes of the next piece that have been sent.
     sent: usize,
-    /// Why it is to be hung up on, if it is.
+    /// Why the client is to be disconnected, if it is.
     pub doom: Option<Errno>,
-    /// Whether the kernel would not take the descriptors of the answer, since this user has too many on
-    /// their way. Nothing tells when that is over, only trying again does.
+    /// True if the kernel refused the descriptors of the answer, since this user has too many in
+    /// flight. The kernel does not report when that is over, so sending is repeated.
     has_to_retry: bool,
-    /// Who it is, and what it is doing.
+    /// The user, its rights, and its open set dump.
     pub session: Session,
 }
 
 impl Connection {
-    /// Nobody.
+    /// A free place.
     pub const NOBODY: Connection = Connection {
         fd: None,
         last_active: 0,
@@ -106,44 +107,44 @@ impl Connection {
         session: Session::NOBODY,
     };
 
-    /// Its descriptor; `EBADF` if there is none.
+    /// The descriptor of the connection; `EBADF` if the place is free.
     fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
         self.fd.as_ref().map(Fd::borrow).ok_or(Errno::BADF)
     }
 
-    /// Whether it is in the middle of an operation.
+    /// True in the middle of an operation.
     fn is_busy(&self) -> bool {
         let is_asking = self.have > 0 || self.refusal.is_some();
         is_asking || self.is_answered() || self.session.missing > 0
     }
 
-    /// Whether an answer is not sent whole yet.
+    /// True if an answer has not been sent whole.
     pub fn is_answered(&self) -> bool {
         self.answer.is_something()
     }
 
-    /// Whether slots of the table are kept for an answer.
+    /// True if the table keeps slots for an answer.
     pub fn needs_slots(&self) -> bool {
         self.answer.needs_slots()
     }
 
-    /// Whether the beginning of a request is kept.
+    /// True if the start of a request is kept.
     pub fn keeps_request(&self) -> bool {
         self.have > 0
     }
 
-    /// How many bytes of requests there are.
+    /// The number of bytes of requests that have come.
     pub fn kept(&self) -> usize {
         self.have
     }
 
-    /// The header of the request, if it is there whole.
+    /// The header of the request; `None` if it is not complete.
     fn header(&self, bytes: &[u8]) -> Option<Header> {
         Header::parse(bytes).filter(|_| self.have >= HEADER)
     }
 
-    /// How many bytes have to be there before anything can be done: a header, then the whole request.
-    /// None for one that is too long, which can be hung up on at once.
+    /// The number of bytes that must have come before anything can be done: a header, then the whole
+    /// request. 0 for a request that is too long: the client can be disconnected at once.
     fn whole(&self, bytes: &[u8]) -> usize {
         match self.header(bytes) {
             None => HEADER,
@@ -152,19 +153,19 @@ impl Connection {
         }
     }
 
-    /// How many descriptors are kept for requests that have not been done yet.
+    /// The number of open descriptors of requests that have not been carried out.
     pub fn parked(&self) -> usize {
         if self.session.may_send_descriptors() { self.come } else { 0 }
     }
 
-    /// Closes the descriptors that are kept for it. The requests that they came with are refused.
+    /// Closes these descriptors. Their requests will be refused.
     pub fn make_way(&mut self, fds: &mut Descriptors, closing: &mut Closing) {
         closing.close_first(fds, self.come);
         (self.come, self.has_lost) = (0, true);
     }
 
-    /// Receives what has come, unless there is a whole request already, or an answer on its way. An
-    /// error if it is to be hung up on.
+    /// Receives bytes and descriptors, unless a whole request has come or an answer is being sent. On
+    /// an error the client is to be disconnected.
     pub fn receive(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<(), Errno> {
         if let Some(errno) = self.doom {
             return Err(errno);
@@ -173,8 +174,8 @@ impl Connection {
         if self.is_answered() || self.have >= whole {
             return Ok(());
         }
-        // Behind its beginning no more is received than belongs to the request, and descriptors come too
-        // late.
+        // After the start of a request only the rest of that request is received. Descriptors that
+        // come with it break the protocol.
         let is_first = self.have == 0 && self.refusal.is_none();
         let end = match self.refusal {
             Some(Refusal { left, .. }) => left,
@@ -191,7 +192,7 @@ impl Connection {
         let (count, has_lost) = (received.descriptors(), received.is_truncated);
         if is_first {
             (self.come, self.has_lost) = (count, false);
-            // The place of one that never brings any is not touched, so it takes no memory.
+            // The queue of a client that sends no descriptors is not touched, so it takes no memory.
             if count > 0 {
                 inbox.fds.clear();
                 received.for_each(|fd| inbox.fds.push(fd));
@@ -201,7 +202,7 @@ impl Connection {
             return Err(Errno::PROTO);
         }
         if length == 0 {
-            // Nothing is there any more, nor can come: to close it is to wait for nothing.
+            // The peer has disconnected and nothing is left unread, so closing does not block.
             self.fd = None;
             return Err(Errno::PIPE);
         }
@@ -213,14 +214,14 @@ impl Connection {
         if has_lost {
             self.make_way(inbox.fds, &mut table.closing);
         } else if !self.session.may_send_descriptors() {
-            // That they came still counts, but they are for nothing.
+            // They still count when the header is checked.
             table.closing.close_first(inbox.fds, count);
         }
         Ok(())
     }
 
-    /// Has a request done, if it is there whole and all before it have been answered, and sends what
-    /// there is room for.
+    /// Carries out a request, if one has come whole and all earlier ones have been answered. Then sends
+    /// as much of the answer as there is room for.
     pub fn answer(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<(), Stop> {
         if !self.is_answered() {
             self.take(inbox, service)?;
@@ -228,8 +229,8 @@ impl Connection {
         Ok(self.send(service)?)
     }
 
-    /// Has a request done, if it is there whole, and begins to answer it. One that cannot be right is
-    /// refused as soon as that is known.
+    /// Carries out a request, if one has come whole, and starts to answer it. A request that cannot be
+    /// valid is refused as soon as its header or its letter shows that.
     fn take(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<(), Stop> {
         let (whole, have) = (self.whole(inbox.bytes), self.have);
         if self.refusal.is_some() {
@@ -272,20 +273,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes bytes off the front: what came behind them is the beginning of the next request.
+    /// Removes bytes from the front of the buffer. The next request follows them.
     fn skip(&mut self, count: usize, inbox: &mut Inbox) {
         let count = count.min(self.have);
         inbox.bytes.copy_within(count..self.have, 0);
         self.have -= count;
     }
 
-    /// Begins to give an answer.
+    /// Starts to send an answer.
     fn begin(&mut self, answer: Answer, now: u32) {
         (self.answer, self.sent, self.last_active) = (answer, 0, now);
     }
 
-    /// Refuses the request of which the header is there: closes its descriptors, forgets what has come
-    /// of it and answers when all of it has.
+    /// Refuses the request with the present header: closes its descriptors, discards its bytes, and
+    /// answers once all of it has come.
     fn refuse(
         &mut self,
         letter: Option<u8>,
@@ -302,7 +303,7 @@ impl Connection {
         self.go_on_refusing(service);
     }
 
-    /// Answers the request that is refused, if all of it has come.
+    /// Answers the refused request, if all of it has come.
     fn go_on_refusing(&mut self, service: &mut Service) {
         let Some(Refusal { letter, cause, left: 0 }) = self.refusal else { return };
         self.refusal = None;
@@ -312,7 +313,7 @@ impl Connection {
         }
     }
 
-    /// Sends what there is room for.
+    /// Sends as much of the answer as there is room for.
     fn send(&mut self, service: &mut Service) -> Result<(), Errno> {
         self.has_to_retry = false;
         for _ in 0..PIECES {
@@ -323,7 +324,7 @@ impl Connection {
             self.answer.compose(&mut piece, service.frame, &service.table);
             let count = piece.count;
             while let Some(rest @ [_, ..]) = piece.bytes.get(self.sent..) {
-                // The descriptors go with the first byte.
+                // The descriptors travel with the first byte.
                 let fds = if self.sent == 0 { piece.descriptors() } else { &[] };
                 match message::send(self.fd()?, rest, fds) {
                     Err(errno @ (Errno::AGAIN | Errno::TOOMANYREFS)) => {
@@ -342,12 +343,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Gives the rest of an answer up.
+    /// Discards the rest of an answer.
     pub fn forget_answer(&mut self, service: &mut Service) {
         self.answer.give_up(&mut service.table);
     }
 
-    /// Hangs up for a reason, and lets go of all that it has.
+    /// Disconnects the client for a reason, and releases all that it has.
     pub fn leave(&mut self, fds: &mut Descriptors, service: &mut Service, errno: Errno) {
         self.forget_answer(service);
         let closing = &mut service.table.closing;
@@ -364,9 +365,9 @@ impl Connection {
     }
 }
 
-/// Whether the descriptors that have come are those of the frames that are there: `bytes` begins with
-/// one that has `whole` bytes and `descriptors`, and `come` have come with it and those behind it. All
-/// of them came with one message, which begins in any of these frames, and are in order.
+/// True if the number of received descriptors can be right. `bytes` begins with a frame of `whole`
+/// bytes and `descriptors`; more frames may follow, and `come` descriptors came with all of them. They
+/// came in one message, which began in any of the frames, and are in the frames' order.
 fn adds_up(bytes: &[u8], whole: usize, descriptors: usize, come: usize) -> bool {
     if descriptors == 0 {
         return come == 0 || bytes.len() > whole;
@@ -376,6 +377,6 @@ fn adds_up(bytes: &[u8], whole: usize, descriptors: usize, come: usize) -> bool 
         sum += descriptors;
         rest = rest.get(HEADER.saturating_add(length)..).unwrap_or_default();
     }
-    // What is behind the last header is not known if the next one has not come whole.
+    // An incomplete header follows: the descriptors of its frame are not known.
     sum == come || sum < come && !rest.is_empty()
 }

@@ -1,4 +1,4 @@
-//! How long a connection may take: what is to be waited for, and when it is to be hung up on.
+//! Timeouts of a connection: what to wait for, how long, and when to disconnect.
 
 use super::Connection;
 use crate::daemon::{MOMENT, SILENCE};
@@ -7,14 +7,14 @@ use crate::sys::Errno;
 use crate::sys::time::{Event, Poll};
 
 impl Connection {
-    /// For how many milliseconds it has sent and taken nothing.
+    /// Milliseconds since the client last sent or took anything.
     pub fn silence(&self, now: u32) -> u32 {
         now.wrapping_sub(self.last_active)
     }
 
-    /// After how many milliseconds of silence it is to be hung up on: in the middle of an operation
-    /// after the `timeout`, if that is not 0; by a daemon that `is_ending` after [`SILENCE`], or at once
-    /// if it has asked for something and all of that is done.
+    /// Milliseconds of silence after which the client is disconnected; `None` for no limit. In the
+    /// middle of an operation it is `timeout`, unless that is 0. A daemon that `is_ending` allows
+    /// [`SILENCE`] at most, and disconnects a client at once when all its requests have been answered.
     fn patience(&self, timeout: u32, is_ending: bool) -> Option<u32> {
         let is_busy = self.is_busy();
         let timeout = Some(timeout).filter(|timeout| is_busy && *timeout > 0);
@@ -25,8 +25,8 @@ impl Connection {
         Some(timeout.map_or(silence, |timeout| timeout.min(silence)))
     }
 
-    /// What is to be waited for, and for how many milliseconds. A client that has been silent for too
-    /// long is to be hung up on. `header` is that of the request whose beginning is kept.
+    /// What to wait for, and for how many milliseconds at most. Marks a client that has been silent for
+    /// too long to be disconnected. `bytes` is the connection's own buffer.
     pub fn prepare(
         &mut self,
         bytes: &[u8],
@@ -44,7 +44,7 @@ impl Connection {
                 self.doom = Some(if self.is_busy() { Errno::TIMEDOUT } else { Errno::PIPE });
             }
         }
-        // There may be a whole request, or what can never become one.
+        // A whole request may be here, or one that is too long.
         if self.doom.is_some() || !self.is_answered() && self.have >= self.whole(bytes) {
             return (Poll::NOTHING, 0);
         }
@@ -56,8 +56,8 @@ impl Connection {
         (poll, left)
     }
 
-    /// Whether descriptors that are kept for it have to make way for those of others: it has not even
-    /// sent a header and a letter with them, or it is silent.
+    /// True if the descriptors of its requests may be closed to make room for those of others: the
+    /// client has sent no more than a header with them, or is silent.
     pub fn has_to_make_way(&self, now: u32) -> bool {
         self.parked() > 0 && (self.have <= HEADER || self.silence(now) >= SILENCE)
     }

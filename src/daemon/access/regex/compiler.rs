@@ -1,13 +1,12 @@
-//! Makes a program of an expression.
+//! Compiles expressions into programs.
 
 use super::program::{self, Anchor, ByteSet, EMPTY, Program, Row, STEPS, Step};
 use core::mem;
 use core::ops::RangeInclusive;
 
-/// Groups that can be open at once. The compiler calls itself for each of them, and its stack is
-/// small.
+/// The most groups that can be open at once. The compiler recurses for each, and its stack is small.
 const DEPTH: usize = 64;
-/// The largest number in a bound, `RE_DUP_MAX` of glibc.
+/// The largest number in a bound: `RE_DUP_MAX` of glibc.
 const REPEAT_MAX: u32 = 0x7fff;
 
 /// Why an expression is refused.
@@ -17,7 +16,7 @@ pub enum Invalid {
     Syntax,
     /// It has a back-reference.
     BackReference,
-    /// It takes more steps or sets than a program has room for.
+    /// It takes more steps or sets than fit into a program.
     TooLarge,
     /// Its groups are nested too deep.
     TooDeep,
@@ -33,7 +32,7 @@ const SPACE: Class = &[b'\t'..=b'\r', b' '..=b' '];
 const WORD: Class = &[DIGIT, UPPER, LOWER, b'_'..=b'_'];
 const NOT_NUL: Class = &[1..=u8::MAX];
 
-/// The classes that brackets can name, as they are in the C locale.
+/// The classes that brackets can name, in the C locale.
 const CLASSES: &[(&str, Class)] = &[
     ("[:alnum:]", &[DIGIT, UPPER, LOWER]),
     ("[:alpha:]", &[UPPER, LOWER]),
@@ -49,8 +48,8 @@ const CLASSES: &[(&str, Class)] = &[
     ("[:xdigit:]", &[DIGIT, b'A'..=b'F', b'a'..=b'f']),
 ];
 
-/// Compiles an expression. If it is refused, what the program matches is unspecified. An expression
-/// with a NUL is refused: to C it would end there.
+/// Compiles an expression. If it is refused, the content of the program is unspecified. An expression
+/// with NUL is refused: to C it would end there.
 pub fn compile(program: &mut Program, expression: &[u8]) -> Result<(), Invalid> {
     let is_c_string = expression.iter().all(|byte| *byte != 0);
     if !is_c_string {
@@ -65,10 +64,10 @@ pub fn compile(program: &mut Program, expression: &[u8]) -> Result<(), Invalid> 
 
 /// An expression that is being read, and the program that it becomes.
 ///
-/// Each function reads a part of the expression and appends the steps for it. Behind the last of
-/// these steps goes on what follows that part.
+/// Each function reads a part of the expression and appends its steps. The steps of the next part
+/// follow, and a match continues there.
 struct Compiler<'a> {
-    /// The part of the expression that has not been read yet.
+    /// The part of the expression that has not been read.
     rest: &'a [u8],
     /// The number of open groups.
     depth: usize,
@@ -85,14 +84,14 @@ impl Compiler<'_> {
         self.rest.first().copied()
     }
 
-    /// Reads the next byte. It is an error if there is none.
+    /// Reads the next byte. An error at the end of the expression.
     fn next(&mut self) -> Result<u8, Invalid> {
         let (next, rest) = self.rest.split_first().ok_or(Invalid::Syntax)?;
         self.rest = rest;
         Ok(*next)
     }
 
-    /// Reads this byte if it is the next one, and says whether it was.
+    /// Reads the next byte if it is this one. True if it was.
     fn eat(&mut self, byte: u8) -> bool {
         match self.rest {
             [next, rest @ ..] if *next == byte => {
@@ -103,12 +102,12 @@ impl Compiler<'_> {
         }
     }
 
-    /// Reads this byte. It is an error if it is not the next one.
+    /// Reads this byte. An error if the next byte is another one.
     fn expect(&mut self, byte: u8) -> Result<(), Invalid> {
         if self.eat(byte) { Ok(()) } else { Err(Invalid::Syntax) }
     }
 
-    /// Inserts a step in front of all steps from `place` on.
+    /// Inserts a step at `place`. The steps from there on move up.
     fn insert(&mut self, place: usize, step: Step) -> Result<(), Invalid> {
         let moved = self.steps.get_mut(place..=self.length).ok_or(Invalid::TooLarge)?;
         let mut word = step.encode();
@@ -150,7 +149,7 @@ impl Compiler<'_> {
                     let step = self.single()?;
                     self.push(step)?;
                     if let Step::Anchor(_) = step {
-                        // A repetition behind it has nothing to repeat.
+                        // A repetition after an anchor has nothing to repeat.
                         continue;
                     }
                 }
@@ -171,7 +170,7 @@ impl Compiler<'_> {
         self.expect(b')')
     }
 
-    /// Reads what a single step stands for: a character, a set of characters or an anchor.
+    /// Reads what becomes a single step: a character, a set of characters or an anchor.
     fn single(&mut self) -> Result<Step, Invalid> {
         match self.next()? {
             b'^' => Ok(Step::Anchor(Anchor::TextStart)),
@@ -179,7 +178,7 @@ impl Compiler<'_> {
             b'.' => self.class(NOT_NUL, false),
             b'[' => self.bracket(),
             b'\\' => self.escaped(),
-            // There is nothing to repeat.
+            // A repetition here has nothing to repeat.
             b'*' | b'+' | b'?' | b'{' => Err(Invalid::Syntax),
             byte => Ok(Step::Byte(byte)),
         }
@@ -203,14 +202,14 @@ impl Compiler<'_> {
         }
     }
 
-    /// The step that takes a character of this class, or any other one if it `is_negated`.
+    /// The step that takes a character of this class, or any other character if `is_negated`.
     fn class(&mut self, class: Class, is_negated: bool) -> Result<Step, Invalid> {
         let mut set = ByteSet::EMPTY;
         set.insert_ranges(class);
         self.set(&mut set, is_negated)
     }
 
-    /// The step that takes a byte of this set, or any other one if it `is_negated`. Equal sets share a
+    /// The step that takes a byte of the set, or any other byte if `is_negated`. Equal sets share a
     /// row. No set of an expression is empty, so a row of zeros is free.
     fn set(&mut self, set: &mut ByteSet, is_negated: bool) -> Result<Step, Invalid> {
         if is_negated {
@@ -227,7 +226,7 @@ impl Compiler<'_> {
         Err(Invalid::TooLarge)
     }
 
-    /// Reads from behind `[` to `]`.
+    /// Reads from after `[` to `]`.
     fn bracket(&mut self) -> Result<Step, Invalid> {
         let is_negated = self.eat(b'^');
         let mut set = ByteSet::EMPTY;
@@ -247,8 +246,8 @@ impl Compiler<'_> {
         self.set(&mut set, is_negated)
     }
 
-    /// Reads an element in brackets. Gives a single character, which can be an end of a range.
-    /// Inserts a class, which cannot, into the set.
+    /// Reads an element in brackets. Returns a single character, which can be an end of a range.
+    /// Inserts a class into the set, and returns `None`.
     fn element(&mut self, set: &mut ByteSet) -> Result<Option<u8>, Invalid> {
         let (element, rest) = match self.rest {
             [b'[', b'.', byte, b'.', b']', rest @ ..] => (Some(*byte), rest),
@@ -269,12 +268,12 @@ impl Compiler<'_> {
         Ok(element)
     }
 
-    /// Whether a `-` comes next that is not the last character in the brackets.
+    /// True if the next byte is a `-` and not the last character in the brackets.
     fn is_range(&self) -> bool {
         matches!(self.rest, [b'-', end, ..] if *end != b']')
     }
 
-    /// Reads the end of a range that begins with `low`. Gives `low` if it begins none.
+    /// Reads the end of a range that begins with `low`. Returns `low` if no range begins there.
     fn range_end(&mut self, low: u8, set: &mut ByteSet) -> Result<u8, Invalid> {
         if !self.is_range() {
             return Ok(low);
@@ -304,7 +303,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Reads a bound from behind `{` to `}`: the least and the most repetitions.
+    /// Reads a bound from after `{` to `}`: the least and the most repetitions.
     fn bound(&mut self) -> Result<(u32, Option<u32>), Invalid> {
         let first = self.number()?;
         let (least, most) = if self.eat_escaped(b',') {
@@ -320,7 +319,7 @@ impl Compiler<'_> {
     }
 
     /// Reads this byte of a bound, as [`Compiler::eat`] does. Like glibc it skips a backslash before a
-    /// comma or a `0`, which makes an ordinary character of it.
+    /// comma or a `0`.
     fn eat_escaped(&mut self, byte: u8) -> bool {
         let escaped = [b'\\', byte];
         if self.rest.starts_with(&escaped) {
@@ -353,16 +352,16 @@ impl Compiler<'_> {
     ///
     /// - `a{2,4}` becomes `a`, `a`, a split past the next copy, `a`, the same split, `a`.
     /// - `a{2,}` becomes `a`, `a`, a split back to the last copy.
-    /// - With 0 repetitions as the least, a split past the first copy is in front of it.
+    /// - If the least is 0, a split past the first copy precedes it.
     fn repeat(&mut self, start: usize, least: u32, most: Option<u32>) -> Result<(), Invalid> {
         let end = self.length;
-        // The empty string stays what it is.
+        // The empty string stays empty.
         if start == end || most == Some(0) {
             self.length = start;
             return Ok(());
         }
         let skip = Step::Split(distance(start, end + 1));
-        // More than this many copies do not fit.
+        // More copies than this do not fit.
         for copy in 1..most.unwrap_or(least).min(STEPS as u32) {
             if copy >= least {
                 self.push(skip)?;
@@ -381,13 +380,13 @@ impl Compiler<'_> {
     }
 }
 
-/// The class that is named at the start of this text, and what follows it.
+/// The class that is named at the start of the text, and the rest of the text.
 fn strip_class(text: &[u8]) -> Option<(Class, &[u8])> {
     let mut classes = CLASSES.iter();
     classes.find_map(|(name, class)| Some((*class, text.strip_prefix(name.as_bytes())?)))
 }
 
-/// The distance from one place to another, as steps have it.
+/// The distance from one place to another.
 fn distance(from: usize, to: usize) -> i16 {
     to as i16 - from as i16
 }

@@ -1,21 +1,21 @@
 //! POSIX extended regular expressions of the access rules.
 //!
 //! The daemon trusts the author of a rule little, and the author of an identifier not at all. So a
-//! compiled expression takes a fixed amount of memory: one that does not fit is refused. And a
-//! search takes at most time proportional to the length of the text times that of the program. It
-//! follows all places of the program that a match can have reached at once, visits each of them
-//! once for each byte of the text, and never goes back in the text.
+//! compiled expression has a fixed size: one that does not fit is refused. The time of a search is at
+//! most proportional to the length of the text times that of the program: the search follows all places
+//! of the program that a match can have reached, visits each once per byte of the text, and never goes
+//! back in the text.
 //!
-//! `compiler` makes a program of an expression. `program` says what a program consists of. The
-//! search is here.
+//! `compiler` compiles an expression into a program. `program` defines the steps of a program. The
+//! search is in this file.
 //!
-//! Syntax and meaning are those of glibc's `regcomp` with `REG_EXTENDED | REG_NOSUB` and `regexec`
-//! in the C locale, with three exceptions. Back-references are refused, since no algorithm is known
-//! that keeps this bound with them. Expressions that do not fit are refused. And glibc treats some
-//! anchors wrongly: those next to newlines and those in repeated groups. tests/fuzz/checks/regex.rs
-//! and tests/daemon/regex_conformance.rs have examples.
+//! Syntax and meaning are those of glibc's `regcomp` with `REG_EXTENDED | REG_NOSUB` and `regexec` in
+//! the C locale, with three exceptions. Back-references are refused: no known algorithm keeps the bound
+//! with them. Expressions that do not fit are refused. And glibc mishandles some anchors: those next to
+//! newlines and those in repeated groups. `tests/fuzz/checks/regex.rs` and
+//! `tests/daemon/regex_conformance.rs` have examples.
 //!
-//! Where POSIX leaves a choice, this is what glibc does:
+//! Where POSIX leaves a choice, the behaviour is that of glibc:
 //!
 //! - An empty expression, group or alternative matches the empty string: `()`, `a|`, `(|a)`.
 //! - A repetition with nothing to repeat is an error: at the start, behind `(` or `|`, and behind
@@ -42,11 +42,11 @@ use crate::sys::bug;
 use core::mem;
 use program::{ByteSet, STEPS, Step};
 
-/// Places in a program that a match can have reached at one position in the text.
+/// The places of a program that a match can have reached at one position in the text.
 struct Places {
-    /// Whether a place has been reached.
+    /// For each place, true if it has been reached.
     is_reached: [bool; STEPS],
-    /// The places that have been reached, but not visited yet.
+    /// The places that have been reached and not visited.
     pending: [u16; STEPS],
     pending_count: usize,
 }
@@ -55,7 +55,7 @@ impl Places {
     const NONE: Places =
         Places { is_reached: [false; STEPS], pending: [0; STEPS], pending_count: 0 };
 
-    /// Adds a place, unless it has been reached before.
+    /// Adds a place, unless it has been added before.
     fn add(&mut self, place: usize) {
         let Some(is_reached) = self.is_reached.get_mut(place) else { bug() };
         if mem::replace(is_reached, true) {
@@ -71,18 +71,18 @@ impl Places {
         self.add(place.wrapping_add_signed(distance.into()));
     }
 
-    /// Takes a place that has not been visited yet.
+    /// Takes a place that has not been visited.
     fn next(&mut self) -> Option<usize> {
         self.pending_count = self.pending_count.checked_sub(1)?;
         self.pending.get(self.pending_count).copied().map(usize::from)
     }
 }
 
-/// Whether an expression matches anywhere in the text.
+/// True if the expression matches anywhere in the text.
 pub fn matches(program: &Program, text: &[u8]) -> bool {
     let (steps, sets) = program::parts(program);
     let (mut places, mut others) = (Places::NONE, Places::NONE);
-    // The places at this position in the text, and at the next one.
+    // The places at the current position in the text, and at the next one.
     let (mut here, mut next) = (&mut places, &mut others);
     let mut before = None;
     let mut rest = text.iter();

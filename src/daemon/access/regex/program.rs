@@ -1,42 +1,40 @@
-//! What a compiled expression consists of: steps, the anchors and sets of bytes in them, and the
-//! integers that they are stored as.
+//! The parts of a program: steps, anchors and sets of bytes, and the integers that encode them.
 
 use crate::sys::bug;
 use core::ops::RangeInclusive;
 
-/// Steps of the longest program.
+/// The most steps of a program.
 pub const STEPS: usize = 512;
-/// Different sets of bytes in a program.
+/// The most different sets of bytes in a program.
 const SETS: usize = 32;
 
-/// An expression, ready to be searched for.
+/// A compiled expression.
 ///
-/// It consists of integers, because programs lie in memory that is all zeros at the start. The
-/// first [`STEP_ROWS`] rows are the steps, as [`Step::encode`] makes them. Each of the other rows is
-/// a [`ByteSet`].
+/// It consists of integers, because programs are in memory that is all zeros at the start. The first
+/// [`STEP_ROWS`] rows are the steps, encoded by [`Step::encode`]. Each of the other rows is a
+/// [`ByteSet`].
 pub type Program = [Row; STEP_ROWS + SETS];
 /// The words of a set of bytes.
 pub type Row = [u32; ROW];
 const ROW: usize = 256 / u32::BITS as usize;
 const STEP_ROWS: usize = STEPS / ROW;
 
-/// The program of the empty expression, which matches everywhere: its first step is
-/// [`Step::Match`].
+/// The program of the empty expression, which matches everywhere: its first step is [`Step::Match`].
 pub const EMPTY: Program = [[0; ROW]; STEP_ROWS + SETS];
 
-/// The encoded steps of a program, and its sets.
+/// The encoded steps and the sets of a program.
 pub fn parts(program: &Program) -> (&[u32], &[Row]) {
     let (steps, sets) = program.split_at(STEP_ROWS);
     (steps.as_flattened(), sets)
 }
 
-/// The same, to be changed.
+/// The encoded steps and the sets of a program, mutable.
 pub fn parts_mut(program: &mut Program) -> (&mut [u32], &mut [Row]) {
     let (steps, sets) = program.split_at_mut(STEP_ROWS);
     (steps.as_flattened_mut(), sets)
 }
 
-/// The step at a place. Compiled programs only lead to places that exist.
+/// The step at a place. A compiled program refers only to places that exist.
 pub fn step(steps: &[u32], place: usize) -> Step {
     match steps.get(place) {
         Some(word) => Step::decode(*word),
@@ -46,25 +44,24 @@ pub fn step(steps: &[u32], place: usize) -> Step {
 
 /// A step of a program.
 ///
-/// A distance counts from the step's own place. So a part of a program keeps its meaning when it is
-/// moved or copied.
+/// Distances are relative to the step, so that steps can be moved and copied together.
 #[derive(Clone, Copy)]
 pub enum Step {
     /// The expression matches.
     Match,
     /// Takes this byte from the text.
     Byte(u8),
-    /// Takes a byte from the text that is in the set with this number.
+    /// Takes a byte of the set with this number from the text.
     Set(u8),
-    /// Goes on if the anchor holds here.
+    /// Continues if the anchor holds here.
     Anchor(Anchor),
-    /// Goes on at this distance.
+    /// Continues at this distance.
     Jump(i16),
-    /// Goes on both at the next step and at this distance.
+    /// Continues both at the next step and at this distance.
     Split(i16),
 }
 
-/// What a program has for the kinds of steps.
+/// The encoding of the kinds of steps.
 mod kind {
     /// Zero, since a program of zeros is the empty one.
     pub const MATCH: u8 = 0;
@@ -76,8 +73,8 @@ mod kind {
 }
 
 impl Step {
-    /// The integer that a program has for this step. From its lowest byte on it consists of the kind,
-    /// a number of one byte, and a distance of two bytes.
+    /// Encodes the step. From the lowest byte on the integer consists of the kind, a number of one
+    /// byte, and a distance of two bytes.
     pub fn encode(self) -> u32 {
         let (kind, number, distance) = match self {
             Step::Match => (kind::MATCH, 0, 0),
@@ -91,7 +88,7 @@ impl Step {
         u32::from_le_bytes([kind, number, low, high])
     }
 
-    /// The step that [`Step::encode`] made this integer of.
+    /// Decodes an integer that [`Step::encode`] returned.
     fn decode(word: u32) -> Step {
         let [kind, number, low, high] = word.to_le_bytes();
         let distance = i16::from_le_bytes([low, high]);
@@ -107,8 +104,8 @@ impl Step {
     }
 }
 
-/// A condition on the bytes before and behind a position in the text. What lies outside the text
-/// counts as part of no word.
+/// A condition on the bytes before and after a position in the text. The outside of the text counts as
+/// not in a word.
 #[derive(Clone, Copy)]
 pub enum Anchor {
     TextStart,
@@ -136,7 +133,7 @@ impl Anchor {
         }
     }
 
-    /// Whether the anchor holds between these two bytes. At an end of the text one is missing.
+    /// True if the anchor holds between these two bytes. `None` is an end of the text.
     pub fn holds(self, before: Option<&u8>, behind: Option<&u8>) -> bool {
         let word_before = before.is_some_and(is_in_word);
         let word_behind = behind.is_some_and(is_in_word);
@@ -155,7 +152,7 @@ fn is_in_word(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || *byte == b'_'
 }
 
-/// A set of bytes: a bit for each of them.
+/// A set of bytes, one bit for each.
 #[derive(Clone, Copy, PartialEq)]
 pub struct ByteSet(pub Row);
 
