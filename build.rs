@@ -1,7 +1,7 @@
-//! Makes out of the applets' argh structs (`applets/NAME/cli.rs`) what the tools need at run time: a
-//! table of options, usage lines and help texts; and for packagers, if `FDHOLDER_DOCS` names a
-//! directory, man pages and completions in it. Then it tells the linker how to make a static
-//! executable that needs no C library. The parts are in `src/build`.
+//! Generates from the applets' argh structs (`applets/NAME/cli.rs`) what the tools need at run time: a
+//! table of options, usage lines and help texts. If `FDHOLDER_DOCS` names a directory, it also writes
+//! man pages and completions there, for packagers. Then it sets the link arguments for a static
+//! executable without a C library. `src/build` has the parts.
 
 use argh::ArgsInfo;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use std::{env, fs};
 #[path = "src/build/mod.rs"]
 mod build;
 
-/// Makes of the list in `applets/list.rs` a module for each applet's struct and one enum of all.
+/// Makes a module for the struct of each applet in `applets/list.rs`, and one enum of all structs.
 macro_rules! applets {
     ($($name:ident)*) => {
         #[allow(dead_code)]
@@ -45,11 +45,11 @@ fn main() {
     fs::write(out.join("applets.rs"), build::table::source(&built_in, &root)).unwrap();
     if let Some(folder) = env::var_os("FDHOLDER_DOCS") {
         build::docs::write(&built_in, Path::new(&folder), &root);
-        // Pages that somebody has removed are made again.
+        // Removed pages are written again.
         println!("cargo:rerun-if-changed={}", Path::new(&folder).join("tools").display());
     }
     build::link::arguments(&root, &out);
-    // The tests ask which compiler made the program: its size depends on that.
+    // The size of the program depends on the compiler, so the tests need its version.
     let version = Command::new(env::var_os("RUSTC").unwrap()).arg("--version").output().unwrap();
     let version = String::from_utf8(version.stdout).unwrap();
     println!("cargo:rustc-env=FDHOLDER_RUSTC={}", version.trim());
@@ -61,7 +61,7 @@ fn main() {
     }
 }
 
-/// Stops the build for a processor that there is no file for, with a sentence that says so.
+/// Stops the build for a processor without a file in `src/sys/arch`, and says so.
 fn check_processor(root: &Path) {
     let target = |name| env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
     let source = fs::read_to_string(root.join("src/sys/arch/mod.rs")).unwrap();
@@ -72,7 +72,7 @@ fn check_processor(root: &Path) {
     }
 }
 
-/// Whether the feature of an applet is on.
+/// True if the feature of the applet is on.
 fn is_on(module: &str) -> bool {
     env::var_os(format!("CARGO_FEATURE_{}", module.to_uppercase())).is_some()
 }

@@ -1,6 +1,6 @@
-//! What packagers get: a man page and completions for each tool and for the program itself, and a
-//! list of the tools. Part of `build.rs`, not of the library. It is made of the same definitions as
-//! the help texts; what only a page says is in the applet's `more.8`.
+//! Files for packagers: a man page and completions for each tool and for the program itself, and a list
+//! of the tools. This is part of `build.rs`. The definitions are those of the help texts. Text for the
+//! man page alone is in the applet's `more.8`.
 
 use super::help::wrap;
 use super::{options, usage};
@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-/// When the texts were changed last. No page is to depend on the day of the build.
+/// The date of the last change of the texts. It is fixed, so that pages do not depend on the day of the
+/// build.
 const DATE: &str = "2026-11-24";
 
 /// The s6 tools that hold descriptors for others, in one executable. It is the tool whose name it
@@ -41,12 +42,12 @@ struct Fdholder {
     install: Option<String>,
 }
 
-/// Writes everything into the folder `docs`, for these tools.
+/// Writes everything into the folder `docs`.
 pub fn write(tools: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path) {
     fs::create_dir_all(docs).unwrap();
     let names: Vec<&str> = tools.iter().map(|(_, info)| info.name).collect();
     let list = names.join("\n") + "\n";
-    // cargo looks whether this file is there and how old it is.
+    // cargo checks the existence and the age of this file.
     if fs::read_to_string(docs.join("tools")).ok().as_ref() != Some(&list) {
         fs::write(docs.join("tools"), list).unwrap();
     }
@@ -81,20 +82,22 @@ pub fn write(tools: &[(&str, &CommandInfoWithArgs)], docs: &Path, root: &Path) {
     write_for(&program, &page, docs);
 }
 
-/// Writes a man page and the completions that belong to it.
+/// Writes a man page and its completions.
 fn write_for(info: &CommandInfoWithArgs, page: &str, docs: &Path) {
     let name = info.name;
     fs::write(docs.join(format!("{name}.8")), page).unwrap();
     fs::write(docs.join(format!("{name}.bash")), Bash::generate(name, info)).unwrap();
-    // The option -x, which the generator uses, is new in fish 4; -o means the same to both here.
+    // The generator uses the option -x, which is new in fish 4. -o has the same effect here in all
+    // versions.
     let fish = Fish::generate(name, info).replace("commandline -xpc", "commandline -opc");
     fs::write(docs.join(format!("{name}.fish")), fish).unwrap();
     fs::write(docs.join(format!("_{name}")), zsh(info)).unwrap();
 }
 
-/// Completions for zsh, with what the generator leaves out: operands, and values that are paths.
+/// Completions for zsh. Adds what the generator lacks: operands, and file names for values that are
+/// paths.
 fn zsh(info: &CommandInfoWithArgs) -> String {
-    // What each command that has no commands below it ends with.
+    // The last line of each command without subcommands.
     const END: &str = "        && return 0\n";
     let mut script = Zsh::generate(info.name, info);
     let below: Vec<_> = info.commands.iter().map(|sub| &sub.command).collect();
@@ -123,7 +126,7 @@ fn zsh(info: &CommandInfoWithArgs) -> String {
     whole
 }
 
-/// A man page; `more` goes in front of the exit status.
+/// A man page. `more` precedes the exit status.
 fn man(info: &CommandInfoWithArgs, synopsis: &str, more: &str, names: &[&str]) -> String {
     let (name, version) = (info.name, env::var("CARGO_PKG_VERSION").unwrap());
     let sentence = info.description.split(". ").next().unwrap_or_default().trim_end_matches('.');
@@ -175,8 +178,8 @@ fn man(info: &CommandInfoWithArgs, synopsis: &str, more: &str, names: &[&str]) -
     page
 }
 
-/// A usage line for troff: what is to be typed in bold, what something stands for in italics, and
-/// what is in brackets kept in one line.
+/// A usage line for troff: names in bold, values and operands in italics, and no line break within
+/// brackets.
 fn styled(usage: &str) -> String {
     let mut line = String::new();
     let mut depth = 0;
@@ -199,19 +202,19 @@ fn styled(usage: &str) -> String {
     line
 }
 
-/// A paragraph for troff, in lines that are not too long.
+/// A paragraph for troff, wrapped.
 fn prose(text: &str) -> String {
     let mut lines = String::new();
     wrap(&mut lines, 0, "", &text.replace('\\', "\\e").replace('-', "\\-"));
     lines.trim_end().lines().map(not_a_request).collect::<Vec<_>>().join("\n")
 }
 
-/// Text that troff takes literally.
+/// Text without special characters of troff.
 fn literal(text: &str) -> String {
     not_a_request(&text.replace('\\', "\\e").replace('-', "\\-"))
 }
 
-/// A line that troff takes for text, whatever it begins with.
+/// A line that troff does not take for a request.
 fn not_a_request(line: &str) -> String {
     if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_string() }
 }

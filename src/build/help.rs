@@ -1,10 +1,10 @@
-//! What `--help` prints below the usage line.
+//! The text that `--help` prints after the usage line.
 
 use super::{options, synopsis};
 use argh::CommandInfoWithArgs;
 use std::fmt::Write;
 
-/// The text, which begins with the end of the usage line.
+/// The text. It begins with the end of the usage line.
 pub fn text(info: &CommandInfoWithArgs) -> String {
     let mut text = String::from("\n\n");
     wrap(&mut text, 0, "", info.description);
@@ -33,8 +33,8 @@ pub fn text(info: &CommandInfoWithArgs) -> String {
     text
 }
 
-/// Adds a paragraph of lines of at most 79 characters, `head` in front of the first, the others
-/// indented.
+/// Appends a paragraph in lines of at most 79 characters. The first line begins with `head`, the others
+/// are indented.
 pub fn wrap(text: &mut String, indent: usize, head: &str, paragraph: &str) {
     let mut line = head.to_string();
     if head.len() >= indent && indent > 0 {

@@ -1,14 +1,14 @@
-//! How the program is linked: a static executable that needs no C library.
+//! Link arguments for a static executable without a C library.
 
 use std::fs;
 use std::path::Path;
 
-/// Link arguments, for the program alone. They are worded so that a compiler driver and a linker
-/// both take them.
+/// Prints the link arguments, which apply to the program alone. A compiler driver and a linker both
+/// accept them.
 pub fn arguments(root: &Path, out: &Path) {
-    // The libc crate asks for the C library, though none of its functions is used: an empty
-    // archive is what it gets. They are in a folder of their own, and only the program looks
-    // there, since the tests do have a C library.
+    // The libc crate links the C library although the program uses none of its functions. Empty
+    // archives replace it. They are in a folder that only the program's link searches: the tests do use
+    // a C library.
     let empty = out.join("empty");
     fs::create_dir_all(&empty).unwrap();
     for library in ["c", "m", "rt", "pthread", "util", "dl"] {

@@ -1,11 +1,11 @@
-//! The Rust source of the table of the applets: their modules, their options, their rows.
+//! Generates the Rust source of the applets' modules, options and table.
 
 use super::{Applet, help, options, usage, value};
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Stops the build where an applet's definition lacks something or two of them collide.
+/// Stops the build if an applet's definition is incomplete or collides with another one.
 pub fn check(applets: &[Applet], manifest: &str) {
     let mut names = HashSet::new();
     for (module, info) in applets {
@@ -32,7 +32,7 @@ pub fn check(applets: &[Applet], manifest: &str) {
     }
 }
 
-/// The whole source.
+/// Returns the whole source.
 pub fn source(applets: &[Applet], root: &Path) -> String {
     let (mut modules, mut options, mut rows) = (String::new(), String::new(), String::new());
     let mut tables = String::new();
@@ -56,7 +56,7 @@ pub fn source(applets: &[Applet], root: &Path) -> String {
     )
 }
 
-/// The enum of an applet's options, with the table that getopt takes them apart by.
+/// The enum of an applet's options, with their table for getopt.
 fn enumeration((module, info): Applet) -> String {
     let (mut variants, mut specs, mut arms) = (String::new(), String::new(), String::new());
     for (place, flag) in options(info).enumerate() {
@@ -83,7 +83,7 @@ fn enumeration((module, info): Applet) -> String {
     )
 }
 
-/// `Timeout` of `timeout`.
+/// Changes `timeout` into `Timeout`.
 fn capitalized(word: &str) -> String {
     let (first, rest) = word.split_at(1);
     first.to_uppercase() + rest

@@ -5,8 +5,8 @@ use argh::CommandInfoWithArgs;
 use std::collections::HashSet;
 use std::fmt::Write;
 
-/// The usage line, as the C tools have it. Options that exclude each other stand in one pair of
-/// brackets: a note that begins with `-a | -b` says so.
+/// The usage line, in the form of the C tools. Mutually exclusive options share a pair of brackets, if
+/// a note begins with `-a | -b`.
 pub fn line(info: &CommandInfoWithArgs) -> String {
     let mut line = format!("usage: {}", info.name);
     let mut done = HashSet::new();
@@ -27,12 +27,12 @@ pub fn line(info: &CommandInfoWithArgs) -> String {
     line
 }
 
-/// `-t` of `-t timeout`.
+/// Returns `-t` for `-t timeout`.
 fn first_word(text: &str) -> String {
     text.split(' ').next().unwrap_or_default().to_string()
 }
 
-/// `-a` and `-b` of a note that begins with `-a | -b`.
+/// Returns `-a` and `-b` for a note that begins with `-a | -b`.
 fn alternatives(note: &str) -> Vec<String> {
     let mut words = note.split([' ', ',', ':', ';']);
     let mut names = Vec::new();
