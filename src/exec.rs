@@ -1,4 +1,4 @@
-//! From a tool to the program that it executes.
+//! Executing a program.
 
 use crate::cli::exit::Exit;
 use crate::io::path::PathBuffer;
@@ -8,12 +8,12 @@ use crate::sys::process;
 use crate::sys::strings::Strings;
 use core::ffi::CStr;
 
-/// Where programs are looked for without a `PATH`.
+/// The search path if `PATH` is not set.
 const PATH: &[u8] = b"/usr/bin:/bin";
 
-/// Replaces the process by the program that is named first in `arguments`, as `execvp` finds it,
-/// with the limit on open files that the process was started with. If that fails a message says so,
-/// with `remark` at its end.
+/// Replaces the process by the program `arguments[0]`, searched for as `execvp` does, with the original
+/// limit on open files. If that fails, prints a message with `remark` at its end and returns the exit
+/// code.
 pub fn execute(
     process: &mut Process,
     arguments: Strings,
@@ -32,8 +32,8 @@ pub fn execute(
     line.reason(errno).text(remark).end(exit)
 }
 
-/// Tries each directory in `PATH`, unless the name has a slash, and says why none would do. One that
-/// is not there is passed over; that a file may not be executed is only said if there is no other.
+/// Tries each directory of `PATH`, or the name itself if it has a slash. Returns the reason for
+/// failure. A missing file is skipped. `EACCES` is returned if no other directory has the program.
 fn search(name: &'static CStr, arguments: Strings, environment: Strings) -> Errno {
     if name.to_bytes().contains(&b'/') {
         return process::execute(name, arguments, environment);
@@ -41,7 +41,7 @@ fn search(name: &'static CStr, arguments: Strings, environment: Strings) -> Errn
     let mut errno = Errno::NOENT;
     for directory in environment.value(b"PATH=").unwrap_or(PATH).split(|byte| *byte == b':') {
         let mut file = PathBuffer::EMPTY;
-        // An empty entry is the working directory.
+        // An empty element is the working directory.
         if !directory.is_empty() {
             file.push(directory).push(b"/");
         }

@@ -1,6 +1,6 @@
-//! The program: the one place where a process is made, and where it ends. Everything else is the
-//! library's, but for the entry point and what takes the place of a C library: the tests link the library
-//! together with a C library, which has them.
+//! The program. It makes the process and ends it. Everything else is in the library, except the entry
+//! point and what replaces a C library: the tests link the library together with a C library, which has
+//! these.
 #![no_std]
 #![no_main]
 #![cfg_attr(target_arch = "mips", feature(asm_experimental_arch))]
@@ -19,7 +19,7 @@ use fdholder::sys::strings::{Auxiliary, Strings};
 /// The buffers of the process.
 static POOL: HandOut<Pool> = HandOut::new(Pool::EMPTY);
 
-/// Runs a tool. The result is the exit code of the process.
+/// Runs a tool. Returns the exit code of the process.
 fn main(arguments: Strings, environment: Strings, auxiliary: Auxiliary) -> u8 {
     let mut process = Process::new(arguments, environment, POOL.take());
     process.auxiliary = auxiliary;

@@ -1,4 +1,4 @@
-//! From the name that the program was called by to the applet of that name.
+//! Selects the applet by the name that the program was called by.
 
 use crate::applets::APPLETS;
 use crate::cli::exit::Exit;
@@ -9,19 +9,20 @@ use crate::sys::Errno;
 use crate::sys::file;
 use core::ffi::CStr;
 
-/// A tool: what it is called and what it does. Its row in the table is made by `build.rs`.
+/// A tool: a row of the table that `build.rs` generates.
 pub struct Applet {
-    /// Its name, with the `s6-` in front.
+    /// Its name, with `s6-` if it has that.
     pub name: &'static CStr,
-    /// How it is to be used, in one line.
+    /// The usage line.
     pub usage: &'static str,
-    /// What `--help` prints below that.
+    /// What `--help` prints after the usage line.
     pub help: &'static str,
-    /// What it does. A wrong command line stops it before it has done anything.
+    /// Runs the tool. [`Stop`] if the command line is wrong or asks for help; the tool has done nothing
+    /// then.
     pub run: fn(&mut Process) -> Result<Exit, Stop>,
 }
 
-/// What the program is called when it is no tool in particular.
+/// The name of the program when it is called as no tool.
 const SELF: &str = "fdholder";
 
 const USAGE: &str =
@@ -35,10 +36,10 @@ const MORE: &str = "
 'name --help' explains each. --install makes links in dir.
 ";
 
-/// What an option of the program itself does. The second parameter is what it is called.
+/// An option of the program itself. The second parameter is `argv[0]`.
 type OwnOption = fn(&mut Process, &'static CStr) -> Exit;
 
-/// What the program itself can be asked for, by its first argument.
+/// The options of the program itself, as its first argument.
 static OWN_OPTIONS: [(&str, OwnOption); 4] = [
     ("--help", |process, _| {
         process.out.text(USAGE).text(HELP);
@@ -51,12 +52,13 @@ static OWN_OPTIONS: [(&str, OwnOption); 4] = [
 
 const VERSION: &str = concat!("fdholder ", env!("CARGO_PKG_VERSION"), "\n");
 
-/// Runs the applet that `argv[0]` names, or, called `fdholder`, the one its first argument names.
+/// Runs the applet that `argv[0]` names. If that is `fdholder`, runs the applet that the first argument
+/// names.
 pub fn run(process: &mut Process) -> Exit {
     let called = process.arguments.operand().unwrap_or_default();
     let mut name = called.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    // Others put a byte in front: `-` says that it is a login shell, systemd's initrd spares a process
-    // whose name begins with `@`, and wrappers hide what they execute, as `.NAME-wrapped`.
+    // Callers prepend a byte: `-` marks a login shell, `@` a process that systemd spares at the end of
+    // an initrd, and wrappers rename the program to `.NAME-wrapped`.
     let plain = match name {
         [b'-' | b'@' | b'.', plain @ ..] => plain,
         _ => name,
@@ -86,8 +88,7 @@ pub fn run(process: &mut Process) -> Exit {
     }
 }
 
-/// The applet that is meant by a name: its own, with or without the `s6-` in front; as an argument the
-/// `fdholder-` may be missing as well.
+/// The applet of a name, with or without `s6-`. As an argument the name may also lack `fdholder-`.
 fn find(name: &[u8], by_argument: bool) -> Option<&'static Applet> {
     APPLETS.iter().find(|applet| {
         let whole = applet.name.to_bytes();
@@ -98,9 +99,9 @@ fn find(name: &[u8], by_argument: bool) -> Option<&'static Applet> {
     })
 }
 
-/// Whether a name is that of a tool. Packagers and wrappers add to the name of a program: `-x86_64`,
-/// `-1.2`, `.static`, `-wrapped`; what does not begin with a letter is no other word. (No tool has the
-/// name of another with a dash and more behind it.) Nothing is added to an argument.
+/// True if `name` is that of the tool. Packagers and wrappers append `-x86_64`, `-1.2`, `.static` or
+/// `-wrapped` to a program's name, so any suffix that does not begin with a letter is accepted. (No
+/// tool's name is another tool's name with a dash and more.) An argument has no suffix.
 fn is_name(name: &[u8], tool: &[u8], by_argument: bool) -> bool {
     match name.strip_prefix(tool) {
         Some([]) => true,
@@ -109,12 +110,12 @@ fn is_name(name: &[u8], tool: &[u8], by_argument: bool) -> bool {
     }
 }
 
-/// Says how the program is to be called.
+/// Prints the usage line of the program.
 fn wrong_usage(process: &mut Process) -> Exit {
     process.errors.message().text(USAGE).end(Exit::USAGE)
 }
 
-/// Prints the names of all applets, one a line, and a text behind them.
+/// Prints the names of all applets, one a line, and then a text.
 fn names(process: &mut Process, text: &str) -> Exit {
     for applet in APPLETS {
         process.out.bytes(applet.name.to_bytes()).byte(b'\n');
@@ -122,7 +123,7 @@ fn names(process: &mut Process, text: &str) -> Exit {
     answer(process, text)
 }
 
-/// Ends an answer with a text.
+/// Appends a text to standard output and flushes it.
 fn answer(process: &mut Process, text: &str) -> Exit {
     match process.out.text(text).flush() {
         Ok(()) => Exit::SUCCESS,
@@ -130,7 +131,7 @@ fn answer(process: &mut Process, text: &str) -> Exit {
     }
 }
 
-/// Makes links to this very file in a directory, for each applet.
+/// Makes a symbolic link to this program for each applet, in a directory.
 fn install(process: &mut Process, called: &'static CStr) -> Exit {
     let Ok(path) = process.arguments.operand() else { return wrong_usage(process) };
     match make_links(path, called) {
@@ -143,14 +144,14 @@ fn install(process: &mut Process, called: &'static CStr) -> Exit {
     }
 }
 
-/// A link that is already right stays; if anything else is in the way, nothing is made at all, nor if the
-/// file is not there any more: of a program that has been replaced the kernel names the path with
-/// ` (deleted)` behind it. The error says what failed.
+/// Makes the links. A link that is right already stays. If anything else has the name of a link, no
+/// link is made. Nor is one made if the program's file does not exist: the kernel's path of a program
+/// that has been replaced ends in `(deleted)`. The error says what failed.
 fn make_links(directory: &CStr, called: &'static CStr) -> Result<(), (&'static CStr, Errno)> {
     const SELF_LINK: &CStr = c"/proc/self/exe";
     let mut buffer = [0; path::SIZE];
     let target = match path::read_link(SELF_LINK, &mut buffer) {
-        // Without /proc an absolute name of the program is as good.
+        // Without /proc, an absolute `argv[0]` will do.
         Err(Errno::NOENT) if called.to_bytes().starts_with(b"/") => called,
         read => read.map_err(|errno| (SELF_LINK, errno))?,
     };
@@ -166,24 +167,24 @@ fn make_links(directory: &CStr, called: &'static CStr) -> Result<(), (&'static C
     Ok(())
 }
 
-/// Makes a link called `name`, unless it is there, or only looks whether that is possible.
+/// With `make` makes a link, unless it exists; otherwise checks that this is possible.
 fn link(target: &CStr, name: &CStr, make: bool) -> Result<(), Errno> {
     if is_linked(target, name)? || !make {
         return Ok(());
     }
     match file::link(target, name) {
-        // Somebody has just made it.
+        // Another process has just made it.
         Err(Errno::EXIST) if is_linked(target, name)? => Ok(()),
         made => made,
     }
 }
 
-/// Whether the right link is there. Anything else that is there is an error.
+/// True if the right link exists. `EEXIST` if something else does.
 fn is_linked(target: &CStr, name: &CStr) -> Result<bool, Errno> {
     let mut buffer = [0; path::SIZE];
     match path::read_link(name, &mut buffer) {
         Ok(found) if found == target => Ok(true),
-        // What is no link at all is `EINVAL`.
+        // `readlink` returns `EINVAL` for anything but a link.
         Ok(_) | Err(Errno::INVAL) => Err(Errno::EXIST),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno),

@@ -1,4 +1,4 @@
-//! What a tool gets: everything that belongs to the process it runs in.
+//! What a tool gets: all that belongs to its process.
 
 use crate::cli::getopt::Arguments;
 use crate::cli::output::Writer;
@@ -8,36 +8,36 @@ use crate::protocol::frame::Frame;
 use crate::sys::fd::{BorrowedFd, STDERR, STDIN, STDOUT};
 use crate::sys::strings::{Auxiliary, Strings};
 
-/// A process, or a thread that stands for one: nothing that a tool uses lies outside of it. The
-/// program's `main` makes one; a test may make several.
+/// A process, or a thread that stands for one. It contains everything that a tool uses. `main` makes
+/// one; a test may make several.
 pub struct Process {
-    /// The command line, as far as it has not been looked at.
+    /// The part of the command line that has not been parsed.
     pub arguments: Arguments,
     /// The environment.
     pub environment: Strings,
     /// Standard input.
     pub input: BorrowedFd<'static>,
-    /// Standard output.
+    /// Standard output, for answers.
     pub out: Writer,
-    /// Standard error.
+    /// Standard error, for messages.
     pub errors: Writer,
     /// The limit on open files.
     pub open_files: OpenFiles,
-    /// What else the kernel tells each process.
+    /// The auxiliary vector.
     pub auxiliary: Auxiliary,
-    /// A window on a dump.
+    /// The window for a dump.
     pub window: &'static mut Window,
-    /// A frame in the making.
+    /// The buffer for a frame.
     pub frame: &'static mut Frame,
 }
 
 impl Process {
-    /// A process with the usual descriptors.
+    /// A process with descriptors 0, 1 and 2.
     pub fn new(arguments: Strings, environment: Strings, pool: &'static mut Pool) -> Process {
         Process::with_descriptors(arguments, environment, pool, [STDIN, STDOUT, STDERR])
     }
 
-    /// One with other descriptors in place of standard input, output and error.
+    /// A process with other descriptors in place of 0, 1 and 2.
     pub fn with_descriptors(
         arguments: Strings,
         environment: Strings,
@@ -57,7 +57,8 @@ impl Process {
         }
     }
 
-    /// Closes what a tool has left in the buffers. Where the process itself ends the kernel does that.
+    /// Closes the descriptors that a tool has left in the window. At the end of a real process the
+    /// kernel does that.
     pub fn end(self) {
         self.window.clear();
     }

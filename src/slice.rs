@@ -1,10 +1,10 @@
-//! Parts of slices, at places that the program itself has worked out. That there is no such part is a
-//! mistake in the program: it ends.
+//! Slices of a range that the program itself has computed. A range that is out of bounds is a bug in
+//! the program and ends the process.
 
 use crate::sys::bug;
 use core::slice::SliceIndex;
 
-/// A part to look at.
+/// The elements of a range.
 pub fn part<T>(slice: &[T], range: impl SliceIndex<[T], Output = [T]>) -> &[T] {
     match slice.get(range) {
         Some(part) => part,
@@ -12,7 +12,7 @@ pub fn part<T>(slice: &[T], range: impl SliceIndex<[T], Output = [T]>) -> &[T] {
     }
 }
 
-/// A part to write to.
+/// The elements of a range, mutable.
 pub fn part_mut<T>(slice: &mut [T], range: impl SliceIndex<[T], Output = [T]>) -> &mut [T] {
     match slice.get_mut(range) {
         Some(part) => part,
