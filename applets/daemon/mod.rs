@@ -1,4 +1,4 @@
-//! `s6-fdholder-daemon`: a listening socket, fewer privileges, and then the daemon.
+//! `s6-fdholder-daemon`: makes a listening socket, drops privileges, and becomes `s6-fdholderd`.
 
 use crate::applets::fdholderd::{require_output, serve, set};
 use crate::applets::options::daemon::Opt;
@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::sys::strings::Strings;
 use core::ffi::CStr;
 
-/// How many connections may wait unless -b says it. The kernel cuts it to its own limit.
+/// The default of -b. The kernel may lower it to its own limit.
 const BACKLOG: u32 = 4096;
 
 pub fn run(process: &mut Process) -> Result<Exit, Stop> {
@@ -59,7 +59,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     Ok(serve(process, &settings, rules))
 }
 
-/// Says why there is no listening socket.
+/// Prints why there is no listening socket.
 fn say(Failure { errno, served_by }: Failure, path: &CStr, errors: &mut Writer) -> Exit {
     let line = errors.fatal().text("unable to bind to ").quoted(path.to_bytes()).reason(errno);
     if let Some(process) = served_by {
@@ -71,8 +71,8 @@ fn say(Failure { errno, served_by }: Failure, path: &CStr, errors: &mut Writer) 
     line.end(Exit::SYSTEM)
 }
 
-/// Takes user, group and groups from the environment; nothing if one is not valid. Of groups there may
-/// be none.
+/// Takes the user, the group and the supplementary groups from the environment. `None` if one is not
+/// valid. GIDLIST may be missing.
 fn from_environment(privileges: &mut Privileges, environment: Strings) -> Option<()> {
     let value = |name| environment.value(name).unwrap_or_default();
     privileges.set_user(value(b"UID="))?;

@@ -1,4 +1,4 @@
-//! `s6-fdholder-delete`: a daemon forgets a descriptor.
+//! `s6-fdholder-delete`: deletes a descriptor from a daemon.
 
 use crate::applets::options::delete::Opt;
 use crate::cli::exit::Exit;
@@ -20,7 +20,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let (path, identifier) = (process.arguments.operand()?, process.arguments.operand()?);
     let mut daemon = Connection::new(path, timeout, &process.open_files);
     let identifier = identifier.to_bytes();
-    // No daemon holds anything under a name that is not valid: that counts as denied, as it does in C.
+    // No daemon holds an identifier that is not valid. The exit code is that of a denial, as in C.
     let request = process.frame.delete(identifier).map_err(Error::Denied);
     let deleted = request.and_then(|request| daemon.settle(request, &[]));
     Ok(daemon.conclude(&mut process.errors, &WORDING, identifier, deleted))

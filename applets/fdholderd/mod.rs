@@ -1,4 +1,4 @@
-//! `s6-fdholderd`: the daemon, on a socket that listens already.
+//! `s6-fdholderd`: the daemon, on a socket that is already listening.
 
 use crate::applets::options::fdholderd::Opt;
 use crate::cli::exit::Exit;
@@ -19,7 +19,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     Ok(serve(process, &settings, rules))
 }
 
-/// Takes an option of the daemon's.
+/// Takes one option of the daemon.
 pub fn set(settings: &mut Settings, option: Opt) -> Result<(), Stop> {
     match option {
         Opt::Ready => settings.says_ready = true,
@@ -34,14 +34,15 @@ pub fn set(settings: &mut Settings, option: Opt) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Is the daemon from now on, under this name whichever tool was called.
+/// Becomes the daemon. Messages have this name even if `s6-fdholder-daemon` was called.
 pub fn serve(process: &mut Process, settings: &Settings, rules: Source) -> Exit {
     process.errors.speak_as(c"s6-fdholderd");
     start::serve(process, settings, rules)
 }
 
-/// Checks that standard output is open, if it is to say there that it is ready: whoever waits for that
-/// would wait for ever. Says so if not. Once anything has been opened it is too late to ask.
+/// With -1, checks that standard output is open; otherwise the reader would wait forever. Prints a
+/// message if it is closed. It must be called before any descriptor is opened, which could get number
+/// 1.
 pub fn require_output(process: &mut Process, settings: &Settings) -> Result<(), Exit> {
     match process.out.require() {
         Err(errno) if settings.says_ready => Err(process.errors.no_output(errno)),

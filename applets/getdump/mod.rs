@@ -1,4 +1,4 @@
-//! `s6-fdholder-getdump`: a program with everything that a daemon holds.
+//! `s6-fdholder-getdump`: executes a program with all that a daemon holds.
 
 use crate::applets::options::getdump::Opt;
 use crate::cli::exit::Exit;
@@ -39,17 +39,17 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     })
 }
 
-/// The environment of the program: the one that is there, and what describes the dump. All
-/// descriptors are left to the program.
+/// The environment of the program: the inherited one and the variables of the dump. The program
+/// inherits all descriptors.
 fn environment(mut dump: Dump, window: &mut Window, inherited: Strings) -> Result<Strings, Error> {
     let now = time::now().map_err(Error::NoClock)?;
     let total = dump.get(window, None)?;
-    // Each entry takes up to three variables.
+    // Each entry has up to three variables.
     let strings = total.saturating_mul(3).saturating_add(1 + inherited.count());
     let mut environment = Builder::new(strings).ok_or(Errno::NOMEM)?;
     environment.begin().bytes(Kind::Count.name().as_bytes()).bytes(b"=").number(total as u32).end();
     for string in inherited {
-        // What this dump is described in must not be there twice.
+        // Inherited variables must not have the names of variables of this dump.
         let is_in_the_way = |it: Variable| it.kind == Kind::Count || it.index < total;
         if !variables::parse(string).is_some_and(is_in_the_way) {
             environment.add(string);
@@ -68,12 +68,12 @@ fn environment(mut dump: Dump, window: &mut Window, inherited: Strings) -> Resul
     }
 }
 
-/// Begins a variable whose name ends with a number.
+/// Begins a variable with an index at the end of its name.
 fn variable(environment: &mut Builder, kind: Kind, index: u32) -> &mut Builder {
     environment.begin().bytes(kind.name().as_bytes()).number(index).bytes(b"=")
 }
 
-/// Adds the variables of an entry, and leaves its descriptor to the program.
+/// Appends the variables of an entry, and passes its descriptor to the program.
 fn describe(environment: &mut Builder, index: u32, fd: Fd, entry: Entry, now: Time) {
     variable(environment, Kind::Fd, index).number(fd.leave_to_program()).end();
     variable(environment, Kind::Identifier, index).bytes(entry.identifier).end();

@@ -1,4 +1,4 @@
-//! `s6-fdholder-list`: the identifiers of what a daemon holds.
+//! `s6-fdholder-list`: prints the identifiers that a daemon holds.
 
 use crate::applets::options::list::Opt;
 use crate::cli::exit::Exit;
@@ -32,7 +32,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
         }
         Ok(out.status()?)
     });
-    // What could not be written is the reason, whatever the daemon says.
+    // An output error is reported before an error of the daemon.
     if let Err(errno) = process.out.flush() {
         return Ok(process.errors.no_output(errno));
     }

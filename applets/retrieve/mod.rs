@@ -1,4 +1,4 @@
-//! `s6-fdholder-retrieve`: a program with a descriptor that a daemon holds as standard input.
+//! `s6-fdholder-retrieve`: executes a program with a descriptor from a daemon as its standard input.
 
 use crate::applets::options::retrieve::Opt;
 use crate::cli::exit::Exit;
@@ -25,7 +25,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let program = process.arguments.program()?;
     let mut daemon = Connection::new(path, timeout, &process.open_files);
     let identifier = identifier.to_bytes();
-    // No daemon holds anything under a name that is not valid: that counts as denied, as it does in C.
+    // No daemon holds an identifier that is not valid. The exit code is that of a denial, as in C.
     let request = process.frame.retrieve(identifier, deletes).map_err(Error::Denied);
     let retrieved = request.and_then(|request| daemon.retrieve(request, deletes));
     let fd = match retrieved {
@@ -35,7 +35,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
         }
     };
     let remark = if deletes { GONE } else { "" };
-    // It is closed on exec; what is in the place of standard input is not.
+    // The received descriptor is close-on-exec. Its copy, standard input, is not.
     if let Err(errno) = fd.borrow().put_at(STDIN, false) {
         let error = Error::System(errno);
         let line = daemon.complain(&mut process.errors, &WORDING, identifier, error);

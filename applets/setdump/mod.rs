@@ -1,4 +1,4 @@
-//! `s6-fdholder-setdump`: what the environment describes, into a daemon.
+//! `s6-fdholder-setdump`: stores in a daemon what the environment describes.
 
 use crate::applets::options::setdump::Opt;
 use crate::cli::exit::Exit;
@@ -22,16 +22,16 @@ use core::ffi::CStr;
 
 const WORDING: Wording = Wording::only("set dump", "");
 
-/// The values of the variables with the same number: descriptor, identifier, expiry.
+/// The values of the variables of one index: descriptor, identifier, expiry.
 type Row = [Pointer; 3];
 
-/// What there is to store.
+/// The entries to store.
 struct Rows {
     rows: Mapping<Row>,
     now: Time,
 }
 
-/// Why there is nothing to store: a variable has a value that is not valid, or none.
+/// A variable is not valid, or not set.
 struct Wrong {
     kind: Kind,
     index: usize,
@@ -72,7 +72,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     Ok(line.end(error.exit(WORDING.blame)))
 }
 
-/// Stores all. The daemon hears nothing before all is known to be right.
+/// Stores all entries. They are all checked before the daemon is contacted.
 fn set(delivery: &mut Delivery, frame: &mut Frame, environment: Strings) -> Result<(), Failure> {
     let rows = Rows::gather(environment)?;
     let total = rows.rows.len();
@@ -96,13 +96,13 @@ fn set(delivery: &mut Delivery, frame: &mut Frame, environment: Strings) -> Resu
 }
 
 impl Rows {
-    /// The values of all variables that describe a dump, in their rows.
+    /// Collects the values of all variables of a dump.
     fn gather(environment: Strings) -> Result<Rows, Failure> {
         let count = environment.filter_map(variables::parse).find(|it| it.kind == Kind::Count);
         let wrong = Wrong { kind: Kind::Count, index: 0, is_set: count.is_some() };
         let total = count.and_then(|count| number::whole(count.value.to_bytes()));
         let total = total.ok_or(Failure::Environment(wrong))? as usize;
-        // More rows than there are variables are not needed to find the first one that lacks some.
+        // If `total` is more than the number of variables, one of that many rows is incomplete.
         let mut rows: Mapping<Row> = match total.min(environment.count()) {
             0 => Mapping::EMPTY,
             rows => Mapping::new(rows).ok_or(Errno::NOMEM)?,
@@ -115,7 +115,7 @@ impl Rows {
                 Kind::Count => continue,
             };
             if let Some(place) = rows.get_mut(index).and_then(|row| row.get_mut(column)) {
-                // Of equal ones the first counts, as for getenv.
+                // The first of several variables of the same name counts, as for `getenv`.
                 if place.get().is_none() {
                     *place = Pointer::new(value);
                 }
@@ -124,7 +124,7 @@ impl Rows {
         Ok(Rows { rows, now: time::now().map_err(Error::NoClock)? })
     }
 
-    /// Adds what a row says to a frame, or says what is wrong with it. The result is the descriptor.
+    /// Appends an entry to a frame and returns its descriptor.
     fn compose(&self, frame: &mut Frame, index: usize) -> Result<BorrowedFd<'static>, Failure> {
         let [fd, identifier, limit] =
             self.rows.get(index).map_or([None; 3], |row| row.map(Pointer::get));
@@ -135,7 +135,7 @@ impl Rows {
         let number = number.ok_or_else(|| wrong(Kind::Fd, fd))?;
         let expiry = match limit {
             Some(value) => label(value.to_bytes()).ok_or_else(|| wrong(Kind::Expiry, limit))?,
-            // Each has another one: the C daemons do not bear equal dates.
+            // Each entry gets another date: equal dates corrupt the table of a C daemon.
             None => {
                 let seconds = self.now.seconds.wrapping_add(index as i64);
                 tai::never(Time { seconds, ..self.now })
@@ -148,7 +148,7 @@ impl Rows {
 }
 
 impl Wrong {
-    /// Says which variable it is, and what is wrong with it.
+    /// Prints which variable is wrong, and how.
     fn say(self, errors: &mut Writer) -> Exit {
         let line = errors.fatal();
         if self.is_set {
@@ -165,7 +165,7 @@ impl Wrong {
     }
 }
 
-/// `@` and 24 hexadecimal digits that are a valid date.
+/// Parses `@` and 24 hexadecimal digits. `None` if the label is not valid.
 fn label(text: &[u8]) -> Option<Label> {
     let (digits, rest) = text.strip_prefix(b"@")?.split_first_chunk::<24>()?;
     let mut label = Label::default();

@@ -1,4 +1,4 @@
-//! `s6-fdholder-store`: an open descriptor, into a daemon.
+//! `s6-fdholder-store`: stores an open descriptor in a daemon.
 
 use crate::applets::options::store::Opt;
 use crate::cli::exit::Exit;
@@ -37,12 +37,12 @@ fn store(
     identifier: &CStr,
     expire: u32,
 ) -> Result<(), Error> {
-    // A number that is not open now might be that of the connection.
+    // If the number is closed now, the connection could get it.
     fd.is_open()?;
-    // A date that says "never" depends on the present as well.
+    // The label for "never" depends on the current time too.
     let expiry = tai::after(expire, time::now().map_err(Error::NoClock)?);
     let request = frame.request(b'S').entry(&expiry, identifier.to_bytes());
-    // No daemon holds anything under such a name: that counts as denied, as it does in C.
+    // No daemon holds an identifier that is not valid. The exit code is that of a denial, as in C.
     let request = request.map_err(Error::Denied)?.finish(1);
     daemon.settle(request, &[fd])
 }
