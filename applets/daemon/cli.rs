@@ -1,12 +1,12 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Makes a socket, drops privileges and goes on as s6-fdholderd.
+/// Makes a listening socket, drops privileges and becomes s6-fdholderd.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,
     name = "s6-fdholder-daemon",
     note = "-d | -D: -d is the default.",
-    note = "-i | -x: one of them is needed. SIGHUP reads the file again.",
+    note = "-i | -x: one of them is required. SIGHUP reads the file again.",
     example = "s6-fdholder-daemon -1 -i /etc/fdholder/rules /run/fdholder/s",
     error_code(0, "ended by SIGTERM"),
     error_code(100, "wrong usage"),
@@ -17,11 +17,11 @@ pub struct Cli {
     #[argh(switch, short = '1')]
     pub ready: bool,
 
-    /// says nothing at 0, what goes wrong at 1 (the default), everything at 2
+    /// log nothing at 0, warnings at 1 (the default), everything at 2
     #[argh(option, short = 'v', arg_name = "verbosity")]
     pub verbosity: Option<u32>,
 
-    /// replace a socket on which nobody listens
+    /// replace a socket on which no process listens
     #[argh(switch, short = 'd')]
     pub replace: bool,
 
@@ -29,7 +29,7 @@ pub struct Cli {
     #[argh(switch, short = 'D')]
     pub no_replace: bool,
 
-    /// clients at a time, at most 256; 16 if not given
+    /// clients at a time, 256 at most; 16 if not given
     #[argh(option, short = 'c', long = "clients", arg_name = "maxconn")]
     pub maxconn: Option<u32>,
 
@@ -37,31 +37,31 @@ pub struct Cli {
     #[argh(option, short = 'n', long = "descriptors", arg_name = "maxfds")]
     pub maxfds: Option<u32>,
 
-    /// connections that may wait; 4096 if not given
+    /// connections that may wait to be accepted; 4096 if not given
     #[argh(option, short = 'b', arg_name = "backlog")]
     pub backlog: Option<u32>,
 
-    /// groups to have, with commas between them
+    /// supplementary groups, separated by commas
     #[argh(option, short = 'G', long = "groups", arg_name = "gidlist")]
     pub groups: Option<String>,
 
-    /// group to have; no others but those of -G
+    /// group to run as; no other groups but those of -G
     #[argh(option, short = 'g', long = "group", arg_name = "gid")]
     pub group: Option<u32>,
 
-    /// user to become
+    /// user to run as
     #[argh(option, short = 'u', long = "user", arg_name = "uid")]
     pub user: Option<u32>,
 
-    /// take them from $UID, $GID and $GIDLIST
+    /// take user and groups from $UID, $GID and $GIDLIST
     #[argh(switch, short = 'U')]
     pub environment: bool,
 
-    /// milliseconds to wait for a client in the middle of something; 0 or none is no limit
+    /// milliseconds of silence allowed in the middle of an operation; 0 or none is no limit
     #[argh(option, short = 't', long = "timeout", arg_name = "clienttimeout")]
     pub timeout: Option<u32>,
 
-    /// milliseconds to finish in after SIGTERM; 0 or none is no limit
+    /// milliseconds for clients to finish after SIGTERM; 0 or none is no limit
     #[argh(option, short = 'T', long = "lame-duck", arg_name = "lameducktimeout")]
     pub lame_duck: Option<u32>,
 
@@ -73,7 +73,7 @@ pub struct Cli {
     #[argh(option, short = 'x', long = "rules-file", arg_name = "rulesfile")]
     pub rulesfile: Option<String>,
 
-    /// where to make the socket
+    /// path of the socket
     #[argh(positional)]
     pub path: String,
 }

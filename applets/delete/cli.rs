@@ -1,6 +1,6 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Makes a daemon forget a descriptor.
+/// Deletes a descriptor from a daemon.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,

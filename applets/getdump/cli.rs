@@ -1,8 +1,8 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Executes a program with everything that a daemon holds. S6_FD# says how many descriptors there
-/// are; S6_FD_0 is the number of the first, S6_FDID_0 its identifier and S6_FDLIMIT_0, unless it
-/// never expires, its expiry.
+/// Executes a program with all descriptors that a daemon holds. S6_FD# is their number. S6_FD_0 is
+/// the first descriptor, S6_FDID_0 its identifier, and S6_FDLIMIT_0 its expiry, unset if it never
+/// expires.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,

@@ -1,7 +1,7 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Prints the identifiers of what a daemon holds, one a line. Bytes that are not printable ASCII
-/// are quoted with a backslash.
+/// Prints the identifiers that a daemon holds, one a line. A backslash quotes bytes other than
+/// printable ASCII.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,

@@ -1,6 +1,6 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Executes a program with a descriptor that a daemon holds as its standard input.
+/// Retrieves a descriptor from a daemon, and executes a program with it as standard input.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,
@@ -13,7 +13,7 @@ use argh::{ArgsInfo, FromArgs};
     error_code(127, "prog does not exist")
 )]
 pub struct Cli {
-    /// the daemon is to forget it
+    /// delete it from the daemon
     #[argh(switch, short = 'D')]
     pub delete: bool,
 

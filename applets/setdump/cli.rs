@@ -1,7 +1,7 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Gives a daemon the descriptors that the environment describes, as s6-fdholder-getdump makes it.
-/// What it holds under the same identifiers is replaced.
+/// Stores in a daemon the descriptors that the environment describes, as set by
+/// s6-fdholder-getdump. They replace those with the same identifiers.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,

@@ -1,6 +1,6 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Gives an open descriptor to a daemon, which holds it under an identifier that is not in use.
+/// Stores an open descriptor in a daemon, under an identifier that is not in use.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,
@@ -20,7 +20,7 @@ pub struct Cli {
     #[argh(option, short = 't', arg_name = "timeout")]
     pub timeout: Option<u32>,
 
-    /// milliseconds after which the daemon forgets it; 0 or none is never
+    /// milliseconds until it expires; 0 or none is never
     #[argh(option, short = 'T', long = "expire", arg_name = "fdtimeout")]
     pub expire: Option<u32>,
 

@@ -12,11 +12,10 @@ use std::{env, fs};
 
 /// The date of the last change of the texts. It is fixed, so that pages do not depend on the day of the
 /// build.
-const DATE: &str = "2026-11-24";
+const DATE: &str = "2026-11-30";
 
-/// The s6 tools that hold descriptors for others, in one executable. It is the tool whose name it
-/// is called by; called fdholder it is the one that its first argument names, where s6- and
-/// s6-fdholder- may be left out.
+/// The s6 fd-holding tools in one executable. The name by which it is called selects the tool. If
+/// that is fdholder, the first argument selects it, with or without s6- or s6-fdholder-.
 #[derive(ArgsInfo)]
 #[argh(
     subcommand,
@@ -24,12 +23,12 @@ const DATE: &str = "2026-11-24";
     example = "ln -s fdholder /usr/bin/s6-fdholder-list && s6-fdholder-list /run/fdholder/s",
     example = "fdholder transferdump /run/fdholder/s /run/new/s",
     error_code(0, "done"),
-    error_code(100, "wrong usage, or no tool is called so; else the code is the tool's"),
-    error_code(111, "links could not be made")
+    error_code(100, "wrong usage, or an unknown tool; otherwise the code is the tool's"),
+    error_code(111, "unable to make links")
 )]
 #[allow(dead_code)]
 struct Fdholder {
-    /// print the names of the tools that were built in
+    /// print the names of the built-in tools
     #[argh(switch)]
     list: bool,
 
@@ -37,7 +36,7 @@ struct Fdholder {
     #[argh(switch)]
     version: bool,
 
-    /// make a link for each tool in dir to where the program lies now
+    /// make a symbolic link to this program for each tool, in dir
     #[argh(option, arg_name = "dir")]
     install: Option<String>,
 }
@@ -141,7 +140,7 @@ fn man(info: &CommandInfoWithArgs, synopsis: &str, more: &str, names: &[&str]) -
     let help = FlagInfo {
         kind: FlagInfoKind::Switch,
         long: "--help",
-        description: "explain it in short",
+        description: "print a short explanation",
         ..FlagInfo::default()
     };
     for flag in options(info).chain([&help]) {
