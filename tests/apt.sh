@@ -1,9 +1,9 @@
-# For scripts that fetch Debian packages without installing them, to be read by them. They set
-# $work, a folder that is theirs, and define fail.
+# Functions for scripts that fetch Debian packages without installing them. Such a script reads this
+# file, sets $work to a folder of its own, and defines fail.
 
 mirror=
 
-# Runs a command that downloads, thrice at the most.
+# Runs a command that downloads, at most three times.
 persistently() {
     for pause in 2 5 0; do
         if "$@" >"$work/said" 2>&1; then
@@ -15,8 +15,8 @@ persistently() {
     return 1
 }
 
-# The mirror that the machine takes its own release from: the first source of packages whose
-# suite is the release's codename and which has the component main.
+# Prints the mirror of the machine's own release: that of the first package source whose suite is the
+# release's codename and which has the component main.
 mirror() {
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     [ -n "$codename" ] || return 0
@@ -32,7 +32,7 @@ mirror() {
             }'
     for file in /etc/apt/sources.list.d/*.sources; do
         [ -e "$file" ] || continue
-        # A blank line ends a stanza, a comment does not; a value goes on in indented lines.
+        # A blank line ends a stanza, a comment does not. Indented lines continue a value.
         awk -v codename="$codename" '
             function has(list, word,    words, n) {
                 n = split(list, words)
@@ -60,9 +60,9 @@ mirror() {
     done
 }
 
-# Writes into $work/$1 a configuration for apt that knows the suite $1 alone, keeps what it finds
-# there, and takes nothing for installed. How to reach the mirror (proxies and the like) is taken from
-# the machine's own, the rest of which, hooks and indexes of other things, is not.
+# Writes into $work/$1 a configuration for apt that knows the suite $1 alone, stores all files there,
+# and takes no package for installed. It keeps the machine's own settings for reaching the mirror, such
+# as proxies, and drops its hooks and further indexes.
 configure() {
     mkdir -p "$work/$1/lists/partial" "$work/$1/cache/archives/partial"
     : >"$work/$1/status"
@@ -89,7 +89,7 @@ END
     } >"$work/$1/apt.conf"
 }
 
-# Has apt know the packages of the suite $1 alone from now on.
+# Makes apt use the suite $1 alone from now on.
 choose() {
     if [ -z "${mirror:-}" ]; then
         mirror=$(mirror | sed -n 1p)
@@ -100,7 +100,7 @@ choose() {
     persistently apt-get -q update || fail "no list of packages for $1 ($mirror)"
 }
 
-# Fetches packages of the suite $1, all others, and unpacks them in the folder $2.
+# Downloads the packages $3 and following of the suite $1, and unpacks them into the folder $2.
 unpack() {
     suite=$1 tree=$2
     shift 2
@@ -113,8 +113,8 @@ unpack() {
     done
 }
 
-# Fetches packages of the suite $1, all others, with everything that they depend on, which apt finds
-# out, and unpacks them in the folder $2. What lies in bin, lib and sbin goes below usr.
+# Downloads the packages $3 and following of the suite $1 with all packages that they depend on, and
+# unpacks them into the folder $2. Files in bin, lib and sbin go below usr.
 unpack_all() {
     suite=$1 tree=$2
     shift 2
@@ -134,8 +134,8 @@ unpack_all() {
     done
 }
 
-# The same, with what no Debian is without: the folder can be used as a root directory. Scripts of
-# packages do not run; what the essential ones would do is done here.
+# Does the same, and adds the essential packages, so that the folder can be a root directory. Scripts of
+# packages do not run. What the scripts of the essential packages would do is done here.
 unpack_system() {
     suite=$1 tree=$2
     shift 2

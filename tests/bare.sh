@@ -1,11 +1,11 @@
 #!/bin/sh
-# Runs the commands of the README's section "Five minutes", as they stand there, on a bare machine:
-# a minimal Debian 12 that has Rust and nothing else, with a copy of this folder in a home directory
-# that is closed to others. It shows what the tests need and do not install. Root alone can run it.
+# Runs the commands of the README's section "Five minutes" on a bare machine: a minimal Debian 12 with
+# Rust and nothing else, and a copy of this folder in a home directory that is closed to others. This
+# shows what the tests need and do not install. Only root can run it.
 #
-# The machine is a folder in target/bare that a process of its own mount and PID namespace takes for
-# /. So nothing stays mounted and no process stays, however this script ends. Packages that are
-# downloaded stay in target/bare/cache.
+# The machine is a folder in target/bare. A process with a mount and a PID namespace of its own has it
+# as its root directory. So no mount and no process remains, however this script ends. Downloaded
+# packages stay in target/bare/cache.
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -19,7 +19,7 @@ fail() {
 
 . tests/apt.sh
 
-# The commands: the lines of the section's code blocks.
+# Prints the commands: the lines of the section's code blocks.
 commands() {
     awk '/^## / { inside = $0 == "## Five minutes" }
          /^```/ { code = !code; next }
@@ -31,9 +31,9 @@ install_debian() {
     debootstrap --variant=minbase --cache-dir="$bare/cache" bookworm "$machine" "$mirror"
 }
 
-# What the machine gets from the one that it runs on: Rust, the way to the network, and this folder.
+# Gives the machine Rust, access to the network, and this folder.
 furnish() {
-    # As on any other machine, / is a mount point.
+    # The root directory is a mount point, as on any other machine.
     mount --bind "$machine" "$machine"
     mkdir -p "$machine/usr/local/rust" "$machine/root/.cargo" "$machine/root/fdholder" \
         "$machine/etc/ssl/certs"
@@ -54,9 +54,9 @@ furnish() {
     chmod 700 "$machine/root"
 }
 
-# Runs a command in the folder's copy. Of the environment it gets how to reach the network, and how
-# long the soak test takes. The machine's folder is / of a mount namespace: below a root that chroot has
-# set nobody may make a namespace of users, as tests do (user_namespaces(7)).
+# Runs a command in the machine's copy of this folder. The environment has only the access to the
+# network and the duration of the soak test. The machine's folder becomes the root of a mount namespace:
+# under a root that chroot has set, tests could not make user namespaces (user_namespaces(7)).
 on_machine() {
     # shellcheck disable=SC2016,SC2046 # for another shell; words without blanks
     unshare --mount sh -euc 'cd "$1"; pivot_root . mnt; cd /; umount -l /mnt; shift; exec "$@"' \
@@ -82,7 +82,7 @@ if [ "${1:-}" = apart ]; then
         on_machine "$command" </dev/null
         case $command in
             *demo.sh*)
-                # It needs no more than a linker.
+                # The demo needs only a linker.
                 installed=$(sed -n 's/^Commandline: .*--no-install-recommends //p' \
                     "$machine/var/log/apt/history.log")
                 [ "$installed" = "gcc libc6-dev" ] || fail "$command installs $installed"
@@ -96,7 +96,7 @@ fi
 sh tests/setup.sh debootstrap
 mkdir -p "$bare/cache" "$bare/work"
 namespace=
-# Where the namespace is not gone at once, the folder is not either.
+# The namespace may take a moment to end; until then the folder cannot be removed.
 trap '
     [ -z "$namespace" ] || kill -KILL "$namespace" 2>/dev/null || true
     rm -rf "$machine" "$bare/work" 2>/dev/null || { sleep 2; rm -rf "$machine" "$bare/work"; }' EXIT

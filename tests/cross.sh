@@ -1,13 +1,13 @@
 #!/bin/sh
-# Builds the program for other processors and runs the tests of the tools and the daemon on each
-# under qemu-user. The tests themselves, and the C programs that they compare with, are native.
-# For each processor there is one line: how many tests passed, and the sizes.
+# Builds the program for other processors, and runs the tests of the tools and the daemon for each under
+# qemu-user. The tests themselves, and the C programs, are native. Prints one line for each processor:
+# the number of tests passed, and the sizes.
 #
-# Of the compiler's parts for the others nothing has to be installed: rustup has them, or, where it
-# cannot fetch them, the compiler that Debian builds its browsers with, unpacked into target/cross,
-# and core from source. That is also what mips takes, for which there are no parts: with rustup it
-# is the source of its own core. FDHOLDER_CROSS=debian asks neither rustup nor for an emulator that is
-# installed. Arguments are processors, in place of all. Behind the word build it only builds.
+# rustup provides the compiler's parts for the other processors, so nothing has to be installed. Where
+# rustup cannot fetch them, the script unpacks the compiler that Debian builds its browsers with into
+# target/cross, and builds core from source. For mips rustup has no parts, only the source of core.
+# FDHOLDER_CROSS=debian uses neither rustup nor an installed emulator. Arguments select processors. With
+# the word build in front of them the script only builds.
 set -eu
 umask 022
 
@@ -17,7 +17,7 @@ peers=${FDHOLDER_PEERS:-$root/target/peers}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-# Whoever runs the tests as somebody else goes through here.
+# Tests that run as another user need access to this folder.
 chmod 755 "$work"
 mkdir -p "$cross"
 cd "$root"
@@ -29,7 +29,7 @@ fail() {
 
 . "$root/tests/apt.sh"
 
-# Sets what a processor is called by the compiler and by the emulator.
+# Sets the compiler's name and the emulator's name for a processor.
 name() {
     case $1 in
         aarch64) target=aarch64-unknown-linux-gnu emulator=aarch64 ;;
@@ -44,7 +44,7 @@ name() {
     esac
 }
 
-# Unpacks a compiler or an emulator of Debian 12 in $cross/$1, once.
+# Unpacks a compiler or an emulator of Debian 12 into $cross/$1, once.
 once() {
     [ ! -e "$cross/$1" ] || return 0
     choose bookworm
@@ -60,7 +60,7 @@ once() {
     mv "$cross/.$1" "$cross/$1"
 }
 
-# Has rustup fetch what there is for $target.
+# Makes rustup fetch the parts for $target.
 ask_rustup() {
     [ "${FDHOLDER_CROSS:-}" != debian ] && command -v rustup >/dev/null || return 1
     case $1 in
@@ -73,8 +73,8 @@ ask_rustup() {
     }
 }
 
-# Has cargo use Debian's compiler, which comes with the source of core. It runs on libraries and with
-# a loader that are unpacked beside it, and the programs that it starts do not.
+# Makes cargo use Debian's compiler, which includes the source of core. Its own loader and libraries are
+# unpacked beside it; programs that it starts use those of the machine.
 ask_debian() {
     once rust
     loader=$(find "$cross/rust/usr/lib" -name 'ld-linux*' -type f | sed -n 1p)
@@ -87,21 +87,21 @@ END
     export RUSTC="$cross/rustc"
 }
 
-# Builds the program for $processor, with more arguments, into $1. The linker is that of the Rust
-# which is installed: it knows all processors.
+# Builds the program for $processor into $1, with more arguments. The linker is that of the installed
+# Rust, which supports all processors.
 build() {
     into=$1 builds=$cross/build${RUSTC:+-debian} flags=-Clinker=$linker
     shift
     case $processor${RUSTC:+-debian} in
         mips* | *-debian)
-            # Stable compilers make core as well, if they are told to.
+            # A stable compiler builds core if RUSTC_BOOTSTRAP is set.
             set -- -Zbuild-std=core "$@"
             builds=$builds-core
             export RUSTC_BOOTSTRAP=1
             ;;
     esac
     case $processor in
-        # Code that could lie anywhere is a fifth longer, and the program has its place.
+        # Position-independent code is a fifth longer, and the program has a fixed address.
         mips*) flags="$flags -Crelocation-model=static" ;;
     esac
     RUSTFLAGS=$flags cargo build --locked --release --quiet --target "$target" \
@@ -110,8 +110,8 @@ build() {
     mv "$builds/$target/release/fdholder" "$into"
 }
 
-# A program that runs $1 under the emulator $2: the tests take it for the program itself. What they
-# call it is handed on. Linked statically, it starts under the limits that the tests set.
+# Compiles a program $3 that runs $1 under the emulator $2. The tests take it for the program itself. It
+# passes argv[0] on. It is linked statically, so that it starts under the limits that tests set.
 emulate() {
     cat >"$work/emulate.c" <<'END'
 #include <unistd.h>
@@ -127,8 +127,8 @@ END
     cc -static -O1 -DEMULATOR="\"$2\"" -DPROGRAM="\"$1\"" -o "$3" "$work/emulate.c"
 }
 
-# The modules in the folders of tests whose tests are run: the program under test takes part in them as
-# a client or a daemon. Of a name in three parts only that test is run; the rest is about the library.
+# The test modules that run: the program takes part in them as a client or a daemon. Of a name with
+# three parts only that test runs; the other tests of the module test the library.
 run="protocol::daemon_conformance protocol::interoperability
     tools::command_lines tools::deadlines tools::handover_to_prog tools::hostile_replies
     tools::hostile_transfers tools::setdump tools::store_delete_list tools::usage_and_refusals
@@ -136,21 +136,20 @@ run="protocol::daemon_conformance protocol::interoperability
     daemon::lame_duck daemon::log daemon::rule_files::the_daemons_decide_alike daemon::soak
     daemon::startup limits::open_files places::old_kernels"
 
-# Those left out are about the library or the source, which are native here,
+# These do not run: they test the library or the source, which are native here,
 left="protocol::codec daemon::hash_collisions daemon::regex_conformance fuzz::checks
     fuzz::corpus_replay places::one_process packaging::processor packaging::source"
-# or about commands, which are the same everywhere,
+# or commands, which are the same everywhere,
 left="$left packaging::readme_example"
-# or they look at the program's file, its system calls and what it needs to run, where they would find
-# the emulator.
+# or the program's file, its system calls and what it needs to run, where they would find the emulator.
 left="$left daemon::slow_closes limits::crash_points limits::daemon_faults limits::tool_faults
     places::daemon_surroundings places::empty_container places::tool_surroundings packaging::executable"
 
-# Of the tests that are run the emulator spoils these. It takes memory and descriptors for itself, so
-# that low limits are too low for it; it handles signals that were ignored when it was started; it
-# answers for the link that leads to the program; the kernel's word that a control message was cut
-# short it does not pass on; what an older kernel lacks it may need itself; and it starts no process that
-# shares the descriptors, so that what the daemon says to a terminal is lost.
+# The emulator makes these tests fail. It takes memory and descriptors for itself, so low limits are too
+# low for it. It handles signals that were ignored when it was started. It answers itself for the link
+# that leads to the program. It does not pass on MSG_CTRUNC. It may itself need what an older kernel
+# lacks. It starts no process that shares the descriptors, so what the daemon writes to a terminal is
+# lost.
 spoiled="old_kernels::
     a_limit_that_leaves_nothing_ends_clearly_or_works
     a_limit_that_leaves_no_room_for_both_connections_is_named_as_well
@@ -166,7 +165,7 @@ spoiled="old_kernels::
     a_terminal_that_is_stopped_keeps_nobody_waiting
     a_terminal_that_nobody_reads_keeps_nobody_waiting"
 
-# Whether the words $2 include the module $1, or a test of it.
+# True if the words $2 include the module $1, or a test of it.
 among() {
     for word in $2; do
         case $word in "$1" | "$1"::*) return 0 ;; esac
@@ -174,12 +173,13 @@ among() {
     return 1
 }
 
-# The modules in the file $1.
+# Prints the modules that the file $1 declares.
 modules_of() {
     sed -n 's/^\(pub \)\{0,1\}mod \(.*\);/\2/p' "$1"
 }
 
-# Says how many tests passed with the program of the folder $1, of all but those named in $2.
+# Runs the tests with the program in the folder $1, except those named in $2, and sets $passed to the
+# number of tests passed.
 run_tests() {
     skipped='--skip ::c_2_'
     for test in $2; do skipped="$skipped --skip $test"; done
@@ -190,13 +190,14 @@ run_tests() {
             *) modules="$modules $name::" ;;
         esac
     done
-    # Most of the time the emulator starts, and most of that it waits for a thread of its own. Who
-    # waits in vain for an answer waits for a minute.
+    # The emulator spends most of its time starting, and waits for a thread of its own then. A test that
+    # waits in vain takes a minute. So four tests run at a time. FDHOLDER_SLOWER multiplies the waits that
+    # tests allow.
     export FDHOLDER_BUILT="$1" FDHOLDER_PEERS="$peers" FDHOLDER_SOAK_SECONDS=5 FDHOLDER_SLOWER=10
     export RUST_BACKTRACE=0 RUST_TEST_THREADS=4
     # shellcheck disable=SC2086 # lists of names
     timeout 1200 "$native" --quiet $modules $skipped >"$work/said" 2>&1 || {
-        # What is only late where everything is slow gets a second try, alone.
+        # A test that failed only because everything is slow passes a second time, alone.
         failed=$(sed -n 's/^    \([a-z0-9_]*::[a-z0-9_:]*\)$/\1/p' "$work/said" | sort -u)
         # shellcheck disable=SC2086 # a list of names
         [ -n "$failed" ] && timeout 600 "$native" --exact $failed >"$work/again" 2>&1 || {
@@ -212,7 +213,7 @@ run_tests() {
 }
 
 for folder in $(modules_of tests/main.rs); do
-    # What the tests share has none.
+    # Shared code of the tests.
     [ "$folder" != kit ] || continue
     for module in $(modules_of "tests/$folder/mod.rs"); do
         among "$folder::$module" "$run $left" ||
@@ -243,7 +244,7 @@ for processor in "$@"; do
     mkdir -p "$programs/release"
     build "$programs/transferdump" --no-default-features --features transferdump
     build "$programs/fdholder"
-    # A kernel that runs the program as it is makes the better test.
+    # The kernel runs programs for i686 without an emulator, which tests more.
     if [ -z "$native" ]; then
         passed=
     elif [ "$processor-$(uname -m)" = i686-x86_64 ] && "$programs/fdholder" --version >"$work/said" 2>&1; then
@@ -254,11 +255,11 @@ for processor in "$@"; do
             once qemu
             qemu=$cross/qemu/usr/bin/qemu-$emulator-static
         }
-        # Some tests run as another user, who may not go where it lies.
+        # Some tests run as another user, who has no access to the emulator's folder.
         cp "$qemu" "$work/emulator"
         emulate "$programs/fdholder" "$work/emulator" "$programs/release/fdholder"
         case $processor in
-            # The tests have a daemon answer with error numbers, which are others there.
+            # This test uses error numbers, which differ on mips.
             mips*) run_tests "$programs" "$spoiled other_errors_are_passed_on" ;;
             *) run_tests "$programs" "$spoiled" ;;
         esac

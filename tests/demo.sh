@@ -1,7 +1,7 @@
 #!/bin/sh
-# Shows the main job with nothing but Rust: builds the program, fills one fd-holding daemon,
-# transfers everything into another, and connects through a listening socket that has moved. What
-# serves on that socket in the end is a third daemon.
+# Shows the main purpose, with nothing but Rust: builds the program, fills one daemon, transfers
+# everything to another, and connects through a listening socket that has moved. In the end a third
+# daemon serves on that socket.
 set -eu
 cd "$(dirname "$0")/.."
 sh tests/setup.sh cc
@@ -22,12 +22,12 @@ fail() {
     exit 1
 }
 
-# Checks that the first is the same as the second.
+# Checks that $1 equals $2.
 same() {
     [ "$1" = "$2" ] || fail "\"$1\" instead of \"$2\""
 }
 
-# Starts a daemon in the background, and waits until it says that it is ready. Its process is $!.
+# Starts a daemon in the background and waits until it is ready. Its process is $!.
 start() {
     "$@" >ready &
     daemons="$daemons $!"
@@ -40,7 +40,8 @@ start() {
     rm ready
 }
 
-# Binds a socket and runs a program that has it as standard input. No tool of a fresh machine can.
+# A program that binds a socket and executes another program with it as standard input. No tool of a
+# minimal system does that.
 cat >listen.rs <<'END'
 use std::{env, os::fd::OwnedFd, os::unix::net::UnixListener, os::unix::process::CommandExt};
 fn main() {
@@ -52,7 +53,7 @@ fn main() {
 END
 rustc --edition 2024 -o listen listen.rs
 
-# Everybody may do everything here.
+# Every client has all rights.
 mkdir -p rules/uid/default/env
 : >rules/uid/default/allow
 for right in GETDUMP SETDUMP LIST STORE_REGEX RETRIEVE_REGEX; do
@@ -89,7 +90,7 @@ same "$text" "something to read"
 s6-fdholder-retrieve new 'log, for an hour' sh -c 'echo "a line" >&0'
 same "$(cat log)" "a line"
 
-# A service takes its socket out of the new daemon, which somebody bound for the old one.
+# A service retrieves from the new daemon the socket that was bound for the old one.
 start s6-fdholder-retrieve new unix:service s6-fdholderd -1 -i rules
 echo "hello from a socket that has moved" | s6-fdholder-store service greeting
 text=$(s6-fdholder-retrieve service greeting cat)

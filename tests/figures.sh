@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the figures of the README afresh: against the C programs, by tool, by part of the source, and
-# by processor.
+# Measures the figures of the README again: compared with the C programs, by tool, by part of the
+# source, and by processor.
 set -eu
 cd "$(dirname "$0")/.."
 sh tests/setup.sh cc strace

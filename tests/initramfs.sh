@@ -1,9 +1,10 @@
 #!/bin/sh
-# Boots a Debian kernel, under software emulation, with an initramfs that has the program and a
-# shell, and with one that has no shell at all: tests/init/ has their first processes. In both a
-# listening socket and a pipe go from one daemon to another; in the first, over a switch_root.
+# Boots a Debian kernel under software emulation, with two initramfs images: one has the program and a
+# shell, the other has no shell. tests/init has their first processes. In both, a listening socket and a
+# pipe go from one daemon to another; in the first one across a switch_root.
 #
-# The kernel and the shell come out of Debian packages, unpacked into target/initramfs and not
+# The kernel and the shell are from Debian packages, unpacked into target/initramfs and not installed.
+# qemu is installed if it is missing.
 # installed; qemu is installed if it is missing.
 set -eu
 umask 022
@@ -35,7 +36,7 @@ unpack() (
     done
 )
 
-# The kernel's package is the one that linux-image-amd64 stands for.
+# The kernel's package is the one that linux-image-amd64 depends on.
 fetch() {
     [ "$(id -u)" != 0 ] || apt-get -qq -o Acquire::Retries=3 update
     kernel=$(apt-cache depends --no-recommends --no-suggests linux-image-amd64 |
@@ -47,22 +48,22 @@ fetch() {
     busybox=$(find "$work/tree" -path '*bin/busybox' -type f | sed -n 1p)
     mv "$busybox" "$work/fetched/busybox"
     rm -rf "$work/tree" target/initramfs target/initramfs.part
-    # It appears in its place all at once, so that what is there is complete.
+    # The folder gets its name last, so that it is complete if it exists.
     cp -R "$work/fetched" target/initramfs.part
     mv target/initramfs.part target/initramfs
     echo "initramfs.sh: $kernel fetched"
 }
 
-# Makes an initramfs of a folder. It needs no /dev/console: the kernel has one built in.
+# Makes an initramfs of a folder. /dev/console is not needed: the kernel has one built in.
 pack() {
     (cd "$1" && find . >"$1.list" && "$busybox" cpio -o -H newc <"$1.list" >"$1.cpio")
     gzip -1 "$1.cpio"
 }
 
-# Boots with the initramfs $1, whose last words have to be "$2: pass".
+# Boots with the initramfs $1. Its last words must be "$2: pass".
 boot() {
     code=0
-    # Its stdin is no terminal, or qemu would change it.
+    # With a terminal as standard input qemu would change the terminal's settings.
     timeout -k 5 "$deadline" qemu-system-x86_64 -accel tcg -m 256 -nographic -no-reboot -nic none \
         -kernel target/initramfs/kernel -initrd "$1" \
         -append "console=ttyS0 quiet panic=-1" </dev/null >"$work/console" 2>&1 &
@@ -78,7 +79,7 @@ boot() {
     fail "$2: failed, qemu ended with $code; the console is above"
 }
 
-# Seconds; a tenth of them will do on a machine that has nothing else to do.
+# In seconds. An idle machine needs a tenth of it.
 deadline=120
 
 cargo build --release --locked --quiet
@@ -104,7 +105,7 @@ done
 pack "$work/shell"
 boot "$work/shell.cpio.gz" "with a shell"
 
-# Nothing but one program, which has the tools in it, and rules.
+# An image with one program, which contains the tools, and the rules.
 mkdir "$work/alone"
 cp -R "$work/rules" "$work/alone/"
 cp target/release/fdholder-init "$work/alone/init"

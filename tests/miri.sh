@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs what needs no system calls to speak of in Miri, the interpreter that finds undefined behaviour:
-# the checks of some fuzz targets, on their corpora. Takes a nightly Rust with `miri` and `rust-src`.
+# Runs code that needs few system calls in Miri, an interpreter that finds undefined behaviour: the
+# checks of some fuzz targets, on their corpora. It needs a nightly Rust with `miri` and `rust-src`.
 set -eu
 cd "$(dirname "$0")/.."
-# The memory comes from the kernel as a number, so pointers are made of numbers.
+# Addresses of mappings come from the kernel as numbers, so the program makes pointers of numbers.
 export MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance"
 for target in ${*:-frames entries getopt regex cdb table}; do
     echo "$target:"

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Has the files in tests/packaging make their packages and images, and runs what is in those; then
-# checks the man pages and completions that packagers get. initramfs-tools, dracut, Kconfig and
-# buildah, which takes the Dockerfile, are the real ones, out of Debian packages. Of Buildroot,
-# OpenWrt, abuild, mkinitcpio and the image with Rust there is but a stand-in, a few lines each.
+# Builds packages and images with the files in tests/packaging, and runs the programs in them. Then
+# checks the man pages and completions for packagers. initramfs-tools, dracut, Kconfig and buildah,
+# which builds the Dockerfile, are the real programs, from Debian packages. For Buildroot, OpenWrt,
+# abuild, mkinitcpio and the image with Rust there are stand-ins of a few lines each.
 #
-# The packages are unpacked into target/packaging, a system of its own, and not installed. Root runs
-# the second half there, as a root directory. Without root only the first half is checked, and this
-# fails.
+# The Debian packages are unpacked into target/packaging, as a system of its own, and not installed. The
+# second half runs with that system as its root directory, which takes root. Without root only the first
+# half runs, and the script fails.
 set -eu
 umask 022
 
@@ -23,7 +23,8 @@ fail() {
 
 . "$root/tests/apt.sh"
 
-# Runs a command that has nothing to say unless it fails, and stops a function where it fails.
+# Runs a function or command, and prints its output only if it fails. A function stops at its first
+# failing command.
 quietly() {
     set +e
     (set -e; "$@") >"$work/said" 2>&1
@@ -32,8 +33,8 @@ quietly() {
     [ "$code" = 0 ] || { cat "$work/said" >&2; fail "failed: $*"; }
 }
 
-# Checks that the folder $1 has the program, and a link to it for each of the tools $2 and for
-# nothing else. All have to work, and when the program has been stripped, as most builders do.
+# Checks that the folder $1 has the program, and a link to it for each of the tools $2 and for nothing
+# else. All must work after the program has been stripped, as most builders do.
 installed() {
     # shellcheck disable=SC2086 # a list of names
     wanted=$(printf '%s\n' $2 | LC_ALL=C sort)
@@ -46,7 +47,7 @@ installed() {
     done
 }
 
-# Fetches what is run, once.
+# Fetches the Debian packages, once.
 fetch() {
     [ ! -e "$unpacked" ] || return 0
     rm -rf "$unpacked.part"
@@ -56,8 +57,8 @@ fetch() {
     mv "$unpacked.part" "$unpacked"
 }
 
-# Makes the folder $1 of the files and folders that follow, to build them there. What has been
-# compiled elsewhere is at hand.
+# Makes the folder $1 with the files and folders that follow, to build in it. It shares the target
+# folder with this one.
 sources() {
     folder=$1
     shift
@@ -66,7 +67,7 @@ sources() {
     cp -R "$@" "$folder/"
 }
 
-# abuild's part is to call the functions.
+# Calls the functions of the APKBUILD, as abuild does.
 alpine() {
     startdir=$packaging/alpine pkgdir=$work/alpine CTARGET=$(rustc -vV | sed -n 's/^host: //p')
     default_prepare() { :; }
@@ -78,7 +79,7 @@ alpine() {
     done
 }
 
-# For the Rust image's target, with the files that the Dockerfile copies and no others.
+# Builds for the target of the Rust image, with only the files that the Dockerfile copies.
 docker() {
     # shellcheck disable=SC2046 # a list of names
     sources "$work/docker" $(sed -n 's/^COPY \([^-].*\) [^ ]*$/\1/p' "$packaging/docker/Dockerfile")
@@ -87,7 +88,7 @@ docker() {
     cp "target/$musl/release/fdholder" "$work/fdholder"
 }
 
-# Kconfig reads what there is to choose, here everything but one tool, and make installs that.
+# Kconfig reads the options, here all tools but one, and make installs these.
 buildroot() {
     mkdir -p "$work/buildroot/usr/bin"
     cd "$work/buildroot"
@@ -104,7 +105,7 @@ config BR2_PACKAGE_HOST_RUSTC
 source "\$BR2_EXTERNAL_FDHOLDER_PATH/Config.in"
 END
     printf '%s\n' BR2_PACKAGE_FDHOLDER=y "# BR2_PACKAGE_FDHOLDER_LIST is not set" >.config
-    # Of the libraries that it needs there is but this one that a machine may be without.
+    # The only library of kconfig-conf that a machine may lack.
     mkdir -p "$work/kconfig"
     find "$unpacked/usr/lib" -name 'libkconfig-parser*' -exec cp -P {} "$work/kconfig/" \;
     CONFIG_= LD_LIBRARY_PATH=$work/kconfig "$unpacked/usr/bin/kconfig-conf" --olddefconfig Config.in
@@ -132,7 +133,7 @@ END
     make BR2_EXTERNAL_FDHOLDER_PATH="$packaging/buildroot" RUSTC_TARGET_NAME="$musl"
 }
 
-# Recipes are expanded twice, as in OpenWrt, and cargo is told what OpenWrt tells it.
+# Recipes are expanded twice, and cargo gets the same variables, as in OpenWrt.
 openwrt() {
     mkdir -p "$work/openwrt/include" "$work/openwrt/feeds/packages/lang/rust" "$work/openwrt/build"
     ln -s "$root/target" "$work/openwrt/build/target"
@@ -167,7 +168,7 @@ END
     make -C feeds/fdholder/fdholder TOPDIR="$PWD" RUSTC_TARGET_ARCH="$musl" fdholder
 }
 
-# mkinitcpio's part is to put things into a folder.
+# Puts files into a folder, as mkinitcpio does.
 mkinitcpio() {
     bash -euc '
         add_binary() { install -D -m 755 "$1" "$image$2"; }
@@ -178,7 +179,7 @@ mkinitcpio() {
         help' mkinitcpio "$work/mkinitcpio" "$packaging/mkinitcpio/fdholder"
 }
 
-# What a kernel's package brings along.
+# Makes the files of a kernel's package.
 kernel=6.1.0
 kernel() {
     mkdir -p "/lib/modules/$kernel" /boot
@@ -199,7 +200,7 @@ initramfs_tools() {
 dracut_image() {
     module=/usr/lib/dracut/modules.d/90fdholder
     cp -R "$packaging/dracut/90fdholder" "$module"
-    # It is only for those who ask for it.
+    # The module is included only if requested.
     code=0
     bash -c '. "$1/module-setup.sh" && check' bash "$module" || code=$?
     [ "$code" = 255 ]
@@ -210,7 +211,7 @@ dracut_image() {
     lsinitrd --unpack "$work/dracut.img"
 }
 
-# An image that has no Rust, but something that is called cargo and comes to the same.
+# Builds the image. Instead of Rust there is a program called cargo with the same result.
 container() {
     mkdir -p "$work/rust/bin"
     cp /bin/busybox "$work/fdholder" "$work/rust/bin/"
@@ -234,7 +235,7 @@ END
         grep -F '[/bin/fdholder]'
 }
 
-# Runs the tools of an image from inside: nothing but the image is there.
+# Runs the tools of an image with the image as the root directory.
 from_inside() {
     for tool in $tools; do
         chroot "$1" "/bin/$tool" --help | grep -q "^usage: $tool " ||
@@ -242,7 +243,7 @@ from_inside() {
     done
 }
 
-# Man pages: what two formatters have to say about them.
+# Checks man pages with two formatters.
 pages() {
     for name in fdholder $tools; do
         page=$docs/$name.8
@@ -258,7 +259,7 @@ pages() {
     done
 }
 
-# Completes a word in zsh: types $1 and a tab, once the line editor is there, and waits for $2.
+# Completes a word in zsh: types $1 and a tab once the line editor is ready, and waits for $2.
 zsh_completes() {
     cat >"$work/.zshrc" <<END
 fpath=($work/zsh \$fpath)
@@ -280,7 +281,7 @@ END
         fail "zsh does not complete $1"
 }
 
-# Completions: each option and operand of one kind in each shell.
+# Checks completions: each option, and one operand of each kind, in each shell.
 completions() {
     mkdir -p "$work/zsh"
     cp "$docs"/_* "$work/zsh/"
@@ -308,7 +309,7 @@ completions() {
     zsh_completes "fdholder store --exp" expire
 }
 
-# Shells that drop the variable S6_FD#, and those that pass it on, as the README has it.
+# Checks which shells drop the variable S6_FD# and which pass it on, as the README says.
 shells() {
     for shell in dash mksh "busybox ash"; do
         said=$(env 'S6_FD#=3' $shell -c env)
@@ -320,7 +321,7 @@ shells() {
     done
 }
 
-# The second half, in Debian's own system.
+# The second half, in Debian's system.
 inside() {
     cp "$work/fdholder" /usr/local/bin/
     tools=$(fdholder --list)
@@ -351,8 +352,7 @@ inside() {
     echo "packaging shells: pass"
 }
 
-# Takes what was unpacked for the root directory, and goes on there. What is written there is kept in
-# memory.
+# Continues with the unpacked system as the root directory. Files written there stay in memory.
 move_in() {
     over=$work/over
     mkdir "$over"
@@ -389,7 +389,7 @@ if ! rustup target add "$musl" >"$work/said" 2>&1; then
 fi
 fetch
 
-# They have to come again, though nothing else has changed.
+# The build must write these again although nothing else has changed.
 rm -rf "$docs"
 quietly alpine
 installed "$work/alpine/usr/bin" "$(cat "$docs/tools")"
@@ -408,7 +408,7 @@ echo "packaging openwrt: pass"
 
 [ "$(id -u)" = 0 ] ||
     fail "root alone can check initramfs-tools, dracut, mkinitcpio, containers, pages, completions"
-# In a plain chroot nothing can be made private, so that others may see the mounts for a while.
+# In a plain chroot mounts cannot be made private, so that others may see them for a while.
 propagation=private
 unshare --mount true 2>/dev/null || propagation=unchanged
 unshare --mount --propagation "$propagation" sh "$packaging.sh" move_in "$work"

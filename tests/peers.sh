@@ -1,9 +1,9 @@
 #!/bin/sh
-# Fetches the C tools that the tests talk to: s6 of three generations, each with its libraries,
-# out of Debian packages, unpacked into target/peers/2.11, 2.13 and 2.15. All three run side by
-# side on Debian 12 and later. Nothing is installed, and apt's own state is left alone.
+# Fetches the C tools that the tests talk to: s6 of three generations, each with its libraries. They are
+# from Debian packages, unpacked into target/peers/2.11, 2.13 and 2.15, and run side by side on Debian
+# 12 and later. Nothing is installed, and apt's own state does not change.
 #
-# FDHOLDER_PEERS names another folder than target/peers; the tests then need it set as well.
+# FDHOLDER_PEERS names another folder than target/peers. The tests need the same setting.
 set -eu
 umask 022
 
@@ -22,15 +22,15 @@ fail() {
 
 . "$root/tests/apt.sh"
 
-# Whether the generation in folder $1 is there and runs: without arguments the daemon has to say
-# how it is used, and exit 100.
+# True if the generation in the folder $1 exists and runs: without arguments the daemon prints its usage
+# and exits with 100.
 runs() {
     code=0
     LD_LIBRARY_PATH="$1/lib" "$1/bin/s6-fdholderd" >"$work/said" 2>&1 || code=$?
     [ "$code" = 100 ]
 }
 
-# Fetches from the suite $1 the generation $2, of which $3 is the oldest version that will do.
+# Fetches the generation $2 from the suite $1. $3 is the oldest version that will do.
 fetch() {
     suite=$1 generation=$2 oldest=$3
     if [ -e "$peers/$generation/version" ] && runs "$peers/$generation"; then
@@ -58,7 +58,7 @@ fetch() {
     runs "$work/$suite/tree" || fail "s6 $version does not run here: $(cat "$work/said")"
     echo "$version" >"$work/$suite/tree/version"
 
-    # It appears in its place all at once, so that what is there is complete.
+    # The folder gets its name last, so that it is complete if it exists.
     rm -rf "$peers/$generation" "$peers/.$generation"
     cp -R "$work/$suite/tree" "$peers/.$generation"
     mv "$peers/.$generation" "$peers/$generation"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the programs that are named as arguments, as far as they are missing, out of Debian
-# packages. Root alone can do that; others are told which packages are missing.
+# Installs the programs named as arguments that are missing, from Debian packages. Only root can do
+# that; for other users it prints the missing packages and fails.
 set -eu
 
 missing=
@@ -26,7 +26,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq -o Acquire::Retries=3 update
-# What is installed says a lot that matters only if it fails.
+# apt-get's output matters only if it fails.
 # shellcheck disable=SC2086 # a list of packages
 said=$(apt-get -qq -o Acquire::Retries=3 install --no-install-recommends $missing 2>&1) || {
     echo "$said" >&2

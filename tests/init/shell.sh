@@ -1,7 +1,7 @@
 #!/bin/sh
-# The first process of the initramfs with a shell: fills a daemon, switches to another root, and
-# there lets a second daemon take over. There is no /proc, and in /dev no more than a shell needs.
-# Every command is shown, in case it hangs; however it ends, the machine is switched off.
+# The first process of the initramfs with a shell. It fills a daemon and switches to another root. There
+# a second daemon takes over. There is no /proc, and /dev has only what a shell needs. Every command is
+# printed, to show where a boot hangs. The machine is switched off at the end in any case.
 set -eux
 PATH=/bin
 export PATH
@@ -12,12 +12,12 @@ fail() {
     exit 1
 }
 
-# Checks that the first is the same as the second.
+# Checks that $1 equals $2.
 same() {
     [ "$1" = "$2" ] || fail "\"$1\" instead of \"$2\""
 }
 
-# Starts a daemon in the background, and waits until it says that it is ready. Its process is $!.
+# Starts a daemon in the background and waits until it is ready. Its process is $!.
 start() {
     mkfifo ready
     "$@" >ready &
@@ -25,9 +25,9 @@ start() {
     rm ready
 }
 
-# The daemon that has to survive the switch. What it needs of the file system is found from the
-# working directory, which moves along: its root is emptied, and it would not see the new one. The
-# shell around it stays too, and tells how it ends.
+# Starts the daemon that has to survive the switch of the root. The switch empties the old root, and the
+# daemon would not see the new one. So the daemon uses paths relative to the working directory, which
+# moves along. The shell around it survives too, and writes the exit code.
 old() {
     code=0
     sh -c 'echo $$ >pid; exec s6-fdholder-daemon -1 -i rules old' || code=$?
@@ -66,7 +66,7 @@ after() {
     same "$(s6-fdholder-list new | sort | tr '\n' ,)" "a pipe,unix:service,"
     same "$(s6-fdholder-retrieve new "a pipe" cat)" "something to read"
 
-    # What serves on the socket in the end is a third daemon.
+    # In the end a third daemon serves on that socket.
     start s6-fdholder-retrieve new unix:service s6-fdholderd -1 -i rules
     service=$!
     echo "hello" | s6-fdholder-store service greeting

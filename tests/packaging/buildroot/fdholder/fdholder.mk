@@ -17,7 +17,7 @@ FDHOLDER_CARGO_BUILD_OPTS = \
 	--no-default-features --features "$(strip $(FDHOLDER_FEATURES))"
 FDHOLDER_CARGO_ENV = FDHOLDER_DOCS=$(@D)/docs
 
-# Of a package that is not downloaded, Buildroot does not fetch the crates.
+# Buildroot does not fetch the crates of a package that it does not download.
 define FDHOLDER_FETCH_CRATES
 	cd $(@D) && $(TARGET_MAKE_ENV) $(PKG_CARGO_ENV) cargo fetch --locked
 endef

@@ -1,6 +1,6 @@
 #!/bin/bash
-# For dracut: puts the installed program into the image, with a link for each tool. Lies in
-# /usr/lib/dracut/modules.d/90fdholder; an image has it when it is asked for.
+# A dracut module that adds the installed program and a link for each tool to an image. Copy the folder
+# to /usr/lib/dracut/modules.d/90fdholder. An image contains the module if it is requested.
 
 program() {
     PATH=/usr/local/bin:$PATH type -P fdholder
