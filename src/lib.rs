@@ -65,7 +65,7 @@
 //!
 //! **A request letter.** Add a variant to [`protocol::request::Request`] and a line to its `parse`. The
 //! compiler then points to `perform` in `daemon/request.rs`, which checks whether a request is possible and
-//! carries it out. Add the letter to `name` there, and to `Session::vet`, which refuses a request by its
+//! carries it out. Add the letter to `name` there, and to `Session::check_header`, which refuses a request by its
 //! header. A new form of answer is a variant of `Answer` in `daemon/answer.rs`. C daemons disconnect a
 //! client that sends a letter they do not know.
 //!

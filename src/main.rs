@@ -13,11 +13,11 @@ mod start;
 use fdholder::io::pool::Pool;
 use fdholder::multicall;
 use fdholder::process::Process;
-use fdholder::sys::hand_out::HandOut;
 use fdholder::sys::strings::{Auxiliary, Strings};
+use fdholder::sys::take_once::TakeOnce;
 
 /// The buffers of the process.
-static POOL: HandOut<Pool> = HandOut::new(Pool::EMPTY);
+static POOL: TakeOnce<Pool> = TakeOnce::new(Pool::EMPTY);
 
 /// Runs a tool. Returns the exit code of the process.
 fn main(arguments: Strings, environment: Strings, auxiliary: Auxiliary) -> u8 {

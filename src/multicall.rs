@@ -77,7 +77,7 @@ pub fn run(process: &mut Process) -> Exit {
     let Some(applet) = found else {
         return process.errors.fatal().text("no tool is called ").quoted(name).end(Exit::USAGE);
     };
-    process.errors.speak_as(applet.name);
+    process.errors.set_name(applet.name);
     match (applet.run)(process) {
         Ok(exit) => exit,
         Err(Stop) if process.arguments.asks_for_help() => {
@@ -127,7 +127,7 @@ fn names(process: &mut Process, text: &str) -> Exit {
 fn answer(process: &mut Process, text: &str) -> Exit {
     match process.out.text(text).flush() {
         Ok(()) => Exit::SUCCESS,
-        Err(errno) => process.errors.no_output(errno),
+        Err(errno) => process.errors.output_failed(errno),
     }
 }
 

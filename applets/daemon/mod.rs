@@ -50,7 +50,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     }
     let listening = listener::listen(process.input, path, backlog, replaces, &process.open_files);
     if let Err(failure) = listening {
-        return Ok(say(failure, path, &mut process.errors));
+        return Ok(report(failure, path, &mut process.errors));
     }
     if let Err(errno) = privileges.assume() {
         let line = process.errors.fatal().text("unable to drop privileges");
@@ -60,7 +60,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
 }
 
 /// Prints why there is no listening socket.
-fn say(Failure { errno, served_by }: Failure, path: &CStr, errors: &mut Writer) -> Exit {
+fn report(Failure { errno, served_by }: Failure, path: &CStr, errors: &mut Writer) -> Exit {
     let line = errors.fatal().text("unable to bind to ").quoted(path.to_bytes()).reason(errno);
     if let Some(process) = served_by {
         line.text(" by a daemon that still serves what it holds");

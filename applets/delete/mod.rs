@@ -22,6 +22,6 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let identifier = identifier.to_bytes();
     // No daemon holds an identifier that is not valid. The exit code is that of a denial, as in C.
     let request = process.frame.delete(identifier).map_err(Error::Denied);
-    let deleted = request.and_then(|request| daemon.settle(request, &[]));
+    let deleted = request.and_then(|request| daemon.change(request, &[]));
     Ok(daemon.conclude(&mut process.errors, &WORDING, identifier, deleted))
 }

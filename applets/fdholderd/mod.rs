@@ -36,7 +36,7 @@ pub fn set(settings: &mut Settings, option: Opt) -> Result<(), Stop> {
 
 /// Becomes the daemon. Messages have this name even if `s6-fdholder-daemon` was called.
 pub fn serve(process: &mut Process, settings: &Settings, rules: Source) -> Exit {
-    process.errors.speak_as(c"s6-fdholderd");
+    process.errors.set_name(c"s6-fdholderd");
     start::serve(process, settings, rules)
 }
 
@@ -45,7 +45,7 @@ pub fn serve(process: &mut Process, settings: &Settings, rules: Source) -> Exit 
 /// 1.
 pub fn require_output(process: &mut Process, settings: &Settings) -> Result<(), Exit> {
     match process.out.require() {
-        Err(errno) if settings.says_ready => Err(process.errors.no_output(errno)),
+        Err(errno) if settings.says_ready => Err(process.errors.output_failed(errno)),
         _ => Ok(()),
     }
 }

@@ -20,7 +20,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let path = process.arguments.operand()?;
     let mut daemon = Connection::new(path, timeout, &process.open_files);
     if let Err(errno) = process.out.require() {
-        return Ok(process.errors.no_output(errno));
+        return Ok(process.errors.output_failed(errno));
     }
     let out = &mut process.out;
     let listed = daemon.list(|piece| {
@@ -34,7 +34,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     });
     // An output error is reported before an error of the daemon.
     if let Err(errno) = process.out.flush() {
-        return Ok(process.errors.no_output(errno));
+        return Ok(process.errors.output_failed(errno));
     }
     Ok(daemon.conclude(&mut process.errors, &WORDING, b"", listed))
 }

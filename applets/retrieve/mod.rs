@@ -38,7 +38,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     // The received descriptor is close-on-exec. Its copy, standard input, is not.
     if let Err(errno) = fd.borrow().put_at(STDIN, false) {
         let error = Error::System(errno);
-        let line = daemon.complain(&mut process.errors, &WORDING, identifier, error);
+        let line = daemon.report(&mut process.errors, &WORDING, identifier, error);
         return Ok(line.text(remark).end(error.exit(WORDING.blame)));
     }
     Ok(exec::execute(process, program, process.environment, remark))

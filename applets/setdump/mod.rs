@@ -64,10 +64,10 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let (total, acknowledged) = (delivery.total, delivery.acknowledged);
     let error = match done {
         Ok(()) => return Ok(Exit::SUCCESS),
-        Err(Failure::Environment(wrong)) => return Ok(wrong.say(&mut process.errors)),
+        Err(Failure::Environment(wrong)) => return Ok(wrong.report(&mut process.errors)),
         Err(Failure::Daemon(error)) => error,
     };
-    let line = daemon.complain(&mut process.errors, &WORDING, b"", error);
+    let line = daemon.report(&mut process.errors, &WORDING, b"", error);
     failure::progress(line, acknowledged, total, "");
     Ok(line.end(error.exit(WORDING.blame)))
 }
@@ -149,7 +149,7 @@ impl Rows {
 
 impl Wrong {
     /// Prints which variable is wrong, and how.
-    fn say(self, errors: &mut Writer) -> Exit {
+    fn report(self, errors: &mut Writer) -> Exit {
         let line = errors.fatal();
         if self.is_set {
             line.text("invalid $");

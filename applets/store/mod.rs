@@ -44,5 +44,5 @@ fn store(
     let request = frame.request(b'S').entry(&expiry, identifier.to_bytes());
     // No daemon holds an identifier that is not valid. The exit code is that of a denial, as in C.
     let request = request.map_err(Error::Denied)?.finish(1);
-    daemon.settle(request, &[fd])
+    daemon.change(request, &[fd])
 }

@@ -52,7 +52,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
         Failure::Source(error) => (&source, &SOURCE, error),
         Failure::Destination(error) => (&destination, &DESTINATION, error),
     };
-    let line = daemon.complain(&mut process.errors, wording, daemon.path().to_bytes(), error);
+    let line = daemon.report(&mut process.errors, wording, daemon.path().to_bytes(), error);
     failure::progress(line, acknowledged, total, ", the source still holds all");
     Ok(line.end(error.exit(wording.blame)))
 }

@@ -24,41 +24,41 @@ pub type Buffer = [u8; SIZE];
 
 /// Milliseconds that a message waits for room on a non-blocking standard error. A message should not be
 /// lost, and should not delay the tool for long.
-const PATIENCE: u32 = 1000;
+const MESSAGE_WAIT: u32 = 1000;
 
 /// A buffered writer to a descriptor. A message of ordinary length takes one write.
 pub struct Writer {
     to: BorrowedFd<'static>,
     /// The name of the tool, for messages.
-    who: &'static CStr,
+    name: &'static CStr,
     length: usize,
     buffer: &'static mut Buffer,
     /// Milliseconds that a write waits for room if the open file is non-blocking; `None` for no limit.
-    patience: Option<u32>,
-    /// The error of the first write that failed since [`Writer::say`].
+    wait: Option<u32>,
+    /// The error of the first write that failed since [`Writer::end_line`].
     status: Result<(), Errno>,
 }
 
 impl Writer {
     /// A writer for answers. It waits for the reader without a limit.
     pub fn answers(to: BorrowedFd<'static>, buffer: &'static mut Buffer) -> Writer {
-        Writer { to, who: c"fdholder", length: 0, buffer, patience: None, status: Ok(()) }
+        Writer { to, name: c"fdholder", length: 0, buffer, wait: None, status: Ok(()) }
     }
 
-    /// A writer for messages. It waits for the reader at most [`PATIENCE`].
+    /// A writer for messages. It waits for the reader at most [`MESSAGE_WAIT`].
     pub fn messages(to: BorrowedFd<'static>, buffer: &'static mut Buffer) -> Writer {
-        Writer { patience: Some(PATIENCE), ..Writer::answers(to, buffer) }
+        Writer { wait: Some(MESSAGE_WAIT), ..Writer::answers(to, buffer) }
     }
 
     /// Sets the name for messages.
-    pub fn speak_as(&mut self, who: &'static CStr) {
-        self.who = who;
+    pub fn set_name(&mut self, name: &'static CStr) {
+        self.name = name;
     }
 
     /// Appends the name and `: `.
     pub fn message(&mut self) -> &mut Writer {
-        let who = self.who;
-        self.bytes(who.to_bytes()).text(": ")
+        let name = self.name;
+        self.bytes(name.to_bytes()).text(": ")
     }
 
     /// Appends the name and `: fatal: `.
@@ -130,7 +130,7 @@ impl Writer {
     }
 
     /// Writes the buffer and empties it. After the first error nothing is written any more, and every
-    /// call returns that error, until [`Writer::say`].
+    /// call returns that error, until [`Writer::end_line`].
     pub fn flush(&mut self) -> Result<(), Errno> {
         if self.status.is_ok() {
             self.status = self.write();
@@ -148,7 +148,7 @@ impl Writer {
                 // Another process that shares the open file has made it non-blocking.
                 Err(Errno::AGAIN) => {
                     let room = &mut [Poll::on(self.to, Event::Writable)];
-                    if time::poll(room, self.patience)? == 0 {
+                    if time::poll(room, self.wait)? == 0 {
                         return Err(Errno::AGAIN);
                     }
                 }
@@ -158,14 +158,14 @@ impl Writer {
         Ok(())
     }
 
-    /// The error of the first write that failed since [`Writer::say`].
+    /// The error of the first write that failed since [`Writer::end_line`].
     pub fn status(&self) -> Result<(), Errno> {
         self.status
     }
 
     /// Ends a message with a newline and writes it. Errors are ignored: there is nobody to report them
     /// to.
-    pub fn say(&mut self) {
+    pub fn end_line(&mut self) {
         let _ = self.byte(b'\n').flush();
         self.status = Ok(());
     }
@@ -179,7 +179,7 @@ impl Writer {
 
     /// Ends the last message of a tool, and returns `exit`.
     pub fn end(&mut self, exit: Exit) -> Exit {
-        self.say();
+        self.end_line();
         exit
     }
 
@@ -204,7 +204,7 @@ impl Writer {
 
     /// Reports that standard output could not be written to. Call this on the writer for standard
     /// error.
-    pub fn no_output(&mut self, errno: Errno) -> Exit {
+    pub fn output_failed(&mut self, errno: Errno) -> Exit {
         self.fatal().text("unable to write to standard output").reason(errno).end(Exit::SYSTEM)
     }
 }

@@ -61,7 +61,7 @@ impl<'c, 'a> Dump<'c, 'a> {
 
     /// Reacts to lost descriptors. The process had room for `held`, which are still open. Raises the
     /// limit on open files, or else limits each window to `held` descriptors, less the `reserve` that
-    /// the delivery needs. If that is not enough for a frame, the error is [`Error::Crowded`] with the
+    /// the delivery needs. If that is not enough for a frame, the error is [`Error::LimitTooLow`] with the
     /// limit that would be. [`Error::Withheld`] if the process does have room.
     fn make_room(&mut self, held: usize, reserve: usize) -> Result<(), Error> {
         let loss = self.source.loss();
@@ -77,7 +77,7 @@ impl<'c, 'a> Dump<'c, 'a> {
             let limit = OpenFileLimit::get().soft as usize;
             // The limit may have been lowered since, to less than `held`.
             let needed = limit.saturating_sub(held) + reserve + frame;
-            return Err(Error::Crowded(needed));
+            return Err(Error::LimitTooLow(needed));
         }
         self.room = room;
         Ok(())
@@ -114,7 +114,7 @@ impl<'c, 'a> Dump<'c, 'a> {
         }
         // Nothing may follow the last frame.
         if !window.rest().is_empty() || window.next_descriptors() > 0 {
-            return Err(Error::Invalid);
+            return Err(Error::Protocol);
         }
         window.rewind();
         if self.missing > 0 {
@@ -131,13 +131,13 @@ impl<'c, 'a> Dump<'c, 'a> {
             let mut whole = HEADER;
             if let Some(header) = Header::parse(rest) {
                 if !header.is_entries(most) || header.descriptors != window.next_descriptors() {
-                    return Err(Error::Invalid);
+                    return Err(Error::Protocol);
                 }
                 whole += header.length;
                 if let Some(payload) = rest.get(HEADER..whole) {
-                    let entries = Entries::parse(payload).ok_or(Error::Invalid)?;
+                    let entries = Entries::parse(payload).ok_or(Error::Protocol)?;
                     if entries.len() != header.descriptors {
-                        return Err(Error::Invalid);
+                        return Err(Error::Protocol);
                     }
                     window.advance(whole);
                     self.missing -= header.descriptors;

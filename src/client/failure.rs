@@ -33,7 +33,7 @@ impl Error {
     /// The exit code: `blame` if the daemon failed.
     pub fn exit(self, blame: Exit) -> Exit {
         match self {
-            Error::Denied(_) | Error::Invalid | Error::Closed | Error::Late => blame,
+            Error::Denied(_) | Error::Protocol | Error::Closed | Error::TimedOut => blame,
             _ => Exit::SYSTEM,
         }
     }
@@ -45,14 +45,14 @@ impl Error {
             | Error::Unreachable(errno)
             | Error::Denied(errno)
             | Error::NoClock(errno) => line.reason(errno),
-            Error::Invalid => line.reason(Errno::PROTO),
-            Error::Late => line.reason(Errno::TIMEDOUT),
+            Error::Protocol => line.reason(Errno::PROTO),
+            Error::TimedOut => line.reason(Errno::TIMEDOUT),
             Error::Closed => line.text(": connection closed"),
             Error::Withheld => {
                 line.text(": descriptors were withheld: does a security module forbid it?")
             }
             Error::Truncated => line.reason(Errno::MFILE),
-            Error::Crowded(needed) => {
+            Error::LimitTooLow(needed) => {
                 let limit = OpenFileLimit::get().soft as u32;
                 line.reason(Errno::MFILE).text(": the open-file limit is ").number(limit);
                 line.text(", but has to be ").number(needed as u32).text(" at least")
@@ -74,12 +74,12 @@ impl Connection<'_> {
     pub fn may_have_done_it(&self, error: Error) -> bool {
         // A daemon that disconnects without an answer has done nothing, or has exited with all that it
         // held.
-        self.is_in_doubt && (!matches!(error, Error::Closed) || self.stream.has_heard())
+        self.is_in_doubt && (!matches!(error, Error::Closed) || self.stream.has_received())
     }
 
     /// Begins a message: what failed, with which object, and why. The caller ends it with
     /// [`Writer::end`] and the exit code [`Error::exit`].
-    pub fn complain<'w>(
+    pub fn report<'w>(
         &self,
         errors: &'w mut Writer,
         wording: &Wording,
@@ -93,7 +93,7 @@ impl Connection<'_> {
         };
         let line = errors.fatal().text("unable to ").text(doing).quoted(object);
         error.explain(line);
-        if matches!(error, Error::Closed) && !self.stream.has_heard() {
+        if matches!(error, Error::Closed) && !self.stream.has_received() {
             line.text(" without an answer: is this user allowed to connect?");
         }
         if let Error::Denied(Errno::PERM) = error {
@@ -110,7 +110,7 @@ impl Connection<'_> {
         object: &[u8],
         error: Error,
     ) -> Exit {
-        let line = self.complain(errors, wording, object, error);
+        let line = self.report(errors, wording, object, error);
         if self.may_have_done_it(error) {
             line.text(wording.doubt);
         }

@@ -50,7 +50,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Sends a request for a change, whose reply is a status alone.
-    pub fn settle(&mut self, request: &[u8], fds: &[BorrowedFd]) -> Result<(), Error> {
+    pub fn change(&mut self, request: &[u8], fds: &[BorrowedFd]) -> Result<(), Error> {
         self.connect()?;
         self.stream.send(request, fds)?;
         self.is_in_doubt = true;
@@ -65,7 +65,7 @@ impl<'a> Connection<'a> {
         self.stream.send(request, &[])?;
         self.is_in_doubt = deletes;
         self.reply(Expected::DESCRIPTOR, 0)?;
-        self.descriptor.take().ok_or(Error::Invalid)
+        self.descriptor.take().ok_or(Error::Protocol)
     }
 
     /// Takes the descriptor out of a received message, if one is `due`. More descriptors than that
@@ -73,7 +73,7 @@ impl<'a> Connection<'a> {
     fn take_descriptor(&mut self, received: &mut Received, due: usize) -> Result<(), Error> {
         let count = received.descriptors();
         if count > due || received.is_truncated && count == due {
-            return Err(Error::Invalid);
+            return Err(Error::Protocol);
         }
         if received.is_truncated {
             return Err(self.loss());
@@ -99,7 +99,7 @@ impl<'a> Connection<'a> {
         self.head = Head::default();
         let (mut have, mut received) = (0, Received::NOTHING);
         loop {
-            let whole = reply::length(&self.head, have, expected).ok_or(Error::Invalid)?;
+            let whole = reply::length(&self.head, have, expected).ok_or(Error::Protocol)?;
             if have == whole {
                 break;
             }
@@ -117,7 +117,7 @@ impl<'a> Connection<'a> {
         let errno = Errno::new(said.into());
         let is_out_of_turn = said == 0 || expected.extra == 0 && errno == Errno::AGAIN;
         if self.descriptor.is_some() != is_due || said != status && is_out_of_turn {
-            return Err(Error::Invalid);
+            return Err(Error::Protocol);
         }
         self.is_in_doubt = false;
         if said == status { Ok(()) } else { Err(Error::Denied(errno)) }
@@ -130,13 +130,13 @@ impl<'a> Connection<'a> {
         self.stream.send(&LIST, &[])?;
         self.reply(Expected::LIST, 0)?;
         let number = reply::number(&self.head, 0) as usize;
-        let Header { length, .. } = Header::parse(&self.head).ok_or(Error::Invalid)?;
+        let Header { length, .. } = Header::parse(&self.head).ok_or(Error::Protocol)?;
         // The status and the number belong to the payload.
         let mut missing = length.saturating_sub(STATUS - HEADER + size_of::<u32>());
         // A length that cannot be right fails at once.
         let longest = number.saturating_mul(IDENTIFIER_MAX + 1);
         if missing > longest || missing < number.saturating_mul(2) {
-            return Err(Error::Invalid);
+            return Err(Error::Protocol);
         }
         let (mut complete, mut length) = (0, 0);
         let (mut buffer, mut received) = ([0; 1024], Received::NOTHING);
@@ -150,7 +150,7 @@ impl<'a> Connection<'a> {
                 if *byte != 0 {
                     length += 1;
                 } else if length == 0 || length > IDENTIFIER_MAX {
-                    return Err(Error::Invalid);
+                    return Err(Error::Protocol);
                 } else {
                     length = 0;
                     complete += 1;
@@ -160,6 +160,6 @@ impl<'a> Connection<'a> {
             put(piece)?;
             self.stream.begin_turn()?;
         }
-        if complete == number && length == 0 { Ok(()) } else { Err(Error::Invalid) }
+        if complete == number && length == 0 { Ok(()) } else { Err(Error::Protocol) }
     }
 }

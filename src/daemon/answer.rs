@@ -132,7 +132,7 @@ impl Answer {
     }
 
     /// True if there is an answer to send.
-    pub fn is_something(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         !matches!(self, Answer::Nothing)
     }
 
@@ -183,7 +183,7 @@ impl Answer {
     /// Moves on after a piece with `count` slots has been sent.
     pub fn advance(&mut self, count: usize, table: &mut Table) {
         match self {
-            Answer::Descriptor { slot, deletes: true } => table.forget(*slot),
+            Answer::Descriptor { slot, deletes: true } => table.remove(*slot),
             Answer::List(_, rest) | Answer::Dump(rest) => {
                 rest.advance(count, table);
                 if rest.left > 0 {
@@ -192,11 +192,11 @@ impl Answer {
             }
             _ => {}
         }
-        self.give_up(table);
+        self.cancel(table);
     }
 
     /// Discards the rest and releases its slots.
-    pub fn give_up(&mut self, table: &mut Table) {
+    pub fn cancel(&mut self, table: &mut Table) {
         match self {
             Answer::Nothing | Answer::Status(_) | Answer::Frames(_) => {}
             Answer::Descriptor { slot, .. } => table.release(*slot, Need::Descriptor),

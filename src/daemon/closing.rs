@@ -16,15 +16,15 @@
 use super::request::Descriptors;
 use crate::sys::child::{self, Child};
 use crate::sys::fd::{BorrowedFd, Fd};
-use crate::sys::kind::{self, Closes};
+use crate::sys::kind::{self, CloseTime};
 use crate::sys::memory::List;
 use crate::sys::socket;
 
 /// The most closers at a time.
-const CLOSERS: usize = 16;
+const CLOSERS_MAX: usize = 16;
 
 /// The most closers at a time whose work nothing can interrupt.
-const STUBBORN: usize = CLOSERS / 2;
+const UNINTERRUPTIBLE_MAX: usize = CLOSERS_MAX / 2;
 
 /// Milliseconds after which a closer that has just been started is checked.
 const SOON: u32 = 10;
@@ -34,10 +34,10 @@ const LATER: u32 = 1000;
 
 /// The most descriptors that can wait to be closed, more than most processes may have open. The daemon
 /// closes further ones itself.
-const CASES: usize = 4096;
+const JOBS_MAX: usize = 4096;
 
 /// A descriptor to be closed.
-struct Case {
+struct Job {
     /// The descriptor; `None` once its closer has replaced the number.
     fd: Option<Fd>,
     /// True if it is a socket. Then the closer can be killed, and the kernel closes the socket without
@@ -52,29 +52,29 @@ pub struct Closing {
     /// A descriptor that never blocks on closing; closers put it in the place of others. It outlives
     /// this value.
     substitute: BorrowedFd<'static>,
-    cases: List<Case>,
+    jobs: List<Job>,
 }
 
 impl Closing {
     /// No descriptors.
     pub fn new(substitute: BorrowedFd<'static>) -> Closing {
-        Closing { substitute, cases: List::new(CASES) }
+        Closing { substitute, jobs: List::new(JOBS_MAX) }
     }
 
     /// False if there was no memory.
     pub fn has_memory(&self) -> bool {
-        self.cases.capacity() > 0
+        self.jobs.capacity() > 0
     }
 
     /// Closes a descriptor, here or in a closer.
     pub fn close(&mut self, fd: Fd) {
-        let is_socket = match kind::closes(fd.borrow()) {
-            Closes::Promptly => return,
-            Closes::Interruptibly => true,
-            Closes::Late => false,
+        let is_socket = match kind::close_time(fd.borrow()) {
+            CloseTime::None => return,
+            CloseTime::Interruptible => true,
+            CloseTime::Unbounded => false,
         };
-        if self.cases.len() < CASES {
-            self.cases.push(Case { fd: Some(fd), is_socket, closer: None });
+        if self.jobs.len() < JOBS_MAX {
+            self.jobs.push(Job { fd: Some(fd), is_socket, closer: None });
             self.start();
         }
     }
@@ -97,21 +97,21 @@ impl Closing {
 
     /// True if descriptors are being closed or wait for that.
     pub fn is_busy(&self) -> bool {
-        !self.cases.is_empty()
+        !self.jobs.is_empty()
     }
 
     /// Checks the closers and starts new ones. Returns the milliseconds until the next check;
     /// `u32::MAX` if there are no closers.
-    pub fn tend(&mut self) -> u32 {
+    pub fn tick(&mut self) -> u32 {
         let mut index = 0;
-        while index < self.cases.len() {
-            let case = self.cases.at(index);
+        while index < self.jobs.len() {
+            let job = self.jobs.at(index);
             index += 1;
-            let Some(closer) = &case.closer else { continue };
+            let Some(closer) = &job.closer else { continue };
             // Received descriptors are close-on-exec, and the substitute is not.
-            if case.fd.as_ref().is_some_and(|fd| fd.borrow().is_kept_on_exec()) {
-                case.fd = None;
-                if case.is_socket {
+            if job.fd.as_ref().is_some_and(|fd| fd.borrow().is_kept_on_exec()) {
+                job.fd = None;
+                if job.is_socket {
                     closer.kill();
                 }
             }
@@ -119,13 +119,13 @@ impl Closing {
                 // If it ended without replacing the number, for example because it was killed, dropping
                 // the descriptor closes it here.
                 index -= 1;
-                drop(self.cases.remove(index));
+                drop(self.jobs.remove(index));
             }
         }
         self.start();
         let mut wait = u32::MAX;
-        for case in self.cases.iter().filter(|case| case.closer.is_some()) {
-            let is_soon = case.fd.is_some() || case.is_socket;
+        for job in self.jobs.iter().filter(|job| job.closer.is_some()) {
+            let is_soon = job.fd.is_some() || job.is_socket;
             wait = wait.min(if is_soon { SOON } else { LATER });
         }
         wait
@@ -134,27 +134,27 @@ impl Closing {
     /// Starts closers for the descriptors that wait, as many as allowed. If no process can be started,
     /// the descriptor is closed here.
     fn start(&mut self) {
-        let (mut closers, mut stubborn) = (0, 0);
-        for case in self.cases.iter().filter(|case| case.closer.is_some()) {
+        let (mut closers, mut uninterruptible) = (0, 0);
+        for job in self.jobs.iter().filter(|job| job.closer.is_some()) {
             closers += 1;
-            stubborn += usize::from(!case.is_socket);
+            uninterruptible += usize::from(!job.is_socket);
         }
-        let mut index = self.cases.len();
-        while index > 0 && closers < CLOSERS {
+        let mut index = self.jobs.len();
+        while index > 0 && closers < CLOSERS_MAX {
             index -= 1;
-            let case = self.cases.at(index);
-            let Case { fd: Some(fd), closer: None, is_socket } = case else { continue };
+            let job = self.jobs.at(index);
+            let Job { fd: Some(fd), closer: None, is_socket } = job else { continue };
             let is_socket = *is_socket;
-            if !is_socket && stubborn == STUBBORN {
+            if !is_socket && uninterruptible == UNINTERRUPTIBLE_MAX {
                 continue;
             }
             match child::spawn_closer(fd.borrow(), self.substitute, is_socket) {
                 Ok(closer) => {
-                    case.closer = Some(closer);
+                    job.closer = Some(closer);
                     closers += 1;
-                    stubborn += usize::from(!is_socket);
+                    uninterruptible += usize::from(!is_socket);
                 }
-                Err(_) => drop(self.cases.remove(index)),
+                Err(_) => drop(self.jobs.remove(index)),
             }
         }
     }

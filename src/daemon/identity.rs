@@ -3,7 +3,7 @@
 //! In a user namespace, a user without a number there appears as the overflow user, by default 65534,
 //! and a group as the overflow group. Where such strangers are possible, that number identifies nobody.
 
-use super::access::Own;
+use super::access::SelfIdentity;
 use super::log::Log;
 use crate::io::path::PathBuffer;
 use crate::sys::{Errno, file, process};
@@ -24,10 +24,10 @@ const GROUPS: Files =
 
 /// The effective user and group of the process, each `None` with a warning if strangers may appear with
 /// it.
-pub fn own(log: &mut Log) -> Own {
+pub fn own(log: &mut Log) -> SelfIdentity {
     let (uid, gid) = (process::effective_user(), process::effective_group());
     let uid = own_number(uid, &USERS, "uid ", log);
-    Own { uid, gid: own_number(gid, &GROUPS, "gid ", log) }
+    SelfIdentity { uid, gid: own_number(gid, &GROUPS, "gid ", log) }
 }
 
 /// True if strangers may appear with this group.

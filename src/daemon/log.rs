@@ -13,17 +13,17 @@
 use super::access::Identity;
 use crate::cli::output::{LINE_MAX, Writer};
 use crate::sys::child::{self, Child};
-use crate::sys::kind::{self, Closes};
+use crate::sys::kind::{self, CloseTime};
 use crate::sys::{Errno, file, message, time};
 
 /// Milliseconds in which equal lines are written once.
-const SPAN: u32 = 1000;
+const INTERVAL: u32 = 1000;
 
 /// Milliseconds between two checks whether the writing process has exited.
 const SOON: u32 = 10;
 
 /// The most different lines in that time whose repetitions are counted. Further ones are dropped.
-const DIFFERENT: usize = 16;
+const RECENT_MAX: usize = 16;
 
 /// Whether and why something failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +57,7 @@ struct Event {
 
 /// An event that has been logged.
 #[derive(Clone, Copy)]
-struct Said {
+struct Recent {
     event: Event,
     /// When it was logged, in milliseconds of uptime.
     since: u32,
@@ -71,55 +71,55 @@ pub struct Log<'p> {
     verbosity: u32,
     errors: &'p mut Writer,
     /// What standard error is: a write to it can block for as long as closing it can.
-    kind: Closes,
+    kind: CloseTime,
     /// The writing process, if there is one.
     writer: Option<Child>,
     /// Lines for the next writing process.
     pending: [u8; LINE_MAX],
     length: usize,
-    said: [Option<Said>; DIFFERENT],
+    recent: [Option<Recent>; RECENT_MAX],
 }
 
 impl<'p> Log<'p> {
     /// A log in which nothing has been written.
     pub fn new(verbosity: u32, errors: &'p mut Writer) -> Log<'p> {
-        let kind = kind::closes(errors.descriptor());
-        let (pending, said) = ([0; LINE_MAX], [None; DIFFERENT]);
-        Log { verbosity, errors, kind, writer: None, pending, length: 0, said }
+        let kind = kind::close_time(errors.descriptor());
+        let (pending, recent) = ([0; LINE_MAX], [None; RECENT_MAX]);
+        Log { verbosity, errors, kind, writer: None, pending, length: 0, recent }
     }
 
     /// Logs a warning in the words of the caller.
     pub fn warn(&mut self, word: impl FnOnce(&mut Writer)) {
         if self.verbosity > 0 {
             word(self.errors.message().text("warning: "));
-            self.end();
+            self.end_line();
         }
     }
 
     /// Ends a line and writes it.
-    fn end(&mut self) {
+    fn end_line(&mut self) {
         let to = self.errors.descriptor();
         let can_be_written = self.errors.has_room();
         let line = self.errors.take_line();
         match self.kind {
-            Closes::Promptly if can_be_written => {
+            CloseTime::None if can_be_written => {
                 let _ = file::write(to, line);
             }
-            Closes::Promptly => {}
-            Closes::Interruptibly => message::send_at_once(to, line),
-            Closes::Late => {
+            CloseTime::None => {}
+            CloseTime::Interruptible => message::send_at_once(to, line),
+            CloseTime::Unbounded => {
                 let room = self.pending.get_mut(self.length..).unwrap_or_default();
                 if let Some(room) = room.get_mut(..line.len()) {
                     room.copy_from_slice(line);
                     self.length += line.len();
                 }
-                self.write();
+                self.start_writer();
             }
         }
     }
 
     /// Starts a process that writes the pending lines, unless one is still at work.
-    fn write(&mut self) {
+    fn start_writer(&mut self) {
         if self.writer.as_ref().is_some_and(|writer| !writer.has_ended()) {
             return;
         }
@@ -147,7 +147,7 @@ impl<'p> Log<'p> {
         }
         let is_counted = cause != Cause::Nothing && (level < 2 || object.is_empty());
         if !is_counted || !self.is_repeated(&event) {
-            self.say(&event, object, 0);
+            self.write_event(&event, object, 0);
         }
     }
 
@@ -156,7 +156,7 @@ impl<'p> Log<'p> {
         self.event(client, what, &[], cause);
     }
 
-    fn say(&mut self, event: &Event, object: &[u8], left_out: u32) {
+    fn write_event(&mut self, event: &Event, object: &[u8], left_out: u32) {
         let Event { client, what, cause } = *event;
         let line = self.errors.message();
         line.text(if cause.level() > 1 { "info: " } else { "warning: " });
@@ -173,50 +173,52 @@ impl<'p> Log<'p> {
         if left_out > 0 {
             line.text(" (and ").number(left_out).text(" more)");
         }
-        self.end();
+        self.end_line();
     }
 
     /// True if an equal event was logged less than a second ago; it is counted then. Otherwise it is
     /// recorded as logged now.
     fn is_repeated(&mut self, event: &Event) -> bool {
         let uid = |event: &Event| event.client.map(|client| client.uid);
-        let is_it = |said: &&mut Said| {
-            let Event { what, cause, .. } = said.event;
-            uid(&said.event) == uid(event) && (what, cause) == (event.what, event.cause)
+        let is_it = |recent: &&mut Recent| {
+            let Event { what, cause, .. } = recent.event;
+            uid(&recent.event) == uid(event) && (what, cause) == (event.what, event.cause)
         };
-        if let Some(said) = self.said.iter_mut().flatten().find(is_it) {
-            said.left_out = said.left_out.saturating_add(1);
+        if let Some(recent) = self.recent.iter_mut().flatten().find(is_it) {
+            recent.left_out = recent.left_out.saturating_add(1);
             return true;
         }
-        let Some(place) = self.said.iter_mut().find(|said| said.is_none()) else { return true };
+        let Some(place) = self.recent.iter_mut().find(|recent| recent.is_none()) else {
+            return true;
+        };
         let since = time::uptime().unwrap_or(0);
-        *place = Some(Said { event: *event, since, left_out: 0 });
+        *place = Some(Recent { event: *event, since, left_out: 0 });
         false
     }
 
     /// Logs the events that were left out for a second. Returns the milliseconds until the next call is
     /// due; `u32::MAX` if none is.
-    pub fn tend(&mut self, now: u32) -> u32 {
+    pub fn tick(&mut self, now: u32) -> u32 {
         let mut wait = u32::MAX;
-        for index in 0..DIFFERENT {
-            let Some(place) = self.said.get_mut(index) else { break };
-            let Some(said) = place else { continue };
-            let left = SPAN.saturating_sub(now.wrapping_sub(said.since));
+        for index in 0..RECENT_MAX {
+            let Some(place) = self.recent.get_mut(index) else { break };
+            let Some(recent) = place else { continue };
+            let left = INTERVAL.saturating_sub(now.wrapping_sub(recent.since));
             if left > 0 {
                 wait = wait.min(left);
                 continue;
             }
-            let Said { event, left_out, .. } = *said;
+            let Recent { event, left_out, .. } = *recent;
             if left_out == 0 {
                 *place = None;
                 continue;
             }
-            (said.since, said.left_out) = (now, 0);
-            self.say(&event, &[], left_out);
-            wait = wait.min(SPAN);
+            (recent.since, recent.left_out) = (now, 0);
+            self.write_event(&event, &[], left_out);
+            wait = wait.min(INTERVAL);
         }
         if self.writer.is_some() {
-            self.write();
+            self.start_writer();
             wait = wait.min(SOON);
         }
         wait

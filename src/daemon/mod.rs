@@ -9,16 +9,16 @@
 
 pub mod access;
 pub mod answer;
+pub mod capacity;
+pub mod clients;
 pub mod closing;
 pub mod connection;
+pub mod eviction;
 pub mod hash;
 pub mod identity;
 pub mod listener;
 pub mod log;
-pub mod places;
 pub mod request;
-pub mod room;
-pub mod seats;
 pub mod start;
 pub mod table;
 
@@ -29,10 +29,10 @@ use crate::sys::signal::{Signal, Signals};
 use crate::sys::socket;
 use crate::sys::time::{self, Poll};
 use access::{Identity, Source};
+use clients::Clients;
+use eviction::Waiting;
 use log::Cause;
-use places::Waiting;
 use request::{Service, Session};
-use seats::Seats;
 use table::{NO_ALARM, NOW};
 
 /// The most clients.
@@ -42,7 +42,7 @@ pub const CLIENTS_MAX: usize = 256;
 const CONNECTIONS_MAX: usize = CLIENTS_MAX + 1;
 
 /// Milliseconds between two attempts at something whose success the kernel does not announce.
-const MOMENT: u32 = 10;
+const RETRY: u32 = 10;
 
 /// Milliseconds after which a client that sends and takes nothing counts as silent: another client can
 /// get its place, and a daemon that ends does not wait for it.
@@ -91,10 +91,10 @@ impl Settings {
 struct Accepting {
     /// True if a client has been turned away for lack of a descriptor, and none accepted since. It has
     /// been logged.
-    is_crowded: bool,
+    has_rejected: bool,
     /// True if the listener is ready and yet no client could be accepted. Waiting for it would return
-    /// at once, so the next attempt comes after [`MOMENT`].
-    is_stuck: bool,
+    /// at once, so the next attempt comes after [`RETRY`].
+    must_retry: bool,
     /// True if another process has shut down the listening socket. It has been logged.
     is_shut: bool,
 }
@@ -108,7 +108,7 @@ pub struct Daemon<'p> {
     out: BorrowedFd<'static>,
     /// The places for connections: one more than there may be clients. When only that one is free, a
     /// new connection takes it and waits for another place.
-    seats: Seats,
+    clients: Clients,
     /// The connection that waits for a place, if there is one.
     waiting: Option<Waiting>,
     accepting: Accepting,
@@ -129,28 +129,28 @@ impl Daemon<'_> {
     /// Serves until SIGTERM has come and all clients are done.
     pub fn run(mut self) {
         while let Some(happened) = self.wait() {
-            self.turn(happened);
+            self.handle(happened);
         }
         self.end();
     }
 
     /// Handles the events after a wait.
-    fn turn(&mut self, Happened { listener, signals }: Happened) {
+    fn handle(&mut self, Happened { listener, signals }: Happened) {
         // The clock could be read at the start. If it cannot be read any more, timeouts do not run.
         self.service.now = time::uptime().unwrap_or(self.service.now);
-        self.seats.serve_all(&mut self.service, false);
-        self.let_in();
-        let Accepting { is_stuck, is_shut, .. } = self.accepting;
+        self.clients.serve_all(&mut self.service, false);
+        self.admit_waiting();
+        let Accepting { must_retry, is_shut, .. } = self.accepting;
         // One client at a time: [`socket::accept`] relies on a `poll` before each call, and connected
         // clients must not wait for new ones.
-        if self.ending_since.is_none() && (listener.has_happened() || is_stuck || is_shut) {
+        if self.ending_since.is_none() && (listener.has_happened() || must_retry || is_shut) {
             self.accept(listener);
         }
         if signals.has_happened() {
             while let Some(signal) = self.signals.next() {
                 match signal {
                     Signal::HangUp => self.reload(),
-                    Signal::Terminate if self.ending_since.is_none() => self.begin_to_end(),
+                    Signal::Terminate if self.ending_since.is_none() => self.become_lame_duck(),
                     Signal::Terminate => {}
                 }
             }
@@ -160,16 +160,16 @@ impl Daemon<'_> {
     /// Waits for events. `None` if a lame duck has no client left, or no time.
     fn wait(&mut self) -> Option<Happened> {
         let mut wait = expire(&mut self.service);
-        wait = wait.min(self.service.table.closing.tend());
-        wait = wait.min(self.service.log.tend(self.service.now));
+        wait = wait.min(self.service.table.closing.tick());
+        wait = wait.min(self.service.log.tick(self.service.now));
         // The time of the last wait: what followed has taken next to no time.
         let now = self.service.now;
         let is_ending = self.ending_since.is_some();
-        wait = wait.min(self.seats.prepare(now, self.settings.timeout, is_ending));
-        let mut holds_up = if self.seats.has_room() { 0 } else { u32::MAX };
+        wait = wait.min(self.clients.prepare(now, self.settings.timeout, is_ending));
+        let mut blocked = if self.clients.has_room() { 0 } else { u32::MAX };
         if let Some(waiting) = self.waiting {
             wait = wait.min(waiting.left(now));
-            holds_up = waiting.holds_up(now);
+            blocked = waiting.blocks_for(now);
         }
         let mut listener = Poll::NOTHING;
         if let Some(since) = self.ending_since {
@@ -177,26 +177,26 @@ impl Daemon<'_> {
                 0 => u32::MAX,
                 limit => limit.saturating_sub(now.wrapping_sub(since)),
             };
-            if self.seats.count() == 0 || left == 0 {
+            if self.clients.count() == 0 || left == 0 {
                 return None;
             }
             wait = wait.min(left);
-        } else if self.accepting.is_stuck || self.accepting.is_shut {
-            wait = wait.min(if self.accepting.is_shut { SECOND } else { MOMENT });
-        } else if holds_up == 0 {
+        } else if self.accepting.must_retry || self.accepting.is_shut {
+            wait = wait.min(if self.accepting.is_shut { SECOND } else { RETRY });
+        } else if blocked == 0 {
             listener = Poll::on_listener(self.listener);
         } else {
-            wait = wait.min(holds_up);
+            wait = wait.min(blocked);
         }
         let signals = Poll::on(self.signals.descriptor(), time::Event::Readable);
         let mut others = [listener, signals];
-        self.seats.wait(&mut others, wait);
+        self.clients.wait(&mut others, wait);
         let [listener, signals] = others;
         Some(Happened { listener, signals })
     }
 
     /// Starts to end: the daemon becomes a lame duck.
-    fn begin_to_end(&mut self) {
+    fn become_lame_duck(&mut self) {
         self.service.log.note(None, "lame duck", Cause::Nothing);
         // Clients that have connected by now are accepted as far as there are places, and requests that
         // have come by now are answered.
@@ -207,25 +207,25 @@ impl Daemon<'_> {
         }
         let now = self.service.now;
         self.ending_since = Some(now);
-        for connection in self.seats.iter_mut() {
+        for connection in self.clients.iter_mut() {
             connection.last_active = now;
         }
-        self.seats.serve_all(&mut self.service, true);
+        self.clients.serve_all(&mut self.service, true);
     }
 
     /// Accepts a client, if there is a place. `happened` is the event of the listener that led here.
     /// False if another attempt now is of no use.
     fn accept(&mut self, happened: Poll) -> bool {
-        self.accepting.is_stuck = false;
+        self.accepting.must_retry = false;
         if self.place().is_none() {
             return false;
         }
         // The spare descriptor may still be missing, since it has been given up for a client whose
         // connection took long to close.
-        self.service.gate.find_spare(self.listener);
+        self.service.gate.restore_spare(self.listener);
         match socket::accept(self.listener) {
             Ok(fd) => {
-                (self.accepting.is_crowded, self.accepting.is_shut) = (false, false);
+                (self.accepting.has_rejected, self.accepting.is_shut) = (false, false);
                 if let Some(fd) = fd {
                     self.admit(fd);
                 }
@@ -233,7 +233,7 @@ impl Daemon<'_> {
             }
             // Another process that shares the socket was faster, or has shut it down.
             Err(Errno::AGAIN) => {
-                self.accepting.is_stuck = happened.has_happened();
+                self.accepting.must_retry = happened.has_happened();
                 if happened.has_ended() && !self.accepting.is_shut {
                     self.accepting.is_shut = true;
                     // Clients get this error.
@@ -243,17 +243,17 @@ impl Daemon<'_> {
                 false
             }
             Err(errno) => {
-                if !self.accepting.is_crowded {
+                if !self.accepting.has_rejected {
                     self.service.log.note(None, "unable to accept a client", Cause::Ours(errno));
                 }
                 // The client is turned away with the spare descriptor. Nothing that is held is closed.
-                self.accepting.is_crowded = true;
+                self.accepting.has_rejected = true;
                 self.service.gate.spare = None;
                 match socket::accept(self.listener) {
                     Ok(fd) => fd.into_iter().for_each(|fd| self.service.table.closing.hang_up(fd)),
-                    Err(_) => self.accepting.is_stuck = true,
+                    Err(_) => self.accepting.must_retry = true,
                 }
-                self.service.gate.find_spare(self.listener);
+                self.service.gate.restore_spare(self.listener);
                 false
             }
         }
@@ -262,8 +262,8 @@ impl Daemon<'_> {
     /// The number of a place for the next client: a free one, or that of a waiting connection that has
     /// blocked the ones behind it for long enough.
     fn place(&self) -> Option<usize> {
-        let before = self.waiting.filter(|waiting| waiting.holds_up(self.service.now) == 0);
-        self.seats.free().or(before.map(|waiting| waiting.number))
+        let before = self.waiting.filter(|waiting| waiting.blocks_for(self.service.now) == 0);
+        self.clients.free().or(before.map(|waiting| waiting.number))
     }
 
     /// Admits a client, if the rules allow it, and serves it at once, since it may have sent a request.
@@ -275,58 +275,58 @@ impl Daemon<'_> {
         if let Some(before) = self.waiting.filter(|waiting| waiting.number == number) {
             since = before.since;
             self.waiting = None;
-            let connection = self.seats.at(number);
-            (connection.is_waiting, connection.doom) = (false, Some(Errno::TIMEDOUT));
-            self.seats.attend(&mut self.service, number);
+            let connection = self.clients.at(number);
+            (connection.is_waiting, connection.disconnect_reason) = (false, Some(Errno::TIMEDOUT));
+            self.clients.serve(&mut self.service, number);
         }
         let Service { gate, log, table, .. } = &mut self.service;
         // It may have sent something, so closing it may block.
         let Ok(peer) = socket::peer(fd.borrow()) else { return table.closing.hang_up(fd) };
         let who = Identity { uid: peer.uid, gid: peer.gid };
         let admitted = gate.admit(number, who, log);
-        gate.find_spare(self.listener);
+        gate.restore_spare(self.listener);
         let Some(access) = admitted else { return table.closing.hang_up(fd) };
         socket::refuse_credentials(fd.borrow());
         socket::receive_in_line(fd.borrow());
         log.note(Some(&who), "connect", Cause::Nothing);
-        let is_full = !self.seats.has_more_than_one();
-        let connection = self.seats.at(number);
+        let is_full = !self.clients.has_two_free();
+        let connection = self.clients.at(number);
         connection.session = Session { who, missing: 0, access };
         (connection.fd, connection.last_active, connection.is_waiting) = (Some(fd), now, is_full);
         if is_full {
-            let is_in_the_way = false;
-            self.waiting = Some(Waiting { number, since, looked: now, pause: 0, is_in_the_way });
-            self.let_in();
+            let is_over_share = false;
+            self.waiting = Some(Waiting { number, since, examined: now, pause: 0, is_over_share });
+            self.admit_waiting();
         } else {
-            self.seats.attend(&mut self.service, number);
+            self.clients.serve(&mut self.service, number);
         }
     }
 
     /// Gives the waiting connection a place, if there is one: a free one, or that of a client that can
     /// be disconnected for it.
-    fn let_in(&mut self) {
+    fn admit_waiting(&mut self) {
         let Some(waiting) = self.waiting else { return };
         let now = self.service.now;
-        if !self.seats.has_room() {
+        if !self.clients.has_room() {
             if waiting.left(now) > 0 {
                 return;
             }
-            match places::who_makes_way(&self.seats, waiting.number, now) {
+            match eviction::candidate(&self.clients, waiting.number, now) {
                 Ok(other) => {
-                    self.seats.at(other).doom = Some(Errno::TIMEDOUT);
-                    self.seats.attend(&mut self.service, other);
+                    self.clients.at(other).disconnect_reason = Some(Errno::TIMEDOUT);
+                    self.clients.serve(&mut self.service, other);
                 }
                 Err(pause) => {
-                    let is_in_the_way = places::has_too_many(&self.seats, waiting.number);
-                    self.waiting = Some(Waiting { looked: now, pause, is_in_the_way, ..waiting });
+                    let is_over_share = eviction::is_over_share(&self.clients, waiting.number);
+                    self.waiting = Some(Waiting { examined: now, pause, is_over_share, ..waiting });
                     return;
                 }
             }
         }
         self.waiting = None;
-        let connection = self.seats.at(waiting.number);
+        let connection = self.clients.at(waiting.number);
         (connection.is_waiting, connection.last_active) = (false, now);
-        self.seats.attend(&mut self.service, waiting.number);
+        self.clients.serve(&mut self.service, waiting.number);
     }
 
     /// Reads the rules again.
@@ -343,7 +343,7 @@ impl Daemon<'_> {
 
     /// Releases everything before the process ends.
     fn end(mut self) {
-        self.seats.leave_all(&mut self.service);
+        self.clients.disconnect_all(&mut self.service);
         let table = &mut self.service.table;
         table.end();
         if !table.closing.is_busy() {
@@ -385,7 +385,7 @@ fn expire(service: &mut Service) -> u32 {
             let expiry = *slot.expiry();
             if now >= expiry {
                 log.event(None, "expire", slot.identifier(), Cause::Nothing);
-                table.forget(at - 1);
+                table.remove(at - 1);
             } else {
                 table.set_alarm(&expiry);
             }

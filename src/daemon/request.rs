@@ -66,7 +66,7 @@ fn name(letter: u8) -> &'static str {
 
 impl Session {
     /// No client.
-    pub const NOBODY: Session =
+    pub const NONE: Session =
         Session { who: Identity { uid: 0, gid: 0 }, missing: 0, access: Access::NOTHING };
 
     /// True if the client has a right to a request that comes with descriptors.
@@ -76,7 +76,7 @@ impl Session {
 
     /// Checks a request by its header and its letter, the first byte of the payload. A request that
     /// cannot be valid or allowed is refused before its content is kept. [`handle`] checks the content.
-    pub fn vet(&self, letter: u8, header: Header) -> Result<(), Errno> {
+    pub fn check_header(&self, letter: u8, header: Header) -> Result<(), Errno> {
         /// Bytes of the smallest entry.
         const ENTRY_MIN: usize = EXPIRY + NAME_MIN;
         /// Bytes of an identifier with its length and its NUL, at least and at most.
@@ -105,11 +105,11 @@ impl Session {
     /// Logs that a request is refused, and closes the open set dump, if there is one.
     pub fn refuse(&mut self, letter: u8, identifier: &[u8], cause: Cause, log: &mut Log) {
         self.missing = 0;
-        self.tell(letter, identifier, cause, log);
+        self.log(letter, identifier, cause, log);
     }
 
     /// Logs what became of a request.
-    fn tell(&self, letter: u8, identifier: &[u8], cause: Cause, log: &mut Log) {
+    fn log(&self, letter: u8, identifier: &[u8], cause: Cause, log: &mut Log) {
         log.event(Some(&self.who), name(letter), identifier, cause);
     }
 }
@@ -129,7 +129,7 @@ pub fn handle(
     // A refusal names the identifier, if the request is valid.
     let identifier = request.map_or(&[][..], Request::identifier);
     let header = Header { length: payload.len(), descriptors: count };
-    let done = match session.vet(letter, header) {
+    let done = match session.check_header(letter, header) {
         Ok(()) => perform(request, descriptors, session, service),
         Err(errno) => Err(Obstacle::Refusal(errno)),
     };
@@ -137,7 +137,7 @@ pub fn handle(
         Ok(answer) => {
             // Of the frames of a set dump only a refused one is logged.
             if letter != b'.' {
-                session.tell(letter, identifier, Cause::Nothing, &mut service.log);
+                session.log(letter, identifier, Cause::Nothing, &mut service.log);
             }
             Outcome::Answered(answer)
         }
@@ -176,7 +176,7 @@ fn perform(
         Request::Store(_) | Request::Delete(_) => &[Right::Store],
         Request::Retrieve(_) => &[Right::Retrieve],
         Request::RetrieveAndDelete(_) => &[Right::Retrieve, Right::Store],
-        // [`Session::vet`] has checked the rights for these: they do not depend on an identifier.
+        // [`Session::check_header`] has checked the rights for these: they do not depend on an identifier.
         _ => &[],
     };
     let Service { table, gate, .. } = service;
@@ -190,13 +190,13 @@ fn perform(
         Request::Store(_) if table.room() == 0 => return Err(Errno::NFILE.into()),
         Request::Store(_) if !table.has_slots(1) => return Err(Obstacle::NeedsSlots),
         Request::Store(entry) => store(entry, descriptors, table),
-        Request::Delete(_) => table.forget(found?),
+        Request::Delete(_) => table.remove(found?),
         Request::Retrieve(_) => return Ok(Answer::descriptor(found?, false, table)),
         Request::RetrieveAndDelete(_) => return Ok(Answer::descriptor(found?, true, table)),
         Request::List => return Ok(Answer::list(table)),
         Request::GetDump => return Ok(Answer::dump(table)),
         Request::OpenSetDump(missing) => {
-            if missing as usize > table.most() {
+            if missing as usize > table.capacity() {
                 return Err(Errno::NFILE.into());
             }
             session.missing = missing as usize;
@@ -225,7 +225,7 @@ fn store_all(
     for entry in entries {
         // The entry replaces the one with the same identifier.
         if let Some(slot) = table.find(entry.identifier) {
-            table.forget(slot);
+            table.remove(slot);
         }
         store(entry, descriptors, table);
     }

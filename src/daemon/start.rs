@@ -1,12 +1,12 @@
 //! Starting the daemon, and what it reports if it cannot start.
 
 use super::access::{Gate, Source};
+use super::capacity::{self, Capacity};
+use super::clients::Clients;
 use super::closing::Closing;
 use super::hash::Key;
 use super::log::{Cause, Log};
 use super::request::Service;
-use super::room::{self, Room};
-use super::seats::Seats;
 use super::table::Table;
 use super::{Accepting, Daemon, Settings, identity};
 use crate::cli::exit::Exit;
@@ -34,7 +34,7 @@ enum Failure {
 
 impl Failure {
     /// Prints the message and returns the exit code.
-    fn say(self, errors: &mut Writer) -> Exit {
+    fn report(self, errors: &mut Writer) -> Exit {
         let line = errors.fatal();
         match self {
             Failure::Listener(errno) => {
@@ -59,7 +59,7 @@ impl Failure {
 pub fn serve(process: &mut Process, settings: &Settings, source: Source) -> Exit {
     match begin(process, settings, source) {
         Ok(()) => Exit::SUCCESS,
-        Err(failure) => failure.say(&mut process.errors),
+        Err(failure) => failure.report(&mut process.errors),
     }
 }
 
@@ -129,7 +129,8 @@ fn prepare<'p>(
     let time = time::now().map_err(Failure::Clock)?;
     let now = time::uptime().map_err(Failure::Clock)?;
     let spare = listener.duplicate().ok();
-    let Some(Room { held, clients, descriptors }) = room::fit(settings, spare.is_some(), &mut log)
+    let Some(Capacity { held, clients, descriptors }) =
+        capacity::fit(settings, spare.is_some(), &mut log)
     else {
         return Err(Failure::Unable("the open-file limit is too low", Errno::MFILE));
     };
@@ -144,9 +145,9 @@ fn prepare<'p>(
         listener,
         out,
         signals,
-        seats: Seats::new(clients, descriptors),
+        clients: Clients::new(clients, descriptors),
         waiting: None,
-        accepting: Accepting { is_crowded: false, is_stuck: false, is_shut: false },
+        accepting: Accepting { has_rejected: false, must_retry: false, is_shut: false },
         ending_since: None,
         service: Service {
             now,
@@ -158,7 +159,7 @@ fn prepare<'p>(
         },
     };
     let Service { table, gate, .. } = &mut daemon.service;
-    if !(daemon.seats.has_memory() && table.has_memory() && gate.has_memory()) {
+    if !(daemon.clients.has_memory() && table.has_memory() && gate.has_memory()) {
         return Err(Failure::Unable("unable to get memory for -n and -c", Errno::NOMEM));
     }
     gate.reload().map_err(|(path, errno)| Failure::Rules(path, errno))?;

@@ -15,7 +15,7 @@ use crate::protocol::entry::{ENTRY_MAX, EXPIRY, Entry};
 use crate::protocol::tai::Label;
 use crate::sys::bug;
 use crate::sys::fd::{BorrowedFd, Fd};
-use crate::sys::kind::{self, Closes};
+use crate::sys::kind::{self, CloseTime};
 use crate::sys::memory::{List, Mapping, at};
 
 /// A moment that never comes.
@@ -176,13 +176,13 @@ impl Table {
     }
 
     /// The most descriptors that may be held.
-    pub fn most(&self) -> usize {
+    pub fn capacity(&self) -> usize {
         self.buckets.len()
     }
 
     /// The number of descriptors that may be held in addition.
     pub fn room(&self) -> usize {
-        self.most() - self.held
+        self.capacity() - self.held
     }
 
     /// The number of slots in use, for held descriptors and ghosts.
@@ -197,7 +197,7 @@ impl Table {
 
     /// True if there is a free slot for each of `descriptors`, or for as many as may be held.
     pub fn has_slots(&self, descriptors: usize) -> bool {
-        self.free_slots() >= descriptors.min(self.most())
+        self.free_slots() >= descriptors.min(self.capacity())
     }
 
     /// Records the present as a moment, and returns it. [`Table::after`] then finds what is held now at
@@ -282,16 +282,16 @@ impl Table {
 
     /// Stops holding the entry in a slot, if it is held. The descriptor is closed as soon as no answer
     /// needs it.
-    pub fn forget(&mut self, number: u32) {
+    pub fn remove(&mut self, number: u32) {
         let clock = self.clock;
-        let forgotten = self.at(number);
-        if forgotten.until != NEVER {
+        let removed = self.at(number);
+        if removed.until != NEVER {
             return;
         }
-        forgotten.until = clock;
+        removed.until = clock;
         self.held -= 1;
         self.unlink(number);
-        self.clean(number);
+        self.reclaim(number);
     }
 
     /// Removes a slot from its bucket.
@@ -317,11 +317,11 @@ impl Table {
     /// An answer no longer needs the slot.
     pub fn release(&mut self, number: u32, need: Need) {
         *self.at(number).needed(need) -= 1;
-        self.clean(number);
+        self.reclaim(number);
     }
 
     /// Closes the descriptor and frees the slot, if it is not held and no answer needs them.
-    fn clean(&mut self, number: u32) {
+    fn reclaim(&mut self, number: u32) {
         let slot = self.slots.at(number as usize);
         if slot.until == NEVER || slot.needed_descriptor > 0 {
             return;
@@ -341,10 +341,10 @@ impl Table {
     pub fn end(&mut self) {
         for slot in self.slots.iter_mut() {
             let Some(fd) = slot.fd.take() else { continue };
-            match kind::closes(fd.borrow()) {
-                Closes::Promptly => drop(fd),
-                Closes::Interruptibly => core::mem::forget(fd),
-                Closes::Late => self.closing.close(fd),
+            match kind::close_time(fd.borrow()) {
+                CloseTime::None => drop(fd),
+                CloseTime::Interruptible => core::mem::forget(fd),
+                CloseTime::Unbounded => self.closing.close(fd),
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::sys::fd::BorrowedFd;
 use crate::sys::time::{self, Event, Poll};
 
 /// Milliseconds between two attempts at something whose success the kernel does not announce.
-const MOMENT: u32 = 5;
+const RETRY: u32 = 5;
 
 /// The most exchanges between two readings of the clock. An exchange is a system call that moves bytes
 /// without waiting; it takes at most a millisecond.
@@ -78,10 +78,10 @@ impl Deadline {
         if ready == 0 { Err(Errno::TIMEDOUT) } else { Ok(()) }
     }
 
-    /// Waits for [`MOMENT`]. `ETIMEDOUT` if no time is left.
+    /// Waits for [`RETRY`]. `ETIMEDOUT` if no time is left.
     pub fn pause(&mut self) -> Result<(), Errno> {
-        let moment = self.left.map_or(MOMENT, |left| left.min(MOMENT));
-        time::poll(&mut [], Some(moment))?;
+        let pause = self.left.map_or(RETRY, |left| left.min(RETRY));
+        time::poll(&mut [], Some(pause))?;
         self.look()
     }
 }

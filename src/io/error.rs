@@ -14,11 +14,11 @@ pub enum Error {
     /// The daemon answered with this error number.
     Denied(Errno),
     /// The daemon broke the protocol.
-    Invalid,
+    Protocol,
     /// The daemon disconnected.
     Closed,
     /// The daemon's deadline has passed.
-    Late,
+    TimedOut,
     /// Descriptors were lost: this process had no room for them.
     Truncated,
     /// Descriptors were lost although this process had room, probably to a security module.
@@ -26,12 +26,12 @@ pub enum Error {
     /// The clock cannot be read.
     NoClock(Errno),
     /// The limit on open files leaves no room for a frame. It has to be at least this.
-    Crowded(usize),
+    LimitTooLow(usize),
 }
 
 impl From<Errno> for Error {
     /// `ETIMEDOUT` always means that a deadline has passed: no system call of these tools returns it.
     fn from(errno: Errno) -> Error {
-        if errno == Errno::TIMEDOUT { Error::Late } else { Error::System(errno) }
+        if errno == Errno::TIMEDOUT { Error::TimedOut } else { Error::System(errno) }
     }
 }

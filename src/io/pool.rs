@@ -113,7 +113,7 @@ impl Window {
         self.end += stream.length;
         let count = received.descriptors();
         if count > 0 {
-            *self.messages.get_mut(self.message_count).ok_or(Error::Invalid)? = count as u8;
+            *self.messages.get_mut(self.message_count).ok_or(Error::Protocol)? = count as u8;
             self.message_count += 1;
             received.for_each(|fd| self.descriptors.push(fd));
         }

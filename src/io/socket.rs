@@ -31,7 +31,7 @@ pub fn open(open_files: &OpenFiles) -> Result<Fd, Errno> {
 pub struct Stream<'a> {
     fd: Option<Fd>,
     /// True if the daemon has sent anything.
-    has_heard: bool,
+    has_received: bool,
     deadline: Deadline,
     open_files: &'a OpenFiles,
     /// The number of bytes that the last call of [`Stream::receive`] returned.
@@ -41,7 +41,7 @@ pub struct Stream<'a> {
 impl<'a> Stream<'a> {
     /// A stream that is not connected.
     pub fn new(deadline: Deadline, open_files: &'a OpenFiles) -> Stream<'a> {
-        Stream { fd: None, has_heard: false, deadline, open_files, length: 0 }
+        Stream { fd: None, has_received: false, deadline, open_files, length: 0 }
     }
 
     /// Connects to the daemon at `path`, unless it is connected. `EAGAIN` if the daemon's backlog is
@@ -77,8 +77,8 @@ impl<'a> Stream<'a> {
     }
 
     /// True if the daemon has sent anything.
-    pub fn has_heard(&self) -> bool {
-        self.has_heard
+    pub fn has_received(&self) -> bool {
+        self.has_received
     }
 
     /// Begins the daemon's turn: its deadline runs. See [`Deadline`].
@@ -86,7 +86,7 @@ impl<'a> Stream<'a> {
         self.deadline.begin().map_err(Error::NoClock)
     }
 
-    /// Ends the daemon's turn: the process waits for something else. [`Error::Late`] if no time is
+    /// Ends the daemon's turn: the process waits for something else. [`Error::TimedOut`] if no time is
     /// left.
     pub fn end_turn(&mut self) -> Result<(), Error> {
         Ok(self.deadline.end()?)
@@ -94,7 +94,7 @@ impl<'a> Stream<'a> {
 
     /// Disconnects. The deadline keeps the time that is left.
     pub fn hang_up(&mut self) {
-        (self.fd, self.has_heard) = (None, false);
+        (self.fd, self.has_received) = (None, false);
     }
 
     /// The limit on open files that applies.
@@ -142,7 +142,7 @@ impl<'a> Stream<'a> {
             match fds.receive(fd, bytes) {
                 Ok(0) => return Err(Error::Closed),
                 Ok(length) => {
-                    (self.length, self.has_heard) = (length, true);
+                    (self.length, self.has_received) = (length, true);
                     return Ok(());
                 }
                 Err(errno) => self.recover(errno, Event::Readable)?,

@@ -7,19 +7,19 @@ use core::ptr;
 
 /// How long closing a descriptor can take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Closes {
+pub enum CloseTime {
     /// No time: it is a pipe, a file in memory or on a local disk, or not open.
-    Promptly,
+    None,
     /// As long as the peer likes: it is a socket. The kernel does not wait if the process is killed or
     /// ends.
-    Interruptibly,
+    Interruptible,
     /// As long as a server or a device likes, even if the process is killed.
-    Late,
+    Unbounded,
 }
 
 /// How long closing a descriptor can take. The call asks no server about the file: the answer could
-/// take long as well. If the kernel does not answer, as before Linux 4.11, it is [`Closes::Late`].
-pub fn closes(fd: BorrowedFd) -> Closes {
+/// take long as well. If the kernel does not answer, as before Linux 4.11, it is [`CloseTime::Unbounded`].
+pub fn close_time(fd: BorrowedFd) -> CloseTime {
     /// The fields of the kernel's `struct statx` that matter, and its size.
     #[repr(C)]
     struct Status {
@@ -52,19 +52,19 @@ pub fn closes(fd: BorrowedFd) -> Closes {
     // SAFETY: the kernel reads a C string and writes a status.
     let done = unsafe { call5(libc::SYS_statx, fd.number(), path, flags, wanted, place) };
     if done == Err(Errno::BADF) {
-        return Closes::Promptly;
+        return CloseTime::None;
     }
     let [special_class, _, device_class, _] = status.rdev_and_dev;
     match u32::from(status.mode) & libc::S_IFMT {
-        libc::S_IFIFO => Closes::Promptly,
+        libc::S_IFIFO => CloseTime::None,
         // Major number 1: /dev/null, /dev/zero and the like.
-        libc::S_IFCHR if special_class == 1 => Closes::Promptly,
-        libc::S_IFSOCK => Closes::Interruptibly,
+        libc::S_IFCHR if special_class == 1 => CloseTime::None,
+        libc::S_IFSOCK => CloseTime::Interruptible,
         libc::S_IFREG | libc::S_IFDIR if status.blocks < LARGE => {
             // A device number of 0 means no block device. The file is in memory if it has seals, else
             // it may be on a server.
-            if device_class != 0 || fd.has_seals() { Closes::Promptly } else { Closes::Late }
+            if device_class != 0 || fd.has_seals() { CloseTime::None } else { CloseTime::Unbounded }
         }
-        _ => Closes::Late,
+        _ => CloseTime::Unbounded,
     }
 }

@@ -10,7 +10,6 @@ pub mod child;
 pub mod errno;
 pub mod fd;
 pub mod file;
-pub mod hand_out;
 #[cfg(feature = "fdholderd")]
 pub mod kind;
 pub mod limit;
@@ -22,6 +21,7 @@ pub mod signal;
 pub mod socket;
 pub mod stack;
 pub mod strings;
+pub mod take_once;
 pub mod time;
 
 use arch::syscall5;

@@ -89,7 +89,7 @@ impl Poll {
     }
 
     /// True if this waits for a descriptor.
-    pub fn is_something(&self) -> bool {
+    pub fn is_set(&self) -> bool {
         self.fd >= 0
     }
 
@@ -116,7 +116,7 @@ impl Poll {
     }
 
     /// Marks an event as occurred, so that the caller tries the operation.
-    pub fn pretend(&mut self) {
+    pub fn mark_ready(&mut self) {
         self.happened = libc::POLLIN;
     }
 

@@ -11,7 +11,7 @@ use crate::kit::wire::{
 use crate::kit::{make_room, memfd};
 use crate::protocol::daemon_conformance::hung_up;
 use fdholder::daemon::connection::Connection;
-use fdholder::daemon::places::who_makes_way;
+use fdholder::daemon::eviction::candidate;
 use proptest::prelude::*;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, geteuid, getrlimit, prlimit};
@@ -301,7 +301,7 @@ proptest! {
     fn who_makes_way_has_too_much_or_nobody_does(all in crowd(), now in any::<u32>()) {
         let mut clients = Vec::new();
         for (uid, silence) in &all {
-            let mut client = Connection::NOBODY;
+            let mut client = Connection::NONE;
             client.session.who.uid = *uid;
             client.last_active = now.wrapping_sub(*silence);
             clients.push(client);
@@ -312,7 +312,7 @@ proptest! {
         let has_too_many = |uid: &u32| counts[uid] > share;
         let is_entitled = !has_too_many(&all[0].0);
         let longest = all[1..].iter().filter(|one| has_too_many(&one.0)).map(|one| one.1).max();
-        match who_makes_way(&clients, 0, now) {
+        match candidate(&clients, 0, now) {
             Ok(number) => {
                 prop_assert!(number > 0 && has_too_many(&all[number].0));
                 prop_assert_eq!(Some(all[number].1), longest);

@@ -25,9 +25,9 @@ use fdholder::io::socket::{self, Stream};
 use fdholder::process::Process;
 use fdholder::protocol::tai;
 use fdholder::sys::fd::{BorrowedFd, Fd, STDERR, STDIN, STDOUT};
-use fdholder::sys::hand_out::HandOut;
 use fdholder::sys::message::{self, Received};
 use fdholder::sys::strings::{Builder, Strings};
+use fdholder::sys::take_once::TakeOnce;
 use fdholder::sys::time::{self, Event, Poll};
 use fdholder::sys::{file, process, socket as call};
 use fdholder::{exec, multicall};
@@ -36,7 +36,7 @@ use fdholder::{exec, multicall};
 const MILLISECONDS: u32 = 20_000;
 
 /// The buffers, which each process that is started here can take once.
-static POOL: HandOut<Pool> = HandOut::new(Pool::EMPTY);
+static POOL: TakeOnce<Pool> = TakeOnce::new(Pool::EMPTY);
 
 const STORE: Wording = Wording::only("store fd", "");
 const RETRIEVE: Wording = Wording::only("retrieve fd for id ", "");
@@ -168,7 +168,7 @@ fn read(from: &Fd, bytes: &mut [u8]) -> usize {
 /// Where messages of a client go.
 fn errors(buffer: &'static mut Buffer) -> Writer {
     let mut errors = Writer::messages(STDERR, buffer);
-    errors.speak_as(c"no shell");
+    errors.set_name(c"no shell");
     errors
 }
 
@@ -180,7 +180,7 @@ fn store(path: &'static CStr, id: &'static CStr, fd: BorrowedFd) -> u8 {
     let expiry = expiry.unwrap_or_else(|_| failed(c"read the clock"));
     let request = pool.frame.request(b'S').entry(&expiry, id.to_bytes());
     let stored =
-        request.map_err(Error::Denied).and_then(|frame| daemon.settle(frame.finish(1), &[fd]));
+        request.map_err(Error::Denied).and_then(|frame| daemon.change(frame.finish(1), &[fd]));
     match stored {
         Ok(()) => 0,
         Err(error) => daemon.fail(&mut errors(&mut pool.messages), &STORE, b"", error).0,

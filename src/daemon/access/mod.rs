@@ -27,16 +27,16 @@ pub struct Identity {
 /// The user and the group that rules call `self`: those of the daemon. `None` if strangers may appear
 /// with the same number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Own {
+pub struct SelfIdentity {
     /// The user.
     pub uid: Option<u32>,
     /// The group.
     pub gid: Option<u32>,
 }
 
-impl From<Identity> for Own {
-    fn from(own: Identity) -> Own {
-        Own { uid: Some(own.uid), gid: Some(own.gid) }
+impl From<Identity> for SelfIdentity {
+    fn from(own: Identity) -> SelfIdentity {
+        SelfIdentity { uid: Some(own.uid), gid: Some(own.gid) }
     }
 }
 
@@ -127,10 +127,10 @@ pub struct Gate {
     /// The database; empty if the rules are in a directory.
     file: Mapping<u8>,
     /// Who is `self`.
-    pub own: Own,
+    pub own: SelfIdentity,
     /// The expressions for storing and for retrieving, by place of the client.
     expressions: Mapping<[Program; 2]>,
-    /// A spare descriptor, closed when the process has no room for another one. [`Gate::find_spare`]
+    /// A spare descriptor, closed when the process has no room for another one. [`Gate::restore_spare`]
     /// opens it again.
     pub spare: Option<Fd>,
 }
@@ -138,7 +138,7 @@ pub struct Gate {
 impl Gate {
     /// A gate without rules and without `self`. [`Gate::reload`] reads the database.
     pub fn new(clients: usize, source: Source, spare: Option<Fd>) -> Gate {
-        let own = Own { uid: None, gid: None };
+        let own = SelfIdentity { uid: None, gid: None };
         let expressions = Mapping::new_or_empty(clients);
         Gate { source, file: Mapping::EMPTY, own, expressions, spare }
     }
@@ -161,7 +161,7 @@ impl Gate {
     pub fn reload(&mut self) -> Result<(), (&'static CStr, Errno)> {
         let Source::File(path) = self.source else { return Ok(()) };
         let mut read = file::read_whole(path);
-        if self.gives_spare(&read) {
+        if self.release_spare(&read) {
             read = file::read_whole(path);
         }
         let content = read.map_err(|errno| (path, errno))?;
@@ -173,7 +173,7 @@ impl Gate {
     }
 
     /// Duplicates the listening socket as the spare descriptor, if that is closed.
-    pub fn find_spare(&mut self, listener: BorrowedFd) {
+    pub fn restore_spare(&mut self, listener: BorrowedFd) {
         if self.spare.is_none() {
             self.spare = listener.duplicate().ok();
         }
@@ -181,7 +181,7 @@ impl Gate {
 
     /// True if an operation failed because the process has no room for another descriptor. Closes the
     /// spare one, so that the caller can repeat the operation.
-    fn gives_spare<T>(&mut self, done: &Result<T, Errno>) -> bool {
+    fn release_spare<T>(&mut self, done: &Result<T, Errno>) -> bool {
         let is_full = matches!(done, Err(Errno::MFILE));
         if is_full {
             self.spare = None;
@@ -195,7 +195,7 @@ impl Gate {
         let mut access = Access { place, ..Access::NOTHING };
         let rule = rules::decide(client, self.own, |key| {
             let mut rule = self.look_up(key, client, &mut access, log);
-            if self.gives_spare(&rule) {
+            if self.release_spare(&rule) {
                 rule = self.look_up(key, client, &mut access, log);
             }
             rule.unwrap_or_else(|errno| {

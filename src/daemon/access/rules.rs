@@ -6,7 +6,7 @@
 //! running both.
 
 use super::cdb::{self, Missing};
-use super::{Identity, Own, Right};
+use super::{Identity, Right, SelfIdentity};
 use crate::io::path::PathBuffer;
 
 /// The result of looking up a key.
@@ -44,7 +44,7 @@ impl Key {
 
 /// The rule for a client: that of the first key for which `rule` finds one. Each key is short and
 /// contains no NUL.
-pub fn decide(client: Identity, own: Own, mut rule: impl FnMut(&[u8]) -> Rule) -> Rule {
+pub fn decide(client: Identity, own: SelfIdentity, mut rule: impl FnMut(&[u8]) -> Rule) -> Rule {
     let Identity { uid, gid } = client;
     for key in Key::ALL {
         let mut name = PathBuffer::EMPTY;

@@ -14,7 +14,7 @@ use crate::sys::Errno;
 use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::message;
 
-mod patience;
+mod timeout;
 
 /// Bytes of the longest request: a frame of a set dump.
 pub const REQUEST_MAX: usize = FRAME_MAX + 1;
@@ -37,14 +37,14 @@ struct Refusal {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
     /// The client is disconnected.
-    Leave(Errno),
+    Disconnect(Errno),
     /// The request needs this number of free slots in the table, or as many as may be held.
     NeedsSlots(usize),
 }
 
 impl From<Errno> for Stop {
     fn from(errno: Errno) -> Stop {
-        Stop::Leave(errno)
+        Stop::Disconnect(errno)
     }
 }
 
@@ -63,10 +63,10 @@ pub struct Connection {
     /// When the client last sent or took something, in milliseconds of uptime.
     pub last_active: u32,
     /// The number of bytes of requests that have come.
-    have: usize,
+    buffered: usize,
     /// The number of descriptors that came with them. Those that the client had no right to send count,
     /// although they have been closed.
-    come: usize,
+    descriptor_count: usize,
     /// True if descriptors that came with them have been lost or closed for lack of room. A request
     /// with descriptors is then refused.
     has_lost: bool,
@@ -75,13 +75,13 @@ pub struct Connection {
     /// True if the connection waits for a place. It is not served before that.
     pub is_waiting: bool,
     /// True if the client has sent anything.
-    has_asked: bool,
+    has_sent: bool,
     /// The part of an answer that has not been sent.
     answer: Answer,
     /// The number of bytes of the next piece that have been sent.
     sent: usize,
     /// Why the client is to be disconnected, if it is.
-    pub doom: Option<Errno>,
+    pub disconnect_reason: Option<Errno>,
     /// True if the kernel refused the descriptors of the answer, since this user has too many in
     /// flight. The kernel does not report when that is over, so sending is repeated.
     has_to_retry: bool,
@@ -91,20 +91,20 @@ pub struct Connection {
 
 impl Connection {
     /// A free place.
-    pub const NOBODY: Connection = Connection {
+    pub const NONE: Connection = Connection {
         fd: None,
         last_active: 0,
-        have: 0,
-        come: 0,
+        buffered: 0,
+        descriptor_count: 0,
         has_lost: false,
         refusal: None,
         is_waiting: false,
-        has_asked: false,
+        has_sent: false,
         answer: Answer::Nothing,
         sent: 0,
-        doom: None,
+        disconnect_reason: None,
         has_to_retry: false,
-        session: Session::NOBODY,
+        session: Session::NONE,
     };
 
     /// The descriptor of the connection; `EBADF` if the place is free.
@@ -114,13 +114,13 @@ impl Connection {
 
     /// True in the middle of an operation.
     fn is_busy(&self) -> bool {
-        let is_asking = self.have > 0 || self.refusal.is_some();
-        is_asking || self.is_answered() || self.session.missing > 0
+        let is_asking = self.buffered > 0 || self.refusal.is_some();
+        is_asking || self.is_answering() || self.session.missing > 0
     }
 
     /// True if an answer has not been sent whole.
-    pub fn is_answered(&self) -> bool {
-        self.answer.is_something()
+    pub fn is_answering(&self) -> bool {
+        self.answer.is_pending()
     }
 
     /// True if the table keeps slots for an answer.
@@ -129,18 +129,18 @@ impl Connection {
     }
 
     /// True if the start of a request is kept.
-    pub fn keeps_request(&self) -> bool {
-        self.have > 0
+    pub fn has_partial_request(&self) -> bool {
+        self.buffered > 0
     }
 
     /// The number of bytes of requests that have come.
-    pub fn kept(&self) -> usize {
-        self.have
+    pub fn buffered(&self) -> usize {
+        self.buffered
     }
 
     /// The header of the request; `None` if it is not complete.
     fn header(&self, bytes: &[u8]) -> Option<Header> {
-        Header::parse(bytes).filter(|_| self.have >= HEADER)
+        Header::parse(bytes).filter(|_| self.buffered >= HEADER)
     }
 
     /// The number of bytes that must have come before anything can be done: a header, then the whole
@@ -154,36 +154,36 @@ impl Connection {
     }
 
     /// The number of open descriptors of requests that have not been carried out.
-    pub fn parked(&self) -> usize {
-        if self.session.may_send_descriptors() { self.come } else { 0 }
+    pub fn pending_descriptors(&self) -> usize {
+        if self.session.may_send_descriptors() { self.descriptor_count } else { 0 }
     }
 
     /// Closes these descriptors. Their requests will be refused.
-    pub fn make_way(&mut self, fds: &mut Descriptors, closing: &mut Closing) {
-        closing.close_first(fds, self.come);
-        (self.come, self.has_lost) = (0, true);
+    pub fn close_descriptors(&mut self, fds: &mut Descriptors, closing: &mut Closing) {
+        closing.close_first(fds, self.descriptor_count);
+        (self.descriptor_count, self.has_lost) = (0, true);
     }
 
     /// Receives bytes and descriptors, unless a whole request has come or an answer is being sent. On
     /// an error the client is to be disconnected.
     pub fn receive(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<(), Errno> {
-        if let Some(errno) = self.doom {
+        if let Some(errno) = self.disconnect_reason {
             return Err(errno);
         }
         let whole = self.whole(inbox.bytes);
-        if self.is_answered() || self.have >= whole {
+        if self.is_answering() || self.buffered >= whole {
             return Ok(());
         }
         // After the start of a request only the rest of that request is received. Descriptors that
         // come with it break the protocol.
-        let is_first = self.have == 0 && self.refusal.is_none();
+        let is_first = self.buffered == 0 && self.refusal.is_none();
         let end = match self.refusal {
             Some(Refusal { left, .. }) => left,
             None if is_first => REQUEST_MAX,
             None => whole,
         };
         let end = end.min(inbox.bytes.len());
-        let place = part_mut(inbox.bytes, self.have..end);
+        let place = part_mut(inbox.bytes, self.buffered..end);
         let Service { received, table, now, .. } = service;
         let length = match received.receive(self.fd()?, place) {
             Err(Errno::AGAIN) => return Ok(()),
@@ -191,7 +191,7 @@ impl Connection {
         };
         let (count, has_lost) = (received.descriptors(), received.is_truncated);
         if is_first {
-            (self.come, self.has_lost) = (count, false);
+            (self.descriptor_count, self.has_lost) = (count, false);
             // The queue of a client that sends no descriptors is not touched, so it takes no memory.
             if count > 0 {
                 inbox.fds.clear();
@@ -208,11 +208,11 @@ impl Connection {
         }
         match &mut self.refusal {
             Some(refusal) => refusal.left -= length,
-            None => self.have += length,
+            None => self.buffered += length,
         }
-        (self.last_active, self.has_asked) = (*now, true);
+        (self.last_active, self.has_sent) = (*now, true);
         if has_lost {
-            self.make_way(inbox.fds, &mut table.closing);
+            self.close_descriptors(inbox.fds, &mut table.closing);
         } else if !self.session.may_send_descriptors() {
             // They still count when the header is checked.
             table.closing.close_first(inbox.fds, count);
@@ -223,18 +223,18 @@ impl Connection {
     /// Carries out a request, if one has come whole and all earlier ones have been answered. Then sends
     /// as much of the answer as there is room for.
     pub fn answer(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<(), Stop> {
-        if !self.is_answered() {
-            self.take(inbox, service)?;
+        if !self.is_answering() {
+            self.take_request(inbox, service)?;
         }
         Ok(self.send(service)?)
     }
 
     /// Carries out a request, if one has come whole, and starts to answer it. A request that cannot be
     /// valid is refused as soon as its header or its letter shows that.
-    fn take(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<(), Stop> {
-        let (whole, have) = (self.whole(inbox.bytes), self.have);
+    fn take_request(&mut self, inbox: &mut Inbox, service: &mut Service) -> Result<(), Stop> {
+        let (whole, have) = (self.whole(inbox.bytes), self.buffered);
         if self.refusal.is_some() {
-            self.go_on_refusing(service);
+            self.continue_refusal(service);
             return Ok(());
         }
         let Some(header) = self.header(inbox.bytes) else { return Ok(()) };
@@ -246,11 +246,11 @@ impl Connection {
         }
         let obstacle = if count > 0 && self.has_lost {
             Some(Cause::Ours(Errno::NFILE))
-        } else if !adds_up(bytes, whole, count, self.come) {
+        } else if !adds_up(bytes, whole, count, self.descriptor_count) {
             return Err(Errno::PROTO.into());
         } else if have < whole {
-            let vetted = letter.map_or(Ok(()), |letter| self.session.vet(letter, header));
-            match vetted {
+            let checked = letter.map_or(Ok(()), |letter| self.session.check_header(letter, header));
+            match checked {
                 Ok(()) => return Ok(()),
                 Err(errno) => Some(Cause::Theirs(errno)),
             }
@@ -268,16 +268,16 @@ impl Connection {
             Outcome::NeedsSlots(slots) => return Err(Stop::NeedsSlots(slots)),
         };
         self.skip(whole, inbox);
-        self.come -= count;
+        self.descriptor_count -= count;
         self.begin(answer, service.now);
         Ok(())
     }
 
     /// Removes bytes from the front of the buffer. The next request follows them.
     fn skip(&mut self, count: usize, inbox: &mut Inbox) {
-        let count = count.min(self.have);
-        inbox.bytes.copy_within(count..self.have, 0);
-        self.have -= count;
+        let count = count.min(self.buffered);
+        inbox.bytes.copy_within(count..self.buffered, 0);
+        self.buffered -= count;
     }
 
     /// Starts to send an answer.
@@ -294,17 +294,17 @@ impl Connection {
         inbox: &mut Inbox,
         service: &mut Service,
     ) {
-        let (whole, have) = (self.whole(inbox.bytes), self.have);
-        service.table.closing.close_first(inbox.fds, self.come);
-        self.come = 0;
+        let (whole, have) = (self.whole(inbox.bytes), self.buffered);
+        service.table.closing.close_first(inbox.fds, self.descriptor_count);
+        self.descriptor_count = 0;
         self.skip(whole, inbox);
         let left = whole.saturating_sub(have);
         self.refusal = Some(Refusal { letter: letter.unwrap_or(0), cause, left });
-        self.go_on_refusing(service);
+        self.continue_refusal(service);
     }
 
     /// Answers the refused request, if all of it has come.
-    fn go_on_refusing(&mut self, service: &mut Service) {
+    fn continue_refusal(&mut self, service: &mut Service) {
         let Some(Refusal { letter, cause, left: 0 }) = self.refusal else { return };
         self.refusal = None;
         self.session.refuse(letter, &[], cause, &mut service.log);
@@ -317,7 +317,7 @@ impl Connection {
     fn send(&mut self, service: &mut Service) -> Result<(), Errno> {
         self.has_to_retry = false;
         for _ in 0..PIECES {
-            if !self.is_answered() {
+            if !self.is_answering() {
                 break;
             }
             let mut piece = Piece::empty();
@@ -344,15 +344,15 @@ impl Connection {
     }
 
     /// Discards the rest of an answer.
-    pub fn forget_answer(&mut self, service: &mut Service) {
-        self.answer.give_up(&mut service.table);
+    pub fn cancel_answer(&mut self, service: &mut Service) {
+        self.answer.cancel(&mut service.table);
     }
 
     /// Disconnects the client for a reason, and releases all that it has.
-    pub fn leave(&mut self, fds: &mut Descriptors, service: &mut Service, errno: Errno) {
-        self.forget_answer(service);
+    pub fn disconnect(&mut self, fds: &mut Descriptors, service: &mut Service, errno: Errno) {
+        self.cancel_answer(service);
         let closing = &mut service.table.closing;
-        self.make_way(fds, closing);
+        self.close_descriptors(fds, closing);
         if let Some(fd) = self.fd.take() {
             closing.hang_up(fd);
         }
@@ -361,7 +361,7 @@ impl Connection {
             errno => Cause::Theirs(errno),
         };
         service.log.note(Some(&self.session.who), "disconnect", cause);
-        *self = Connection::NOBODY;
+        *self = Connection::NONE;
     }
 }
 

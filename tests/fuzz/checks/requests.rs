@@ -6,8 +6,8 @@ use super::Input;
 use super::model::{Model, ROLES, Reply, Role, request};
 use super::world::{self, MOST, SEATS, World, session};
 use crate::kit::wire;
+use fdholder::daemon::clients::Clients;
 use fdholder::daemon::request::Service;
-use fdholder::daemon::seats::Seats;
 use fdholder::protocol::frame::{ENTRIES_MAX, FRAME_MAX, HEADER};
 use fdholder::sys::Errno;
 use fdholder::sys::fd::Fd;
@@ -194,7 +194,7 @@ impl Peer {
 /// The daemon's side, the model, and the clients.
 struct Scene<'w> {
     service: Service<'w>,
-    seats: Seats,
+    clients: Clients,
     peers: [Option<Peer>; SEATS],
     model: Model<Rc<Pipe>>,
     /// All pipes that may still be open elsewhere, and how many there have been.
@@ -213,7 +213,7 @@ impl Scene<'_> {
         // As small as it can be.
         set_socket_send_buffer_size(&other, 0).unwrap();
         let session = session(&mut self.service, seat, role);
-        let connection = self.seats.at(seat);
+        let connection = self.clients.at(seat);
         connection.session = session;
         let copy = other.try_clone().unwrap().into();
         // SAFETY: nobody else has it any more.
@@ -266,20 +266,20 @@ impl Scene<'_> {
     fn attend(&mut self, seat: usize) {
         let Some(peer) = &self.peers[seat] else { return };
         let (was_answered, was_doomed) = (peer.is_answered, peer.is_doomed);
-        let wanted = peer.pipes.len().min(self.service.table.most());
+        let wanted = peer.pipes.len().min(self.service.table.capacity());
         let is_crowded = self.service.table.free_slots() < wanted;
-        self.seats.attend(&mut self.service, seat);
-        self.service.table.closing.tend();
-        for (connection, peer) in self.seats.iter().zip(&mut self.peers) {
+        self.clients.serve(&mut self.service, seat);
+        self.service.table.closing.tick();
+        for (connection, peer) in self.clients.iter().zip(&mut self.peers) {
             let Some(peer) = peer.as_mut().filter(|peer| !peer.is_doomed) else { continue };
-            if connection.doom.is_some() {
-                assert_eq!(connection.doom, Some(Errno::NOBUFS));
+            if connection.disconnect_reason.is_some() {
+                assert_eq!(connection.disconnect_reason, Some(Errno::NOBUFS));
                 assert!(peer.is_answered && is_crowded, "doomed without need");
                 (peer.is_doomed, peer.is_answered, peer.last) = (true, false, None);
             }
         }
         let peer = self.peers[seat].as_mut().unwrap();
-        if self.seats[seat].fd.is_none() {
+        if self.clients[seat].fd.is_none() {
             assert!(was_doomed || peer.may_go, "hung up on without a reason");
             return self.leave(seat);
         }
@@ -300,14 +300,14 @@ impl Scene<'_> {
                 peer.expected.push_back(Expected::Reply(reply));
             }
         }
-        assert_eq!(peer.missing, self.seats[seat].session.missing);
-        if peer.is_answered && !self.seats[seat].is_answered() {
+        assert_eq!(peer.missing, self.clients[seat].session.missing);
+        if peer.is_answered && !self.clients[seat].is_answering() {
             peer.is_answered = false;
             if let Some(last) = peer.last.take() {
                 self.model.held.retain(|_, thing| !Rc::ptr_eq(&thing.descriptor, &last));
             }
         }
-        assert_eq!(peer.is_answered, self.seats[seat].is_answered());
+        assert_eq!(peer.is_answered, self.clients[seat].is_answering());
         if !peer.is_slow {
             peer.read(false);
         }
@@ -335,15 +335,15 @@ impl Scene<'_> {
         let Some(peer) = &mut self.peers[seat] else { return };
         // A process that is just being started may have a copy of it.
         peer.stream.shutdown(Shutdown::Both).unwrap();
-        self.seats.attend(&mut self.service, seat);
-        assert!(self.seats[seat].fd.is_none(), "a client that is gone");
+        self.clients.serve(&mut self.service, seat);
+        assert!(self.clients[seat].fd.is_none(), "a client that is gone");
         self.peers[seat] = None;
         self.is_unsure = true;
     }
 
     /// Checks that nothing is missing, and nothing kept.
     fn check(&mut self) {
-        let held = self.service.table.most() - self.service.table.room();
+        let held = self.service.table.capacity() - self.service.table.room();
         assert!(self.is_unsure || held == self.model.held.len(), "{held} are held");
         let now = wire::expiry_in(Duration::ZERO);
         let here = self.model.held.values().filter(|thing| thing.expiry > now);
@@ -352,7 +352,7 @@ impl Scene<'_> {
         let closed = poll(&mut polls, Some(&Timespec::default())).unwrap();
         assert_eq!(closed, 0, "something held is closed");
         if !self.is_unsure && self.peers.iter().flatten().all(Peer::is_quiet) {
-            assert_eq!(self.service.table.free_slots(), 2 * self.service.table.most() - held);
+            assert_eq!(self.service.table.free_slots(), 2 * self.service.table.capacity() - held);
             let held: Vec<_> =
                 self.model.held.values().map(|thing| thing.descriptor.clone()).collect();
             self.open.retain(|pipe| {
@@ -440,7 +440,7 @@ fn check_in(world: &mut World, mut input: Input) {
     let service = world.service(most, input.byte());
     let mut scene = Scene {
         service,
-        seats: Seats::new(SEATS, OPEN_MOST),
+        clients: Clients::new(SEATS, OPEN_MOST),
         peers: [const { None }; SEATS],
         model: Model { held: BTreeMap::new(), most },
         open: Vec::new(),

@@ -26,7 +26,7 @@ struct Pending {
 
 /// Makes an answer piece by piece, to its end.
 fn compose(mut answer: Answer, service: &mut Service, mut look: impl FnMut(&[u8], &[BorrowedFd])) {
-    while answer.is_something() {
+    while answer.is_pending() {
         let mut piece = Piece::empty();
         answer.compose(&mut piece, service.frame, &service.table);
         let first = piece.bytes.to_vec();
@@ -64,9 +64,9 @@ impl Pending {
     }
 
     /// Gives it up.
-    fn give_up(mut self, service: &mut Service) {
+    fn cancel(mut self, service: &mut Service) {
         assert_eq!(self.answer.needs_slots(), !self.things.is_empty());
-        self.answer.give_up(&mut service.table);
+        self.answer.cancel(&mut service.table);
     }
 }
 
@@ -185,7 +185,7 @@ fn check_in(world: &mut World, mut input: Input) {
         }
     }
     for (number, answer) in pending.into_iter().enumerate() {
-        if number % 2 == 0 { answer.end(&mut service) } else { answer.give_up(&mut service) }
+        if number % 2 == 0 { answer.end(&mut service) } else { answer.cancel(&mut service) }
     }
     let gate = world::end(service);
     world.take_back(gate);

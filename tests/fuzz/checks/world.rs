@@ -75,12 +75,12 @@ pub fn end(service: Service) -> Gate {
     let Service { mut table, gate, .. } = service;
     let mut at = 0;
     while table.after(&mut at, NOW).is_some() {
-        table.forget(at - 1);
+        table.remove(at - 1);
     }
-    assert_eq!(table.free_slots(), 2 * table.most(), "slots are lost");
+    assert_eq!(table.free_slots(), 2 * table.capacity(), "slots are lost");
     assert_eq!(table.used(), 0);
     while table.closing.is_busy() {
-        table.closing.tend();
+        table.closing.tick();
         thread::yield_now();
     }
     gate

@@ -12,25 +12,25 @@ pub struct Waiting {
     /// takes over the extra place takes over this time.
     pub since: u32,
     /// When the clients were last examined, in milliseconds of uptime.
-    pub looked: u32,
+    pub examined: u32,
     /// Milliseconds from then until examining them again can help.
     pub pause: u32,
     /// True if its user has more connections than its share. Then it may block the connections behind
     /// it for [`SILENCE`] at most.
-    pub is_in_the_way: bool,
+    pub is_over_share: bool,
 }
 
 impl Waiting {
     /// Milliseconds until examining the clients again can help.
     pub fn left(&self, now: u32) -> u32 {
-        self.pause.saturating_sub(now.wrapping_sub(self.looked))
+        self.pause.saturating_sub(now.wrapping_sub(self.examined))
     }
 
     /// Milliseconds for which it still blocks the connections behind it; `u32::MAX` until it gets a
     /// place.
-    pub fn holds_up(&self, now: u32) -> u32 {
+    pub fn blocks_for(&self, now: u32) -> u32 {
         let left = SILENCE.saturating_sub(now.wrapping_sub(self.since));
-        if self.is_in_the_way { left } else { u32::MAX }
+        if self.is_over_share { left } else { u32::MAX }
     }
 }
 
@@ -53,7 +53,7 @@ fn share(connections: &[Connection]) -> usize {
 }
 
 /// True if the user of a connection has more connections than its share.
-pub fn has_too_many(connections: &[Connection], number: usize) -> bool {
+pub fn is_over_share(connections: &[Connection], number: usize) -> bool {
     let who = connections.get(number).map(user);
     let count = connections.iter().filter(|connection| Some(user(connection)) == who).count();
     count > share(connections)
@@ -66,15 +66,15 @@ pub fn has_too_many(connections: &[Connection], number: usize) -> bool {
 /// candidates. The one that has been silent for longest is chosen, if that is at least [`SILENCE`]. It
 /// need not be if the user of `waiting` has no more than its share and `waiting` has waited for
 /// [`SILENCE`]: so no user keeps more than its share by being busy.
-pub fn who_makes_way(connections: &[Connection], waiting: usize, now: u32) -> Result<usize, u32> {
+pub fn candidate(connections: &[Connection], waiting: usize, now: u32) -> Result<usize, u32> {
     let (mut silent, mut silence) = (waiting, 0);
     for (number, connection) in connections.iter().enumerate() {
         let is_silent = number != waiting && connection.silence(now) >= silence;
-        if is_silent && has_too_many(connections, number) {
+        if is_silent && is_over_share(connections, number) {
             (silent, silence) = (number, connection.silence(now));
         }
     }
-    let patient = connections.get(waiting).filter(|_| !has_too_many(connections, waiting));
+    let patient = connections.get(waiting).filter(|_| !is_over_share(connections, waiting));
     if let Some(connection) = patient {
         silence = silence.max(connection.silence(now));
     }

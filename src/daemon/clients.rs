@@ -1,8 +1,9 @@
-//! The places for connections: the state and the buffers of each, and serving those that are ready.
+//! The clients, in a fixed number of places: the connection and the buffers of each, and serving those
+//! that are ready.
 
 use super::connection::{Connection, Inbox, REQUEST_MAX, Stop};
 use super::request::{Descriptors, Service};
-use super::{MOMENT, expire, places};
+use super::{RETRY, eviction, expire};
 use crate::protocol::frame::ENTRIES_MAX;
 use crate::slice::{part, part_mut};
 use crate::sys::Errno;
@@ -18,8 +19,8 @@ fn buffer(buffers: &mut [u8], number: usize) -> &mut [u8] {
     part_mut(part_mut(buffers, number * BUFFER..), ..BUFFER)
 }
 
-/// The places for connections.
-pub struct Seats {
+/// The clients.
+pub struct Clients {
     /// One per place.
     connections: List<Connection>,
     /// What to wait for: [`OTHERS`] descriptors that are no connections, then each connection.
@@ -36,13 +37,13 @@ pub struct Seats {
 /// The number of descriptors to wait for that are no connections.
 pub const OTHERS: usize = 2;
 
-impl Seats {
+impl Clients {
     /// `count` places. At most `open_most` descriptors may be open for clients besides their
     /// connections: held ones, and those of requests.
-    pub fn new(count: usize, open_most: usize) -> Seats {
+    pub fn new(count: usize, open_most: usize) -> Clients {
         let mut connections = List::new(count);
         for _ in 0..connections.capacity() {
-            connections.push(Connection::NOBODY);
+            connections.push(Connection::NONE);
         }
         let mut polls = List::new(OTHERS + count);
         for _ in 0..polls.capacity() {
@@ -50,12 +51,12 @@ impl Seats {
         }
         let buffers = Mapping::new_or_empty((1 + count).saturating_mul(BUFFER));
         let descriptors = Mapping::new_or_empty(count);
-        Seats { connections, polls, buffers, descriptors, open_most }
+        Clients { connections, polls, buffers, descriptors, open_most }
     }
 
     /// False if there was no memory.
     pub fn has_memory(&self) -> bool {
-        let Seats { connections, polls, buffers, descriptors, .. } = self;
+        let Clients { connections, polls, buffers, descriptors, .. } = self;
         let is_none = connections.is_empty() || polls.is_empty() || buffers.is_empty();
         !is_none && !descriptors.is_empty()
     }
@@ -81,11 +82,11 @@ impl Seats {
     }
 
     /// True if more than one place is free.
-    pub fn has_more_than_one(&self) -> bool {
+    pub fn has_two_free(&self) -> bool {
         self.count() + 1 < self.len()
     }
 
-    /// Prepares [`Seats::wait`]. Returns the milliseconds to wait at most.
+    /// Prepares [`Clients::wait`]. Returns the milliseconds to wait at most.
     pub fn prepare(&mut self, now: u32, timeout: u32, is_ending: bool) -> u32 {
         let mut wait = u32::MAX;
         for (number, connection) in self.connections.iter_mut().enumerate() {
@@ -103,7 +104,7 @@ impl Seats {
 
     /// Waits for the connections as prepared, and for `others`, at most `milliseconds`; `u32::MAX` is
     /// no limit. The kernel refuses more descriptors than the limit on open files, which others may
-    /// have lowered. Then everything counts as ready after [`MOMENT`].
+    /// have lowered. Then everything counts as ready after [`RETRY`].
     pub fn wait(&mut self, others: &mut [Poll; OTHERS], milliseconds: u32) {
         let used = self.connections.iter().rposition(|connection| connection.fd.is_some());
         let end = used.map_or(OTHERS, |last| OTHERS + 1 + last);
@@ -113,8 +114,8 @@ impl Seats {
         }
         let limit = Some(milliseconds).filter(|limit| *limit < u32::MAX);
         if time::poll(polls, limit).is_err() && milliseconds > 0 {
-            let _ = time::poll(&mut [], Some(MOMENT));
-            polls.iter_mut().for_each(Poll::pretend);
+            let _ = time::poll(&mut [], Some(RETRY));
+            polls.iter_mut().for_each(Poll::mark_ready);
         }
         if let Some(place) = polls.first_chunk() {
             *others = *place;
@@ -126,8 +127,8 @@ impl Seats {
         for number in 0..self.len() {
             let poll = at(&mut self.polls, OTHERS + number);
             // A connection that waits for no event has something else to do.
-            if all || poll.has_happened() || !poll.is_something() {
-                self.attend(service, number);
+            if all || poll.has_happened() || !poll.is_set() {
+                self.serve(service, number);
             }
         }
     }
@@ -135,28 +136,28 @@ impl Seats {
     /// Serves a connection: receives, carries out a request and answers, as far as that does not block.
     /// Disconnects it if necessary. Does nothing for a free place or for the connection that waits for
     /// one.
-    pub fn attend(&mut self, service: &mut Service, number: usize) {
-        self.make_way(service);
+    pub fn serve(&mut self, service: &mut Service, number: usize) {
+        self.close_pending_descriptors(service);
         let connection = self.connections.at(number);
         if connection.fd.is_none() || connection.is_waiting {
             return;
         }
-        let has_kept = connection.keeps_request();
-        let mut done = self.serve(service, number, has_kept, true);
+        let has_kept = connection.has_partial_request();
+        let mut done = self.receive_and_answer(service, number, has_kept, true);
         if let Err(Stop::NeedsSlots(count)) = done {
-            self.make_room(service, count);
-            done = self.serve(service, number, has_kept, false);
+            self.free_slots(service, count);
+            done = self.receive_and_answer(service, number, has_kept, false);
         }
-        if let Err(Stop::Leave(errno)) = done {
+        if let Err(Stop::Disconnect(errno)) = done {
             let fds = at(&mut self.descriptors, number);
-            self.connections.at(number).leave(fds, service, errno);
+            self.connections.at(number).disconnect(fds, service, errno);
         }
-        self.keep(number, has_kept);
+        self.keep_request(number, has_kept);
     }
 
     /// Receives if it `receives`, then answers. The bytes are in the connection's own buffer if its
     /// request `is_kept`, else in the shared one.
-    fn serve(
+    fn receive_and_answer(
         &mut self,
         service: &mut Service,
         number: usize,
@@ -177,8 +178,8 @@ impl Seats {
 
     /// Copies the start of an incomplete request to the connection's own buffer, or returns that buffer
     /// to the kernel when it is empty.
-    fn keep(&mut self, number: usize, has_kept: bool) {
-        let kept = self.connections.at(number).kept();
+    fn keep_request(&mut self, number: usize, has_kept: bool) {
+        let kept = self.connections.at(number).buffered();
         if has_kept && kept == 0 {
             Mapping::give_back(buffer(&mut self.buffers, 1 + number));
         } else if !has_kept {
@@ -190,20 +191,20 @@ impl Seats {
     /// Keeps room under the limit on open files for the descriptors of the next request: as many as a
     /// request can have, or a quarter of all if that is less. If necessary it closes descriptors of
     /// incomplete requests, of the client that has been silent for longest first.
-    fn make_way(&mut self, service: &mut Service) {
+    fn close_pending_descriptors(&mut self, service: &mut Service) {
         let now = service.now;
         let room = self.open_most.saturating_sub(service.table.used());
         let reserve = ENTRIES_MAX.min(self.open_most / 4);
         // Usually there is room for all that the connections can send.
         while room < reserve + self.len() * ENTRIES_MAX {
-            let parked: usize = self.iter().map(Connection::parked).sum();
-            if room >= reserve + parked {
+            let pending: usize = self.iter().map(Connection::pending_descriptors).sum();
+            if room >= reserve + pending {
                 return;
             }
-            let may = |connection: &Connection| connection.has_to_make_way(now);
-            let Some(number) = places::longest_silent(self, now, may) else { return };
+            let may = |connection: &Connection| connection.may_lose_descriptors(now);
+            let Some(number) = eviction::longest_silent(self, now, may) else { return };
             let fds = at(&mut self.descriptors, number);
-            self.connections.at(number).make_way(fds, &mut service.table.closing);
+            self.connections.at(number).close_descriptors(fds, &mut service.table.closing);
         }
     }
 
@@ -211,28 +212,28 @@ impl Seats {
     /// do not read must not block what is to be held. So clients whose answers keep slots are
     /// disconnected, the one that has been silent for longest first, until each descriptor has a slot,
     /// or as many as may be held.
-    fn make_room(&mut self, service: &mut Service, descriptors: usize) {
+    fn free_slots(&mut self, service: &mut Service, descriptors: usize) {
         let now = service.now;
         while !service.table.has_slots(descriptors) {
-            let waits = places::longest_silent(self, now, Connection::needs_slots);
+            let waits = eviction::longest_silent(self, now, Connection::needs_slots);
             let Some(number) = waits else { return };
             let slowest = self.connections.at(number);
-            slowest.doom = Some(Errno::NOBUFS);
-            slowest.forget_answer(service);
+            slowest.disconnect_reason = Some(Errno::NOBUFS);
+            slowest.cancel_answer(service);
         }
     }
 
     /// Disconnects all clients.
-    pub fn leave_all(&mut self, service: &mut Service) {
+    pub fn disconnect_all(&mut self, service: &mut Service) {
         for (connection, fds) in self.connections.iter_mut().zip(self.descriptors.iter_mut()) {
             if connection.fd.is_some() {
-                connection.leave(fds, service, Errno::PIPE);
+                connection.disconnect(fds, service, Errno::PIPE);
             }
         }
     }
 }
 
-impl Deref for Seats {
+impl Deref for Clients {
     type Target = [Connection];
 
     fn deref(&self) -> &[Connection] {
@@ -240,7 +241,7 @@ impl Deref for Seats {
     }
 }
 
-impl DerefMut for Seats {
+impl DerefMut for Clients {
     fn deref_mut(&mut self) -> &mut [Connection] {
         &mut self.connections
     }

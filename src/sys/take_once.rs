@@ -5,18 +5,18 @@ use once_cell::race::OnceBool;
 
 /// A static that can be taken once per process, as the exclusive reference that a `static mut` would
 /// only promise.
-pub struct HandOut<T> {
+pub struct TakeOnce<T> {
     taken: OnceBool,
     value: UnsafeCell<T>,
 }
 
 // SAFETY: only the one reference that `take` returns reaches the value.
-unsafe impl<T: Send> Sync for HandOut<T> {}
+unsafe impl<T: Send> Sync for TakeOnce<T> {}
 
-impl<T> HandOut<T> {
+impl<T> TakeOnce<T> {
     /// A value that nobody has taken.
-    pub const fn new(value: T) -> HandOut<T> {
-        HandOut { taken: OnceBool::new(), value: UnsafeCell::new(value) }
+    pub const fn new(value: T) -> TakeOnce<T> {
+        TakeOnce { taken: OnceBool::new(), value: UnsafeCell::new(value) }
     }
 
     /// Returns the value to the first caller. A second call is a bug in the program and ends the

@@ -11,7 +11,7 @@ const OWN_DESCRIPTORS: usize = 2;
 
 /// What fits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Room {
+pub struct Capacity {
     /// The most descriptors that may be held.
     pub held: usize,
     /// The most clients.
@@ -24,7 +24,7 @@ pub struct Room {
 /// Fits the settings to the limit on open files. Logs a warning if it allows fewer held descriptors.
 /// `None` if it is too low for one client and one descriptor, or if not even the spare descriptor could
 /// be opened.
-pub fn fit(settings: &Settings, has_spare: bool, log: &mut Log) -> Option<Room> {
+pub fn fit(settings: &Settings, has_spare: bool, log: &mut Log) -> Option<Capacity> {
     // The kernel's maximum is 2^31.
     let limit = OpenFileLimit::get().soft as u32;
     let clients = settings.clients.min(CLIENTS_MAX as u32).max(1) as usize;
@@ -42,7 +42,7 @@ pub fn fit(settings: &Settings, has_spare: bool, log: &mut Log) -> Option<Room> 
             line.text(": it leaves room for ").number(held as u32).text(" descriptors");
         });
     }
-    Some(Room { held, clients, descriptors: room - clients })
+    Some(Capacity { held, clients, descriptors: room - clients })
 }
 
 /// The number of free descriptor numbers below the limit. Inherited descriptors can have any numbers,
