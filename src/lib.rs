@@ -17,7 +17,7 @@
 //! | [`cli`] | options, numbers, the writer for answers and messages, exit codes |
 //! | [`sys`] | system calls, one file for each subject: the only unsafe code |
 //!
-//! [`slice`] has two functions that all of them use.
+//! [`mod@slice`] has two functions that all of them use.
 //!
 //! `main.rs` makes a [`process::Process`] and ends with the exit code of the tool. Nothing else ends the
 //! process, except [`sys::bug`], for a bug in the program, and [`exec::execute`], which replaces it. No

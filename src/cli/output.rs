@@ -45,7 +45,7 @@ impl Writer {
         Writer { to, name: c"fdholder", length: 0, buffer, wait: None, status: Ok(()) }
     }
 
-    /// A writer for messages. It waits for the reader at most [`MESSAGE_WAIT`].
+    /// A writer for messages. It waits for the reader at most `MESSAGE_WAIT`.
     pub fn messages(to: BorrowedFd<'static>, buffer: &'static mut Buffer) -> Writer {
         Writer { wait: Some(MESSAGE_WAIT), ..Writer::answers(to, buffer) }
     }

@@ -104,7 +104,7 @@ impl Clients {
 
     /// Waits for the connections as prepared, and for `others`, at most `milliseconds`; `u32::MAX` is
     /// no limit. The kernel refuses more descriptors than the limit on open files, which others may
-    /// have lowered. Then everything counts as ready after [`RETRY`].
+    /// have lowered. Then everything counts as ready after `RETRY`.
     pub fn wait(&mut self, others: &mut [Poll; OTHERS], milliseconds: u32) {
         let used = self.connections.iter().rposition(|connection| connection.fd.is_some());
         let end = used.map_or(OTHERS, |last| OTHERS + 1 + last);

@@ -16,7 +16,7 @@ pub struct Waiting {
     /// Milliseconds from then until examining them again can help.
     pub pause: u32,
     /// True if its user has more connections than its share. Then it may block the connections behind
-    /// it for [`SILENCE`] at most.
+    /// it for `SILENCE` at most.
     pub is_over_share: bool,
 }
 
@@ -63,9 +63,9 @@ pub fn is_over_share(connections: &[Connection], number: usize) -> bool {
 /// Otherwise the milliseconds until examining the clients again can help.
 ///
 /// The waiting connection counts for its user. The clients of users with more than their share are
-/// candidates. The one that has been silent for longest is chosen, if that is at least [`SILENCE`]. It
+/// candidates. The one that has been silent for longest is chosen, if that is at least `SILENCE`. It
 /// need not be if the user of `waiting` has no more than its share and `waiting` has waited for
-/// [`SILENCE`]: so no user keeps more than its share by being busy.
+/// `SILENCE`: so no user keeps more than its share by being busy.
 pub fn candidate(connections: &[Connection], waiting: usize, now: u32) -> Result<usize, u32> {
     let (mut silent, mut silence) = (waiting, 0);
     for (number, connection) in connections.iter().enumerate() {

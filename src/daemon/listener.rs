@@ -96,7 +96,7 @@ impl Privileges {
     }
 
     /// Parses the supplementary groups: numbers separated by commas, or an empty list. `None` if it is
-    /// not valid, or has more than [`GROUPS_MAX`] groups.
+    /// not valid, or has more than `GROUPS_MAX` groups.
     pub fn set_groups(&mut self, value: &[u8]) -> Option<()> {
         (self.count, self.is_given) = (0, true);
         if value.is_empty() {

@@ -21,7 +21,7 @@ use crate::sys::memory::{List, Mapping, at};
 /// A moment that never comes.
 const NEVER: u64 = u64::MAX;
 
-/// The present, for [`Table::after`]: later than every recorded moment, and earlier than [`NEVER`].
+/// The present, for [`Table::after`]: later than every recorded moment, and earlier than `NEVER`.
 pub const NOW: u64 = NEVER - 1;
 
 /// What an answer needs of a slot.

@@ -15,7 +15,7 @@ const UNWATCHED_MAX: u8 = 16;
 ///
 /// The clock charges it during the peer's *turn* only: while this process waits for nothing else. So a
 /// transfer charges each of its two peers for its own delays. The clock is read after each wait. It is
-/// also read after [`UNWATCHED_MAX`] exchanges without a wait: a peer that never stops sending causes
+/// also read after `UNWATCHED_MAX` exchanges without a wait: a peer that never stops sending causes
 /// none.
 pub struct Deadline {
     /// Milliseconds that were left when the clock was last read; `None` for no limit.
@@ -78,7 +78,7 @@ impl Deadline {
         if ready == 0 { Err(Errno::TIMEDOUT) } else { Ok(()) }
     }
 
-    /// Waits for [`RETRY`]. `ETIMEDOUT` if no time is left.
+    /// Waits for `RETRY`. `ETIMEDOUT` if no time is left.
     pub fn pause(&mut self) -> Result<(), Errno> {
         let pause = self.left.map_or(RETRY, |left| left.min(RETRY));
         time::poll(&mut [], Some(pause))?;

@@ -14,7 +14,7 @@ impl Connection {
 
     /// Milliseconds of silence after which the client is disconnected; `None` for no limit. In the
     /// middle of an operation it is `timeout`, unless that is 0. A daemon that `is_ending` allows
-    /// [`SILENCE`] at most, and disconnects a client at once when all its requests have been answered.
+    /// `SILENCE` at most, and disconnects a client at once when all its requests have been answered.
     fn silence_limit(&self, timeout: u32, is_ending: bool) -> Option<u32> {
         let is_busy = self.is_busy();
         let timeout = Some(timeout).filter(|timeout| is_busy && *timeout > 0);

@@ -11,15 +11,15 @@ const SETS: usize = 32;
 /// A compiled expression.
 ///
 /// It consists of integers, because programs are in memory that is all zeros at the start. The first
-/// [`STEP_ROWS`] rows are the steps, encoded by [`Step::encode`]. Each of the other rows is a
-/// [`ByteSet`].
+/// `STEP_ROWS` rows are the steps, encoded by `Step::encode`. Each of the other rows is a
+/// `ByteSet`.
 pub type Program = [Row; STEP_ROWS + SETS];
 /// The words of a set of bytes.
 pub type Row = [u32; ROW];
 const ROW: usize = 256 / u32::BITS as usize;
 const STEP_ROWS: usize = STEPS / ROW;
 
-/// The program of the empty expression, which matches everywhere: its first step is [`Step::Match`].
+/// The program of the empty expression, which matches everywhere: its first step is `Step::Match`.
 pub const EMPTY: Program = [[0; ROW]; STEP_ROWS + SETS];
 
 /// The encoded steps and the sets of a program.
