@@ -203,7 +203,7 @@ impl<'p> Log<'p> {
         for index in 0..RECENT_MAX {
             let Some(place) = self.recent.get_mut(index) else { break };
             let Some(recent) = place else { continue };
-            let left = INTERVAL.saturating_sub(now.wrapping_sub(recent.since));
+            let left = INTERVAL.saturating_sub(age(recent.since, now));
             if left > 0 {
                 wait = wait.min(left);
                 continue;
@@ -223,4 +223,11 @@ impl<'p> Log<'p> {
         }
         wait
     }
+}
+
+/// The milliseconds from `since` to `now`; 0 if `since` is later. An event is logged after the start of
+/// its turn, and `now` is that start.
+fn age(since: u32, now: u32) -> u32 {
+    let age = now.wrapping_sub(since);
+    if age > u32::MAX / 2 { 0 } else { age }
 }

@@ -337,7 +337,7 @@ impl Daemon<'_> {
         };
         log.warn(|line| {
             line.text("the old rules stay: unable to read rules from ");
-            line.quoted(path.to_bytes()).reason(errno);
+            line.quoted_in_line(path.to_bytes()).reason(errno);
         });
     }
 
@@ -354,9 +354,10 @@ impl Daemon<'_> {
         while let Ok(fd) = socket::accept(self.listener) {
             fd.into_iter().for_each(|fd| table.closing.hang_up(fd));
         }
-        // If 0, 1 or 2 were closed at the start, the listener has been put there.
+        // If 0, 1 or 2 were closed at the start, the listener has been put there. Some sandboxes do not
+        // tell that it listens, so every Unix stream socket is closed; nothing more is written to one.
         for fd in [self.listener, self.out, STDIN, STDOUT, STDERR] {
-            if socket::listens(fd) == Ok(true) {
+            if socket::listens(fd).is_ok() {
                 fd.close();
             }
         }

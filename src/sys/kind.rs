@@ -28,7 +28,8 @@ pub fn close_time(fd: BorrowedFd) -> CloseTime {
         spare: u16,
         inode_and_size: [u64; 2],
         blocks: u64,
-        behind_blocks: [u64; 9],
+        attributes_mask: u64,
+        times: [u64; 8],
         rdev_and_dev: [u32; 4],
         rest: [u64; 14],
     }
@@ -36,13 +37,15 @@ pub fn close_time(fd: BorrowedFd) -> CloseTime {
     /// 64 MiB in blocks of 512 bytes. Closing the last descriptor of a larger file that has been
     /// unlinked takes time.
     const LARGE: u64 = (64 << 20) / 512;
+    const IMMUTABLE: u64 = libc::STATX_ATTR_IMMUTABLE as u64;
     let mut status = Status {
         before: [0; 7],
         mode: 0,
         spare: 0,
         inode_and_size: [0; 2],
         blocks: 0,
-        behind_blocks: [0; 9],
+        attributes_mask: 0,
+        times: [0; 8],
         rdev_and_dev: [0; 4],
         rest: [0; 14],
     };
@@ -61,9 +64,11 @@ pub fn close_time(fd: BorrowedFd) -> CloseTime {
         libc::S_IFCHR if special_class == 1 => CloseTime::None,
         libc::S_IFSOCK => CloseTime::Interruptible,
         libc::S_IFREG | libc::S_IFDIR if status.blocks < LARGE => {
-            // A device number of 0 means no block device. The file is in memory if it has seals, else
-            // it may be on a server.
-            if device_class != 0 || fd.has_seals() { CloseTime::None } else { CloseTime::Unbounded }
+            // Major number 0 means no block device: the file is in memory if it has seals, else it may be
+            // on a server. With a block device it may be as well (fuseblk). A file system that knows the
+            // attribute `immutable` is in the kernel.
+            let is_on_disk = device_class != 0 && status.attributes_mask & IMMUTABLE != 0;
+            if is_on_disk || fd.has_seals() { CloseTime::None } else { CloseTime::Unbounded }
         }
         _ => CloseTime::Unbounded,
     }

@@ -1,18 +1,19 @@
 //! What the daemon says on standard error: a line for each event, never more than it may, and never
 //! in the way of its work.
 
-use crate::kit::daemon::Generation::Ours;
+use crate::kit::daemon::Generation::{Ours, S6_2_15};
 use crate::kit::daemon::STORE;
 use crate::kit::memfd;
 use crate::kit::server::{Place, Server, answer, connect, hangs_up, status, through};
+use crate::kit::strace::strace_aside;
 use crate::kit::tool::PATIENCE;
 use crate::kit::wire::{self, delete_request, retrieve_request, store_request};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{getgid, getuid};
+use rustix::process::{Pid, Signal, getgid, getuid, kill_process};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -316,8 +317,11 @@ impl Deaf {
     }
 
     fn start_behind(first: &[&str], stderr: impl Into<Stdio>) -> Deaf {
-        let place = Place::open();
-        let inner = place.daemon(&["-v2"]);
+        Deaf::start_at(Place::open(), &["-v2"], first, stderr)
+    }
+
+    fn start_at(place: Place, options: &[&str], first: &[&str], stderr: impl Into<Stdio>) -> Deaf {
+        let inner = place.daemon(options);
         let mut command = match first {
             [] => through(Ours, "s6-fdholder-daemon", "", ""),
             [program, rest @ ..] => {
@@ -497,47 +501,86 @@ fn a_terminal_that_nobody_reads_keeps_nobody_waiting() {
     Deaf::start(slave).work(1000);
 }
 
-#[test]
-fn no_line_is_longer_than_a_page() {
-    let place = Place::new();
-    let expression = format!("({}", "\u{1}".repeat(1990));
-    place.allow("uid/default", &[(STORE, &expression)]);
+/// A pipe that has room for a page, and none for more.
+fn room_for_a_page() -> (File, OwnedFd) {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let mut full = File::from(writer.try_clone().unwrap());
     fcntl_setfl(&full, OFlags::NONBLOCK).unwrap();
     while full.write(&[b'.'; 4096]).is_ok() {}
     let mut reader = File::from(reader);
-    // Room for a page.
     reader.read_exact(&mut [0; 4096]).unwrap();
     fcntl_setfl(&full, OFlags::empty()).unwrap();
-    drop(full);
-    let inner = place.daemon(&[]);
-    let mut command = through(Ours, "s6-fdholder-daemon", "", "");
-    command.args(inner.get_args().skip(4)).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.stderr(writer).spawn().unwrap();
-    drop(command);
-    let mut ready = Vec::new();
-    child.stdout.take().unwrap().read_to_end(&mut ready).unwrap();
-    let mut deaf = Deaf(child, place);
+    (reader, writer)
+}
+
+/// Ends a daemon, and takes all that it has written into such a pipe: a line, and not more than a page.
+fn one_line(deaf: Deaf, mut reader: File) -> String {
+    drop(deaf);
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).unwrap();
+    let all = String::from_utf8_lossy(&all);
+    let line = all[all.find("s6-fdholderd").unwrap()..].to_string();
+    assert!(line.ends_with('\n') && line.lines().count() == 1, "{line}");
+    assert!(line.len() <= 4096, "{}", line.len());
+    line
+}
+
+#[test]
+fn no_line_is_longer_than_a_page() {
+    let place = Place::new();
+    let expression = format!("({}", "\u{1}".repeat(1990));
+    place.allow("uid/default", &[(STORE, &expression)]);
+    let (reader, writer) = room_for_a_page();
+    let mut deaf = Deaf::start_at(place, &[], &[], writer);
     hangs_up(&connect(&deaf.1.socket()));
     // It does not stand still.
     hangs_up(&connect(&deaf.1.socket()));
     assert!(deaf.0.try_wait().unwrap().is_none());
-    drop(deaf);
-    let mut all = Vec::new();
-    reader.read_to_end(&mut all).unwrap();
-    let said = all.split(|byte| *byte == b'.').find(|part| !part.is_empty()).unwrap();
-    let line = String::from_utf8_lossy(said);
+    let line = one_line(deaf, reader);
     assert!(line.starts_with("s6-fdholderd: warning: uid "), "{line}");
-    let all = String::from_utf8_lossy(&all);
-    assert!(all.ends_with("\\0x01...: Invalid argument\n"), "{all}");
-    let length = all.len() - all.find("s6-fdholderd").unwrap();
-    assert!(length <= 4096, "{length}");
+    assert!(line.ends_with("\\0x01...: Invalid argument\n"), "{line}");
+}
+
+#[test]
+fn rules_with_a_long_name_that_are_gone_keep_nobody_waiting() {
+    let place = Place::open();
+    let mut file = place.child("file");
+    for _ in 0..5 {
+        file.push("\u{e9}".repeat(120));
+    }
+    fs::create_dir_all(&file).unwrap();
+    file.push("rules");
+    place.compile(S6_2_15, &place.child("compiled"));
+    fs::rename(place.child("compiled"), &file).unwrap();
+    let (reader, writer) = room_for_a_page();
+    let mut deaf = Deaf::start_at(place, &["-x", file.to_str().unwrap()], &[], writer);
+    fs::remove_file(&file).unwrap();
+    kill_process(Pid::from_child(&deaf.0), Signal::HUP).unwrap();
+    deaf.work(1);
+    // What came before is done by now.
+    deaf.work(1);
+    let line = one_line(deaf, reader);
+    let begin = "s6-fdholderd: warning: the old rules stay: unable to read rules from /";
+    assert!(line.starts_with(begin), "{line}");
+    assert!(line.ends_with("...: No such file or directory\n"), "{line}");
 }
 
 #[test]
 fn what_repeats_is_counted() {
-    let server = Server::open(Ours, &[]);
+    are_counted(&Server::open(Ours, &[]));
+}
+
+#[test]
+fn what_repeats_is_counted_however_long_a_turn_takes() {
+    let place = Place::open();
+    let slow = ["recvmsg:delay_exit=5000".into()];
+    let mut command = strace_aside(&place.child("trace"), &slow);
+    command.args(["s6-fdholder-daemon", "-1", "-i"]).arg(place.rules()).arg(place.socket());
+    are_counted(&Server::start(place, command.stdin(Stdio::null())));
+}
+
+/// Has the same thing go wrong many times, and reads what is said of it.
+fn are_counted(server: &Server) {
     let begun = Instant::now();
     for _ in 0..50 {
         let client = server.connect();

@@ -5,7 +5,7 @@ use crate::kit::daemon::Generation::Ours;
 use crate::kit::daemon::LIST;
 use crate::kit::process::{descriptors, until};
 use crate::kit::server::{Place, Server, hangs_up, status};
-use crate::kit::strace::strace_aside;
+use crate::kit::strace::{calls, strace_aside};
 use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, delete_request, entry, expiry_in, store_request,
 };
@@ -20,7 +20,7 @@ use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Longer than anybody waits here.
@@ -308,11 +308,12 @@ fn it_ends_whatever_lingers() {
 }
 
 /// A daemon whose closers do not come to an end: strace holds each up when it has begun. The daemon
-/// itself would be held up if it said that it is ready; instead its standard output is closed.
-fn with_stuck_closers() -> Server {
+/// itself would be held up if it said that it is ready; instead its standard output is closed. Other
+/// calls get these answers.
+fn with_stuck_closers(answers: &[String]) -> Server {
     let place = Place::open();
-    let held_up = [format!("dup3:delay_exit={}", LINGER.as_micros())];
-    let strace = strace_aside(&place.child("trace"), &held_up);
+    let held_up = format!("dup3:delay_exit={}", LINGER.as_micros());
+    let strace = strace_aside(&place.child("trace"), &[&[held_up], answers].concat());
     let listener = UnixListener::bind(place.socket()).unwrap();
     listener.set_nonblocking(true).unwrap();
     let mut command = Command::new("sh");
@@ -344,7 +345,7 @@ fn unknown() -> OwnedFd {
 #[test]
 fn nobody_waits_for_what_never_closes() {
     make_room();
-    let mut server = with_stuck_closers();
+    let mut server = with_stuck_closers(&[]);
     let client = server.connect();
     assert_eq!(status(&client, b"L", &[]), 0);
     let usual = descriptors(server.pid());
@@ -371,7 +372,28 @@ fn nobody_waits_for_what_never_closes() {
 
 #[test]
 fn it_ends_whatever_never_closes() {
-    let mut server = with_stuck_closers();
+    let trace = ends_with_stuck_closers(&[]);
+    // The same where the kernel does not tell any more at the end that the socket listens.
+    let mut number = 0;
+    let mut asked = None;
+    for line in trace.lines() {
+        number += usize::from(line.contains("getsockopt("));
+        if line.contains("accept4(") {
+            asked = None;
+        } else if line.contains("SO_ACCEPTCONN") {
+            asked = asked.or(Some(number));
+        }
+    }
+    // That is every second question.
+    let untold = format!("getsockopt:error=EPERM:when={}+2", asked.unwrap());
+    let trace = ends_with_stuck_closers(&[untold]);
+    assert!(trace.contains("SO_ACCEPTCONN, 0x") && trace.contains("(INJECTED)"), "{trace}");
+}
+
+/// Ends such a daemon, while something is being closed and something else is held. The result is its
+/// trace.
+fn ends_with_stuck_closers(answers: &[String]) -> String {
+    let mut server = with_stuck_closers(answers);
     let client = server.connect();
     // One is being closed, one is held.
     send_unseen(&server, &client, b"L", vec![unknown()]);
@@ -389,4 +411,34 @@ fn it_ends_whatever_never_closes() {
     kill_process(tracer, Signal::KILL).unwrap();
     assert_eq!((ended, closers), (0, 2));
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    fs::read_to_string(server.place.child("trace")).unwrap()
+}
+
+#[test]
+fn a_file_of_a_server_that_has_a_block_device_goes_to_a_closer() {
+    // As the kernel describes a file of fuseblk: a regular file, the device 8:1, no attributes.
+    let mut status = [0_u8; 256];
+    status[28..30].copy_from_slice(&0o100644_u16.to_ne_bytes());
+    status[136..140].copy_from_slice(&8_u32.to_ne_bytes());
+    status[140..144].copy_from_slice(&1_u32.to_ne_bytes());
+    for (attributes, closers) in [(0_u64, 1), (0x30, 0)] {
+        status[56..64].copy_from_slice(&attributes.to_ne_bytes());
+        let bytes: String = status.iter().map(|byte| format!("{byte:02x}")).collect();
+        let place = Place::open();
+        let answer = [format!("statx:poke_exit=@arg5={bytes}")];
+        let mut command = strace_aside(&place.child("trace"), &answer);
+        command.args(["s6-fdholder-daemon", "-1", "-v0", "-i"]).arg(place.rules());
+        command.arg(place.socket()).stdin(Stdio::null());
+        let server = Server::start(place, &mut command);
+        let client = server.connect();
+        let file = fs::File::open(server.place.rules().join("uid/default/allow")).unwrap();
+        wire::send_frame(&client, b"L", &[file.as_fd()]).unwrap();
+        assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+        drop(client);
+        let place = server.place.clone();
+        assert_eq!(server.stop(), [""; 0]);
+        let calls = calls(&place.child("trace"));
+        assert!(calls.iter().any(|call| call.name == "statx"));
+        assert_eq!(calls.iter().filter(|call| call.name == "clone").count(), closers);
+    }
 }
