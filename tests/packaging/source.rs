@@ -86,6 +86,46 @@ fn what_has_no_reason_is_found() {
     assert_eq!(look_at(without), (vec![3, 5, 7], 1));
 }
 
+/// The modules in the table that src/lib.rs begins with, from the top.
+fn map() -> Vec<String> {
+    let text = fs::read_to_string(source().join("src/lib.rs")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | ")?.split(" | ").next());
+    rows.filter_map(|row| Some(row.split("[`").nth(1)?.split('`').next()?.to_string())).collect()
+}
+
+#[test]
+fn no_module_uses_one_above_it_in_the_map() {
+    let (root, map) = (source(), map());
+    let place = |module: &str| map.iter().position(|name| name == module);
+    for folder in ["src", "applets"] {
+        for (path, text) in sources(&root.join(folder)) {
+            let inside =
+                path.strip_prefix(root.to_str().unwrap()).unwrap().trim_start_matches("/src");
+            let module = inside.split(['/', '.']).nth(1).unwrap();
+            // The parts of build.rs and the program itself are not on it.
+            let Some(own) = place(module) else { continue };
+            for rest in text.split("crate::").skip(1) {
+                let used = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+                let is_below = place(used).is_none_or(|used| used >= own);
+                assert!(is_below || (module, used) == ("sys", "slice"), "{path} uses {used}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_module_of_the_library_is_on_the_map() {
+    let (text, map) = (fs::read_to_string(source().join("src/lib.rs")).unwrap(), map());
+    let modules: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.split([';', ' ']).next())
+        .collect();
+    assert!(modules.len() > 5, "{modules:?}");
+    for module in modules {
+        assert!(map.iter().any(|name| name == module), "{module} is not on the map in src/lib.rs");
+    }
+}
+
 #[test]
 fn a_processor_without_a_file_stops_the_build_with_those_that_have_one() {
     let text = fs::read_to_string(source().join("src/sys/arch/mod.rs")).unwrap();
