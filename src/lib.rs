@@ -59,10 +59,18 @@
 //!
 //! # How to add
 //!
-//! **An option.** Add a field with a doc comment to `Cli` in `applets/NAME/cli.rs`. An option of ours on a
-//! tool called `s6-something` has a long name and no letter. The build then fails with "non-exhaustive
-//! patterns" at the `match` in `applets/NAME/mod.rs`: add the arm there. `build.rs` generates the help, the
-//! man page and the completions. Add a row to `tests/tools/command_lines.rs`.
+//! **An option.** Add a field to `Cli` in `applets/NAME/cli.rs`, with a sentence of documentation. An
+//! option of ours on a tool called `s6-something` has a long name and no letter. The build fails with
+//! "non-exhaustive patterns" at the `match` in `applets/NAME/mod.rs`: add the arm there. Help, man page and
+//! completions follow by themselves; the date of the pages is in `src/build/docs.rs`. An option of the
+//! daemon is in `applets/fdholderd/cli.rs` and `applets/daemon/cli.rs`. Add a row to the command lines of
+//! the tool, and a test of what the option does:
+//!
+//! | tool | its command lines |
+//! |---|---|
+//! | transferdump | `tests/tools/command_lines.rs`: the cases, and `USAGE` |
+//! | another client | `tests/tools/usage_and_refusals.rs`: `ONLY_OURS`; `OWN_OPTIONS` in `tests/kit/clients.rs` |
+//! | the daemon | `tests/daemon/startup.rs` |
 //!
 //! **An applet.** Make a folder in `applets` with `cli.rs` (copy `applets/delete/cli.rs`; exit codes and an
 //! example are required) and `mod.rs` with

@@ -162,7 +162,7 @@ pub fn check(
     let text = text.replace("PATH", path.to_str().unwrap_or_default()).replace("LONG", &long());
     let whole = match &text[..] {
         "" => String::new(),
-        "usage" => format!("s6-fdholder-{name}: {}\n", usage(name)),
+        "usage" => format!("s6-fdholder-{name}: {}\n", usage(of, name)),
         text => format!("s6-fdholder-{name}: fatal: {text}\n"),
     };
     let right = match whole.strip_suffix("*\n") {
@@ -182,16 +182,22 @@ pub fn succeeded(ended: &Ended) {
     assert_eq!((ended.code, &ended.err[..]), (0, ""));
 }
 
+/// What stands in front of the operands in a usage line of ours and not in that of C: a tool, and its
+/// options as ` [ --option value ]`.
+const OWN_OPTIONS: &[(&str, &str)] = &[];
+
 /// The usage line of a tool.
-pub fn usage(name: &str) -> String {
-    let operands = match name {
+pub fn usage(of: Implementation, name: &str) -> String {
+    let line = match name {
         "store" => "[ -d fd ] [ -t timeout ] [ -T fdtimeout ] socket id",
         "retrieve" => "[ -D ] [ -t timeout ] socket id prog...",
         "delete" => "[ -t timeout ] socket id",
         "getdump" => "[ -t timeout ] socket prog...",
         _ => "[ -t timeout ] socket",
     };
-    format!("usage: s6-fdholder-{name} {operands}")
+    let own = OWN_OPTIONS.iter().filter(|(tool, _)| *tool == name && of == Implementation::Ours);
+    let own: String = own.map(|(_, options)| *options).collect();
+    format!("usage: s6-fdholder-{name} {}", line.replace(" socket", &format!("{own} socket")))
 }
 
 /// A thing to hold for each identifier, with a file and an expiry of its own: equal ones corrupt
