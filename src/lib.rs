@@ -72,11 +72,15 @@
 //! | another client | `tests/tools/usage_and_refusals.rs`: `ONLY_OURS`; `OWN_OPTIONS` in `tests/kit/clients.rs` |
 //! | the daemon | `tests/daemon/startup.rs` |
 //!
-//! **An applet.** Make a folder in `applets` with `cli.rs` (copy `applets/delete/cli.rs`; exit codes and an
-//! example are required) and `mod.rs` with
-//! `pub fn run(process: &mut Process) -> Result<Exit, Stop>`. Add its name to `applets/list.rs`, and a
-//! feature of that name, on by default, to `Cargo.toml`. `build.rs` reports what is missing. Add the tool
-//! to the size tables of the README.
+//! **An applet.** Copy the folder `applets/delete`. In `cli.rs`, change the name of the tool (one of our
+//! own is called `fdholder-something`), what it does, exit codes and an example; in `mod.rs`, the name of
+//! the folder after `options` and what `run` does. Add the folder's name to `applets/list.rs` and a feature
+//! of that name, on by default, to `Cargo.toml`. `build.rs` says what is missing. Then
+//! `cargo test --test tests -- packaging::source` says where else the tool has to be named, and
+//! `places::empty_container` which link is new. In `tests/limits/tool_faults.rs` the tool gets runs in
+//! `RUNS`, what its messages say in `PHRASES`, and a test that has each of its calls fail. Its other tests are a file in `tests/tools`, which
+//! `tests/cross.sh` names. `cargo bench --bench bytes` prints the size tables of the README, and
+//! `packaging::executable` says whether all tools together are still small enough.
 //!
 //! **A request letter.** Add a variant to [`protocol::request::Request`] and a line to its `parse`. The
 //! compiler then points to `perform` in `daemon/request.rs`, which checks whether a request is possible and

@@ -8,6 +8,8 @@ use std::path::Path;
 /// Stops the build if an applet's definition is incomplete or collides with another one.
 pub fn check(applets: &[Applet], manifest: &str) {
     let mut names = HashSet::new();
+    let defaults = manifest.split("\ndefault = [").nth(1).and_then(|rest| rest.split(']').next());
+    let defaults = defaults.unwrap_or_default();
     for (module, info) in applets {
         let name = info.name;
         assert!(names.insert(name), "two applets are called {name}");
@@ -16,6 +18,8 @@ pub fn check(applets: &[Applet], manifest: &str) {
         assert!(is_named, "{name}: a tool is called s6-fdholder... or fdholder-...");
         let feature = format!("\n{module} = [");
         assert!(manifest.contains(&feature), "Cargo.toml lacks the feature {module}");
+        let is_default = defaults.contains(&format!("\"{module}\""));
+        assert!(is_default, "Cargo.toml: the feature {module} is not among the default ones");
         assert!(!info.description.is_empty(), "{name}: what does it do?");
         assert!(!info.examples.is_empty(), "{name}: an example is missing");
         assert!(info.error_codes.len() > 1, "{name}: its exit codes are missing");

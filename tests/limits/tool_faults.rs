@@ -14,6 +14,7 @@ use crate::kit::strace::{Call, Row, calls, common, reason, rows, strace};
 use crate::kit::tool::Ended;
 use crate::kit::wire::{self, FRAME_ENTRIES, Held, expiry_in};
 use crate::kit::{self, make_room, memfd, program};
+use fdholder::applets::APPLETS;
 use libc::{
     E2BIG, EACCES, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EDQUOT, EEXIST,
     EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT,
@@ -397,8 +398,10 @@ impl Fault<'_> {
         let program = if tool == "retrieve" { "stat" } else { "sh" };
         let what =
             self.world.fill(&what).replace("NAME", name.unwrap_or("")).replace("PROG", program);
+        // The program itself is no tool.
+        let names = APPLETS.iter().map(|applet| applet.name.to_str().unwrap());
         let who =
-            if tool.starts_with('-') { "fdholder".into() } else { format!("s6-fdholder-{tool}") };
+            { names }.find(|name| name.rsplit('-').next() == Some(tool)).unwrap_or("fdholder");
         (code, format!("{who}: fatal: unable to {what}"))
     }
 

@@ -127,6 +127,34 @@ fn every_module_of_the_library_is_on_the_map() {
 }
 
 #[test]
+fn every_tool_is_named_where_all_of_them_are() {
+    let root = source();
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let mut missing = Vec::new();
+    let list = read("applets/list.rs");
+    for module in list.lines().map(str::trim).filter(|line| !line.contains(['/', '{', '}'])) {
+        let cli = read(&format!("applets/{module}/cli.rs"));
+        let tool = cli.split("    name = \"").nth(1).unwrap().split('"').next().unwrap();
+        let is_daemon = ["fdholderd", "daemon"].contains(&module);
+        let run = if is_daemon { String::new() } else { format!("name: \"{module}") };
+        for (path, text) in [
+            ("README.md", &format!("| `{tool}` | ")),
+            ("tests/limits/tool_faults.rs", &run),
+            ("tests/packaging/buildroot/fdholder/Config.in", &format!("bool \"{tool}\"")),
+        ] {
+            missing.extend((!read(path).contains(text)).then(|| format!("{path}: {text}")));
+        }
+        for path in ["buildroot/fdholder/fdholder.mk", "openwrt/fdholder/Makefile"] {
+            let path = format!("tests/packaging/{path}");
+            let is_named =
+                read(&path).split([' ', ',', '=', '\t', '\n']).any(|word| word == module);
+            missing.extend((!is_named).then(|| format!("{path}: {module}")));
+        }
+    }
+    assert!(missing.is_empty(), "lacking are\n{}", missing.join("\n"));
+}
+
+#[test]
 fn a_processor_without_a_file_stops_the_build_with_those_that_have_one() {
     let text = fs::read_to_string(source().join("src/sys/arch/mod.rs")).unwrap();
     let is_refused = |arch, os, width| refusal(arch, os, width, &text);
