@@ -82,11 +82,15 @@
 //! `tests/cross.sh` names. `cargo bench --bench bytes` prints the size tables of the README, and
 //! `packaging::executable` says whether all tools together are still small enough.
 //!
-//! **A request letter.** Add a variant to [`protocol::request::Request`] and a line to its `parse`. The
-//! compiler then points to `perform` in `daemon/request.rs`, which checks whether a request is possible and
-//! carries it out. Add the letter to `name` there, and to `Session::check_header`, which refuses a request by its
-//! header. A new form of answer is a variant of `Answer` in `daemon/answer.rs`. C daemons disconnect a
-//! client that sends a letter they do not know.
+//! **A request letter.** Add a variant to [`protocol::request::Request`] and its line to `parse`. The
+//! compiler then names each `match` that lacks it: the identifier and the descriptors of the request, and in
+//! `perform` of `daemon/request.rs` the rights that its identifier needs, and what is done. Add the letter to
+//! `name` and to `Session::vet` there, which the compiler does not know to be missing: `vet` refuses a
+//! request by its header, and every letter that it does not name. A new form of answer is a variant of
+//! `Answer` in `daemon/answer.rs`. A client makes its request in `protocol/request.rs`, and
+//! `protocol/reply.rs` says which replies it takes. C daemons hang up on letters that they do not know. The
+//! letter gets rows in `tests/protocol/daemon_conformance.rs`, with what C does, and an arm in the model of
+//! the fuzz targets, `tests/fuzz/checks/model.rs`.
 //!
 //! **A processor.** Write `src/sys/arch/NAME.rs` like `riscv64.rs`: the entry point, a system call of five
 //! arguments, `mmap`. Add a line to `src/sys/arch/mod.rs`, and the names of the processor to

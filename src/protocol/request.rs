@@ -58,7 +58,7 @@ impl<'a> Request<'a> {
             Request::Delete(identifier)
             | Request::Retrieve(identifier)
             | Request::RetrieveAndDelete(identifier) => identifier,
-            _ => &[],
+            Request::List | Request::GetDump | Request::OpenSetDump(_) | Request::Entries(_) => &[],
         }
     }
 
@@ -67,7 +67,8 @@ impl<'a> Request<'a> {
         match self {
             Request::Store(_) => 1,
             Request::Entries(entries) => entries.len(),
-            _ => 0,
+            Request::Delete(_) | Request::Retrieve(_) | Request::RetrieveAndDelete(_) => 0,
+            Request::List | Request::GetDump | Request::OpenSetDump(_) => 0,
         }
     }
 }
