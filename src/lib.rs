@@ -78,8 +78,8 @@
 //! of that name, on by default, to `Cargo.toml`. `build.rs` says what is missing. Then
 //! `cargo test --test tests -- packaging::source` says where else the tool has to be named, and
 //! `places::empty_container` which link is new. In `tests/limits/tool_faults.rs` the tool gets runs in
-//! `RUNS`, what its messages say in `PHRASES`, and a test that has each of its calls fail. Its other tests are a file in `tests/tools`, which
-//! `tests/cross.sh` names. `cargo bench --bench bytes` prints the size tables of the README, and
+//! `RUNS`, what its messages say in `PHRASES`, and a test that has each of its calls fail. Its other tests
+//! are a file in `tests/tools`. `cargo bench --bench bytes` prints the size tables of the README, and
 //! `packaging::executable` says whether all tools together are still small enough.
 //!
 //! **A request letter.** Add a variant to [`protocol::request::Request`] and its line to `parse`. The
@@ -92,15 +92,29 @@
 //! letter gets rows in `tests/protocol/daemon_conformance.rs`, with what C does, and an arm in the model of
 //! the fuzz targets, `tests/fuzz/checks/model.rs`.
 //!
-//! **A processor.** Write `src/sys/arch/NAME.rs` like `riscv64.rs`: the entry point, a system call of five
-//! arguments, `mmap`. Add a line to `src/sys/arch/mod.rs`, and the names of the processor to
-//! `tests/cross.sh`, which then builds for it and runs the tests on it.
+//! **A processor.** Write `src/sys/arch/NAME.rs` after the model of `riscv64.rs`: the entry, a system call
+//! of five arguments, `mmap`. An error is the negative number of it; `mips.rs` is the model where the
+//! kernel says it otherwise, and where assembly is unstable in Rust: then `src/lib.rs` and `src/main.rs`
+//! ask for it. Add a line to `src/sys/arch/mod.rs`. A processor with pointers of 32 bits is also named in
+//! `src/build/processor.rs`. In `tests/cross.sh` add what the compiler and the emulator call it to `name`,
+//! and its name to the list near the end. `sh tests/cross.sh NAME` then builds for it and runs the tests on
+//! it. The README says how large the programs are there and which kernel they need, and the packages of
+//! Alpine, Buildroot and OpenWrt in `tests/packaging` name their processors.
 //!
-//! **A test.** The name of a test says what it protects. `tests/main.rs` lists the folders. A command line
-//! is a row in `tests/tools/command_lines.rs`, a reply of a daemon one in `tests/tools/hostile_replies.rs`,
-//! an access rule one in `tests/daemon/access_control.rs`, a system call that fails one in
-//! `tests/limits/tool_faults.rs`. The rows in `for_each_implementation!` also run against the C tools of
-//! three generations. Break the code once and see the test fail.
+//! **A test.** A test names what it protects. `tests/main.rs` says what is in which folder. Most are rows of
+//! a table:
+//!
+//! | what | where |
+//! |---|---|
+//! | a command line | see above |
+//! | a reply that a tool gets | `tests/tools/hostile_replies.rs` |
+//! | a request that a daemon gets | `tests/protocol/daemon_conformance.rs` |
+//! | an access rule | `tests/daemon/access_control.rs` |
+//! | a system call that fails | `tests/limits/tool_faults.rs`, `tests/limits/daemon_faults.rs` |
+//!
+//! What is listed in `for_each_implementation!` runs against the C tools of three generations as well. A
+//! new file is named in the `mod.rs` of its folder and in `tests/cross.sh`, which says so if it is not.
+//! Break the code once, and see the test fail.
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(target_arch = "mips", feature(asm_experimental_arch))]

@@ -15,7 +15,7 @@ pub fn refusal(arch: &str, os: &str, width: &str, source: &str) -> Option<String
         let names = names.join(", ");
         format!(
             "fdholder cannot be built for {arch} with {width}-bit pointers and {os}: it supports Linux \
-             on {names}. README.md, \"A processor\", says how to add one."
+             on {names}. src/lib.rs, \"A processor\", says how to add one."
         )
     })
 }

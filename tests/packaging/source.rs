@@ -166,12 +166,11 @@ fn a_processor_without_a_file_stops_the_build_with_those_that_have_one() {
     for arch in ["x86", "arm", "mips"] {
         assert_eq!(is_refused(arch, "linux", "32"), None);
     }
-    let others = [("powerpc64", "64"), ("loongarch64", "64"), ("riscv32", "32"), ("mips64", "64")];
-    for (arch, width) in others {
+    // What Linux does not run on will never have a file.
+    for (arch, width) in [("wasm64", "64"), ("avr", "16"), ("msp430", "16"), ("wasm32", "32")] {
         let why = is_refused(arch, "linux", width).unwrap();
         assert!(why.contains(&format!("cannot be built for {arch} ")), "{why}");
-        let all = "Linux on x86_64, x86, aarch64, arm, mips, riscv64, s390x.";
-        assert!(why.contains(all), "{why}");
+        assert!(why.contains("Linux on x86_64, x86, aarch64, arm, "), "{why}");
     }
     assert!(is_refused("x86_64", "macos", "64").unwrap().contains("macos"));
 }
