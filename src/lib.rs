@@ -2,28 +2,23 @@
 //!
 //! # Map
 //!
-//! Read from the top. Arrows point down: nothing uses a module above its own line, and a test holds
-//! that. There are two exceptions. The rows of the table in [`applets`] are of a type in [`multicall`], and
-//! [`sys`] uses [`slice`](mod@slice).
+//! Read from the top. A module uses only the modules below it, and a test holds that. There are two
+//! exceptions: the rows of the table in [`applets`] have a type of [`multicall`], and [`sys`] uses
+//! [`slice`](mod@slice).
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`multicall`] | `argv[0]` or the first argument, and from that the applet |
-//! | `applets/NAME/mod.rs` ([`applets`]) | what one tool does, and what it says if that fails |
-//! | [`client`] | a connection to a daemon: store, delete, retrieve, list; a dump and its delivery |
-//! | [`daemon`] | the server: its loop, places for clients, requests, answers, the table, access rules |
-//! | [`exec`] | the program to go on with |
+//! | [`multicall`] | selects the applet by `argv[0]` or by the first argument |
+//! | `applets/NAME/mod.rs` ([`applets`]) | what one tool does, and its messages |
+//! | [`client`] | a connection to a daemon: store, delete, retrieve, list; receiving and delivering a dump |
+//! | [`daemon`] | the daemon: its loop, clients, requests, answers, the table, access rules |
+//! | [`exec`] | executing a program |
 //! | [`process`] | what a tool gets: arguments, environment, input, output, errors, buffers |
 //! | [`io`] | a stream with a deadline, the static buffers, the limit on open files, paths |
-//! | [`protocol`] | frames, entries, requests, replies, dates, variables: bytes in, values out, and back |
+//! | [`protocol`] | frames, entries, requests, replies, dates, variables: bytes to values and back |
 //! | [`cli`] | options, numbers, the writer for answers and messages, exit codes |
-//! | [`slice`](mod@slice) | parts of slices, at places that the program has worked out |
-//! | [`sys`] | system calls, in a file for each subject: the only unsafe code |
-//!
-//! `main.rs` makes a [`process::Process`] and ends with the exit code that comes back. Nothing else ends
-//! the process but [`sys::bug`], for what cannot happen, and [`exec::execute`], which replaces it. (A
-//! process that the daemon starts to close something ends in `sys/child.rs`.) There is no process-wide
-//! state: two tools can run in one address space (`tests/places/one_process.rs`).
+//! | [`slice`](mod@slice) | parts of slices, at positions that the program has computed |
+//! | [`sys`] | system calls, one file for each subject: the only unsafe code |
 //!
 //! `main.rs` makes a [`process::Process`] and ends with the exit code of the tool. Nothing else ends the
 //! process, except [`sys::bug`], for a bug in the program, and [`exec::execute`], which replaces it. No
@@ -36,21 +31,21 @@
 //!
 //! A transfer copies descriptors from one daemon to another. Each descriptor has an owner at every step.
 //!
-//! 1. `transfer` in `applets/transferdump/mod.rs` calls [`client::dump::Dump::get`]. That sends `?` and
-//!    reads how many entries there are.
-//! 2. [`client::dump::Dump::fill`] has [`io::pool::Window::receive`] take what comes, by way of
-//!    [`io::socket::Stream::receive`], which waits within the deadline.
-//! 3. [`sys::message::Received::receive`] makes the call `recvmsg`. The kernel puts numbers into its
-//!    control message. From here on the `Received` owns them: its iterator hands out [`sys::fd::Fd`], and
-//!    what nobody takes is closed when it is dropped.
+//! 1. `transfer` in `applets/transferdump/mod.rs` calls [`client::dump::Dump::get`], which sends `?` and
+//!    reads the number of entries.
+//! 2. [`client::dump::Dump::get`], and [`client::dump::Dump::fill`] for all windows after the first, call
+//!    [`io::pool::Window::receive`]. That calls [`io::socket::Stream::receive`], which waits within the
+//!    deadline.
+//! 3. [`sys::message::Received::receive`] makes the system call `recvmsg`. The kernel puts descriptor
+//!    numbers into the control message. The `Received` owns them: as an iterator it returns each as a
+//!    [`sys::fd::Fd`], and it closes the others when it is dropped.
 //! 4. The window moves each `Fd` into its [`sys::fd::FdQueue`]. The bytes stay in the window as they came.
-//! 5. [`client::dump::Dump::fill`] checks each frame: [`protocol::frame::Header`], and
-//!    [`protocol::entry::Entries`] for the entries. After one mistake nothing in the window is sent, and
-//!    the tool ends with a message.
+//! 5. The frame is checked: its [`protocol::frame::Header`], and its entries by
+//!    [`protocol::entry::Entries`]. After a mistake nothing of the window is sent, and the tool ends with
+//!    a message.
 //! 6. [`client::dump::Delivery::send`] takes the frames one by one with [`io::pool::Window::take`], which
-//!    lends the descriptors as [`sys::fd::BorrowedFd`], and sends them with [`io::socket::Stream::send`],
-//!    which makes the calls with [`sys::message::send`].
-//! 7. The destination's answer is read. The window still owns its descriptors; the next
+//!    lends the descriptors as [`sys::fd::BorrowedFd`], and sends them with [`io::socket::Stream::send`].
+//! 7. The answer of the destination is read. The window still owns the descriptors. The next
 //!    [`io::pool::Window::clear`] closes them, or the end of the process does.
 //!
 //! In the daemon, `daemon/connection` receives a descriptor into the queue of its client.
@@ -85,8 +80,9 @@
 //! **A request letter.** Add a variant to [`protocol::request::Request`] and its line to `parse`. The
 //! compiler then names each `match` that lacks it: the identifier and the descriptors of the request, and in
 //! `perform` of `daemon/request.rs` the rights that its identifier needs, and what is done. Add the letter to
-//! `name` and to `Session::vet` there, which the compiler does not know to be missing: `vet` refuses a
-//! request by its header, and every letter that it does not name. A new form of answer is a variant of
+//! `name` and to `Session::check_header` there, which the compiler does not know to be missing:
+//! `check_header` refuses a request by its header, and every letter that it does not name. A new form of
+//! answer is a variant of
 //! `Answer` in `daemon/answer.rs`. A client makes its request in `protocol/request.rs`, and
 //! `protocol/reply.rs` says which replies it takes. C daemons hang up on letters that they do not know. The
 //! letter gets rows in `tests/protocol/daemon_conformance.rs`, with what C does, and an arm in the model of
