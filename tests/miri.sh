@@ -5,6 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 # Addresses of mappings come from the kernel as numbers, so the program makes pointers of numbers.
 export MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-permissive-provenance"
+# It does not optimize, and warns if it is told to.
+export CARGO_PROFILE_DEV_OPT_LEVEL=0
 for target in ${*:-frames entries getopt regex cdb table}; do
     echo "$target:"
     find "$PWD/tests/fuzz/corpus/$target" -type f -exec \
