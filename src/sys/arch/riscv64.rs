@@ -9,6 +9,9 @@ use core::arch::asm;
 /// kernel's initial stack pointer as the argument. The stack is aligned to the 16 bytes that the ABI
 /// requires. A zero frame pointer and a zero return address end backtraces. The global pointer stays
 /// unset: the linker uses it only if the linker script defines `__global_pointer$`.
+///
+/// `lla` takes the address relative to the program counter. `la` reads it from the table of the linker in
+/// position-independent code, which newer compilers make here, and then adds `size` to the wrong address.
 #[macro_export]
 macro_rules! start {
     ($begin:path) => {
@@ -18,7 +21,7 @@ macro_rules! start {
             "li s0, 0",
             "li ra, 0",
             "mv a0, sp",
-            "la sp, {stack} + {size}",
+            "lla sp, {stack} + {size}",
             "tail {begin}",
             begin = sym $begin,
             stack = sym $crate::sys::stack::STACK,
