@@ -176,7 +176,7 @@ fn perform(
         Request::Store(_) | Request::Delete(_) => &[Right::Store],
         Request::Retrieve(_) => &[Right::Retrieve],
         Request::RetrieveAndDelete(_) => &[Right::Retrieve, Right::Store],
-        // For these it does not matter what is held.
+        // `Session::check_header` has checked their rights, which do not depend on an identifier.
         Request::List | Request::GetDump | Request::OpenSetDump(_) | Request::Entries(_) => &[],
     };
     let Service { table, gate, .. } = service;
