@@ -7,7 +7,7 @@
 # rustup cannot fetch them, the script unpacks the compiler that Debian builds its browsers with into
 # target/cross, and builds core from source. For mips rustup has no parts, only the source of core.
 # FDHOLDER_CROSS=debian uses neither rustup nor an installed emulator. Arguments select processors. With
-# the word build in front of them the script only builds.
+# the word build in front of them the script only builds, and starts what it has built once.
 set -eu
 umask 022
 
@@ -245,16 +245,24 @@ for processor in "$@"; do
     build "$programs/transferdump" --no-default-features --features transferdump
     build "$programs/fdholder"
     # The kernel runs programs for i686 without an emulator, which tests more.
-    if [ -z "$native" ]; then
-        passed=
-    elif [ "$processor-$(uname -m)" = i686-x86_64 ] && "$programs/fdholder" --version >"$work/said" 2>&1; then
-        cp "$programs/fdholder" "$programs/release/fdholder"
-        run_tests "$programs" ""
-    else
+    qemu=
+    if [ "$processor-$(uname -m)" != i686-x86_64 ] ||
+        ! "$programs/fdholder" --version >"$work/said" 2>&1; then
         qemu=$(command -v "qemu-$emulator-static") && [ "${FDHOLDER_CROSS:-}" != debian ] || {
             once qemu
             qemu=$cross/qemu/usr/bin/qemu-$emulator-static
         }
+        # What one compiler builds may not start although what another one builds does.
+        "$qemu" "$programs/fdholder" --version >"$work/said" 2>&1 ||
+            fail "the program for $processor does not start"
+    fi
+    passed=
+    if [ -z "$native" ]; then
+        :
+    elif [ -z "$qemu" ]; then
+        cp "$programs/fdholder" "$programs/release/fdholder"
+        run_tests "$programs" ""
+    else
         # Some tests run as another user, who has no access to the emulator's folder.
         cp "$qemu" "$work/emulator"
         emulate "$programs/fdholder" "$work/emulator" "$programs/release/fdholder"
