@@ -161,6 +161,8 @@ spoiled="old_kernels::
     what_there_is_no_room_for_is_not_deleted
     signals_and_limits_stay_as_they_were
     installed_links_lead_to_the_program_and_work
+    a_file_that_appears_in_the_instant_of_making_a_link_is_reported
+    no_link_leads_to_a_program_that_is_not_there_any_more
     answers_that_cannot_be_right_are_exit_1_and_never_waited_for
     a_terminal_that_is_stopped_keeps_nobody_waiting
     a_terminal_that_nobody_reads_keeps_nobody_waiting"
