@@ -506,9 +506,17 @@ fn fails_as_it_should(run: &Run, world: &mut World) -> Vec<String> {
                     }
                     answers.push(format!("recvmsg:retval=0:when={}+", heard + 1));
                 }
+                // Whether it has to wait depends on who is faster. On a busy machine a call that had to wait
+                // three times may then never have to.
+                let may_stay_away = call.line.contains(" EAGAIN ");
+                let mut runs = 0;
                 let why = loop {
-                    tries += 1;
-                    assert!(tries < 1000, "{} cannot be made to fail", call.line);
+                    if may_stay_away && runs == 50 {
+                        eprintln!("{}: {} comes no more", run.name, call.line);
+                        break None;
+                    }
+                    assert!(runs < 1000, "{} cannot be made to fail", call.line);
+                    (tries, runs) = (tries + 1, runs + 1);
                     let is = world.run(run, &answers);
                     let (before, normal) = (&before, &normal);
                     let fault = Fault { world, run, call, errno, lasts, due, before, normal };
