@@ -1,6 +1,7 @@
 //! The clients, in a fixed number of places: the connection and the buffers of each, and serving those
 //! that are ready.
 
+use super::closing::BATCH;
 use super::connection::{Connection, Inbox, REQUEST_MAX, Stop};
 use super::request::{Descriptors, Service};
 use super::{RETRY, eviction, expire};
@@ -194,7 +195,7 @@ impl Clients {
     fn close_pending_descriptors(&mut self, service: &mut Service) {
         let now = service.now;
         let room = self.open_most.saturating_sub(service.table.used());
-        let reserve = ENTRIES_MAX.min(self.open_most / 4);
+        let reserve = (ENTRIES_MAX + 2 * BATCH).min(self.open_most / 4);
         // Usually there is room for all that the connections can send.
         while room < reserve + self.len() * ENTRIES_MAX {
             let pending: usize = self.iter().map(Connection::pending_descriptors).sum();
@@ -206,6 +207,12 @@ impl Clients {
             let fds = at(&mut self.descriptors, number);
             self.connections.at(number).close_descriptors(fds, &mut service.table.closing);
         }
+    }
+
+    /// True if there is room under the limit on open files for more than the next request, so that what
+    /// is to be closed may stay open for a moment.
+    pub fn has_ample_room(&self, service: &Service) -> bool {
+        self.open_most >= service.table.used() + 4 * ENTRIES_MAX
     }
 
     /// Frees slots of the table for a request with this number of `descriptors`. Answers that clients

@@ -12,10 +12,16 @@
 //! number is replaced at once, and from then on only the closer waits. The number stays in use until
 //! the daemon closes it, so nothing else can get it meanwhile. Nothing is copied, so no file stays open
 //! longer.
+//!
+//! Starting a process costs ten times as much as a request. So one closer takes a whole *batch* of
+//! sockets, one after the other: those that came within [`SOON`] after the start of the last batch, or
+//! [`BATCH`] of them. If one of them takes long, the daemon kills the closer, and the kernel closes that
+//! socket without waiting. Those that the closer has not reached get a closer each. What no signal
+//! interrupts has a closer of its own from the start.
 
 use super::request::Descriptors;
 use crate::sys::child::{self, Child};
-use crate::sys::fd::{BorrowedFd, Fd};
+use crate::sys::fd::{BorrowedFd, Fd, FdQueue};
 use crate::sys::kind::{self, CloseTime};
 use crate::sys::memory::List;
 use crate::sys::socket;
@@ -26,25 +32,35 @@ const CLOSERS_MAX: usize = 16;
 /// The most closers at a time whose work nothing can interrupt.
 const UNINTERRUPTIBLE_MAX: usize = CLOSERS_MAX / 2;
 
-/// Milliseconds after which a closer that has just been started is checked.
+/// The most sockets that one closer takes.
+pub const BATCH: usize = 32;
+
+/// Milliseconds from the start of one batch to the start of the next, if that is not full before. Also
+/// the milliseconds after which a closer is checked, and a batch that is not done counts as blocked.
 const SOON: u32 = 10;
 
 /// Milliseconds after which a closer that takes longer is checked.
 const LATER: u32 = 1000;
 
-/// The most descriptors that can wait to be closed, more than most processes may have open. The daemon
-/// closes further ones itself.
+/// The most descriptors that can wait for a closer of their own, more than most processes may have
+/// open. The daemon closes further ones itself.
 const JOBS_MAX: usize = 4096;
 
-/// A descriptor to be closed.
+/// A descriptor that waits for a closer of its own.
 struct Job {
-    /// The descriptor; `None` once its closer has replaced the number.
-    fd: Option<Fd>,
-    /// True if it is a socket. Then the closer can be killed, and the kernel closes the socket without
-    /// waiting.
+    fd: Fd,
     is_socket: bool,
-    /// The closer, once it has been started.
-    closer: Option<Child>,
+}
+
+/// A closer at work.
+struct Closer {
+    process: Child,
+    /// What it has not replaced yet, in the order in which it does.
+    fds: FdQueue<BATCH>,
+    /// True if it closes sockets. Then it can be killed, and the kernel closes them without waiting.
+    is_socket: bool,
+    /// When it was first seen that it has replaced a descriptor, in milliseconds of uptime.
+    since: Option<u32>,
 }
 
 /// The descriptors that are being closed.
@@ -52,31 +68,37 @@ pub struct Closing {
     /// A descriptor that never blocks on closing; closers put it in the place of others. It outlives
     /// this value.
     substitute: BorrowedFd<'static>,
+    closers: List<Closer>,
+    /// Sockets for the next batch.
+    batch: FdQueue<BATCH>,
+    /// When a batch was last started because of its age, in milliseconds of uptime.
+    last_batch: u32,
     jobs: List<Job>,
 }
 
 impl Closing {
     /// No descriptors.
     pub fn new(substitute: BorrowedFd<'static>) -> Closing {
-        Closing { substitute, jobs: List::new(JOBS_MAX) }
+        let (closers, jobs) = (List::new(CLOSERS_MAX), List::new(JOBS_MAX));
+        Closing { substitute, closers, batch: FdQueue::EMPTY, last_batch: 0, jobs }
     }
 
     /// False if there was no memory.
     pub fn has_memory(&self) -> bool {
-        self.jobs.capacity() > 0
+        self.closers.capacity() > 0 && self.jobs.capacity() > 0
     }
 
     /// Closes a descriptor, here or in a closer.
     pub fn close(&mut self, fd: Fd) {
-        let is_socket = match kind::close_time(fd.borrow()) {
+        match kind::close_time(fd.borrow()) {
             CloseTime::None => return,
-            CloseTime::Interruptible => true,
-            CloseTime::Unbounded => false,
-        };
-        if self.jobs.len() < JOBS_MAX {
-            self.jobs.push(Job { fd: Some(fd), is_socket, closer: None });
-            self.start();
+            CloseTime::Interruptible if self.batch.len() < BATCH => self.batch.push(fd),
+            close_time => {
+                let is_socket = close_time == CloseTime::Interruptible;
+                add(&mut self.jobs, Job { fd, is_socket });
+            }
         }
+        self.start(self.batch.len() == BATCH);
     }
 
     /// Disconnects. No other process has the connection. Its receiving direction is shut down first;
@@ -97,65 +119,102 @@ impl Closing {
 
     /// True if descriptors are being closed or wait for that.
     pub fn is_busy(&self) -> bool {
-        !self.jobs.is_empty()
+        !(self.closers.is_empty() && self.batch.is_empty() && self.jobs.is_empty())
     }
 
-    /// Checks the closers and starts new ones. Returns the milliseconds until the next check;
-    /// `u32::MAX` if there are no closers.
-    pub fn tick(&mut self) -> u32 {
+    /// Checks the closers and starts new ones. A batch waits for more sockets only if it `may_wait`.
+    /// Returns the milliseconds until the next check; `u32::MAX` if there is nothing to check.
+    pub fn tick(&mut self, now: u32, may_wait: bool) -> u32 {
+        self.check(now);
+        let is_due = !may_wait || now.wrapping_sub(self.last_batch) >= SOON;
+        if is_due && !self.batch.is_empty() {
+            self.last_batch = now;
+        }
+        self.start(is_due);
+        let is_soon = |closer: &Closer| closer.is_socket || !closer.fds.is_empty();
+        if !self.batch.is_empty() || self.closers.iter().any(is_soon) {
+            SOON
+        } else if self.closers.is_empty() {
+            u32::MAX
+        } else {
+            LATER
+        }
+    }
+
+    /// Closes the numbers that closers have replaced, and kills closers that are blocked by a socket.
+    fn check(&mut self, now: u32) {
         let mut index = 0;
-        while index < self.jobs.len() {
-            let job = self.jobs.at(index);
-            index += 1;
-            let Some(closer) = &job.closer else { continue };
-            // Received descriptors are close-on-exec, and the substitute is not.
-            if job.fd.as_ref().is_some_and(|fd| fd.borrow().is_kept_on_exec()) {
-                job.fd = None;
-                if job.is_socket {
-                    closer.kill();
-                }
+        while index < self.closers.len() {
+            let closer = self.closers.at(index);
+            // In this order: after its end a closer replaces nothing.
+            let has_ended = closer.process.has_ended();
+            closer.close_replaced(now);
+            let kept = if has_ended {
+                // If it has replaced nothing, for example because another process killed it, the first
+                // one gets no second closer: dropping it closes it here.
+                usize::from(closer.since.is_none())
+            } else if closer.is_blocked(now) {
+                closer.process.kill();
+                // It may still replace the next one, and no other.
+                1
+            } else {
+                BATCH
+            };
+            for _ in kept..closer.fds.len() {
+                let Some(fd) = closer.fds.pop_last() else { break };
+                add(&mut self.jobs, Job { fd, is_socket: closer.is_socket });
             }
-            if closer.has_ended() {
-                // If it ended without replacing the number, for example because it was killed, dropping
-                // the descriptor closes it here.
-                index -= 1;
-                drop(self.jobs.remove(index));
+            if has_ended {
+                drop(self.closers.remove(index));
+            } else {
+                index += 1;
             }
         }
-        self.start();
-        let mut wait = u32::MAX;
-        for job in self.jobs.iter().filter(|job| job.closer.is_some()) {
-            let is_soon = job.fd.is_some() || job.is_socket;
-            wait = wait.min(if is_soon { SOON } else { LATER });
-        }
-        wait
     }
 
-    /// Starts closers for the descriptors that wait, as many as allowed. If no process can be started,
-    /// the descriptor is closed here.
-    fn start(&mut self) {
-        let (mut closers, mut uninterruptible) = (0, 0);
-        for job in self.jobs.iter().filter(|job| job.closer.is_some()) {
-            closers += 1;
-            uninterruptible += usize::from(!job.is_socket);
-        }
-        let mut index = self.jobs.len();
-        while index > 0 && closers < CLOSERS_MAX {
-            index -= 1;
-            let job = self.jobs.at(index);
-            let Job { fd: Some(fd), closer: None, is_socket } = job else { continue };
-            let is_socket = *is_socket;
-            if !is_socket && uninterruptible == UNINTERRUPTIBLE_MAX {
-                continue;
+    /// Starts closers, as many as allowed: for the batch if it `is_due`, and for the descriptors that
+    /// wait for one of their own. If no process can be started, the descriptors are closed here.
+    fn start(&mut self, is_due: bool) {
+        while self.closers.len() < CLOSERS_MAX {
+            let (mut fds, mut is_socket) = (FdQueue::EMPTY, true);
+            if is_due && !self.batch.is_empty() {
+                core::mem::swap(&mut fds, &mut self.batch);
+            } else {
+                let uninterruptible = self.closers.iter().filter(|closer| !closer.is_socket);
+                let is_full = uninterruptible.count() == UNINTERRUPTIBLE_MAX;
+                let may_start = |job: &Job| job.is_socket || !is_full;
+                let Some(index) = self.jobs.iter().rposition(may_start) else { return };
+                let job = self.jobs.remove(index);
+                fds.push(job.fd);
+                is_socket = job.is_socket;
             }
-            match child::spawn_closer(fd.borrow(), self.substitute, is_socket) {
-                Ok(closer) => {
-                    job.closer = Some(closer);
-                    closers += 1;
-                    uninterruptible += usize::from(!is_socket);
-                }
-                Err(_) => drop(self.jobs.remove(index)),
+            if let Ok(process) = child::spawn_closer(fds.rest(), self.substitute, is_socket) {
+                self.closers.push(Closer { process, fds, is_socket, since: None });
             }
         }
+    }
+}
+
+impl Closer {
+    /// Closes the numbers that the closer has replaced.
+    fn close_replaced(&mut self, now: u32) {
+        // Received descriptors are close-on-exec, and the substitute is not.
+        while self.fds.rest().first().is_some_and(|fd| fd.is_kept_on_exec()) {
+            drop(self.fds.pop());
+            self.since.get_or_insert(now);
+        }
+    }
+
+    /// True if it is time to kill the closer: it has replaced all numbers, or some of them long ago.
+    fn is_blocked(&self, now: u32) -> bool {
+        let is_late = self.since.is_some_and(|since| now.wrapping_sub(since) >= SOON);
+        self.is_socket && (self.fds.is_empty() || is_late)
+    }
+}
+
+/// Adds a descriptor to those that wait. If there is no room, it is closed here.
+fn add(jobs: &mut List<Job>, job: Job) {
+    if jobs.len() < JOBS_MAX {
+        jobs.push(job);
     }
 }

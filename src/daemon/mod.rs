@@ -160,7 +160,8 @@ impl Daemon<'_> {
     /// Waits for events. `None` if a lame duck has no client left, or no time.
     fn wait(&mut self) -> Option<Happened> {
         let mut wait = expire(&mut self.service);
-        wait = wait.min(self.service.table.closing.tick());
+        let may_wait = self.clients.has_ample_room(&self.service);
+        wait = wait.min(self.service.table.closing.tick(self.service.now, may_wait));
         wait = wait.min(self.service.log.tick(self.service.now));
         // The time of the last wait: what followed has taken next to no time.
         let now = self.service.now;

@@ -35,16 +35,17 @@ fn spawn(is_mortal: bool, task: impl FnOnce()) -> Result<Child, Errno> {
     process::exit(0)
 }
 
-/// Starts a process that makes `fd` a descriptor of the open file of `substitute`, not close-on-exec,
-/// and closes what `fd` was. The kernel does the former at once; the latter may block.
+/// Starts a process that takes descriptors one after the other: it makes each a descriptor of the open
+/// file of `substitute`, not close-on-exec, and closes what it was. The kernel does the former at once;
+/// the latter may block. It ends at the first that it cannot replace.
 pub fn spawn_closer(
-    fd: BorrowedFd,
+    fds: &[BorrowedFd],
     substitute: BorrowedFd,
     is_mortal: bool,
 ) -> Result<Child, Errno> {
     spawn(is_mortal, || {
         // The daemon sees by close-on-exec whether it has been done.
-        let _ = substitute.put_at(fd, false);
+        let _ = fds.iter().try_for_each(|fd| substitute.put_at(*fd, false));
     })
 }
 

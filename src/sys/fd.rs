@@ -175,12 +175,31 @@ impl<const N: usize> FdQueue<N> {
         fd
     }
 
+    /// Takes the last descriptor.
+    pub fn pop_last(&mut self) -> Option<Fd> {
+        if self.is_empty() {
+            return None;
+        }
+        self.end -= 1;
+        self.slots.get_mut(self.end).and_then(Option::take)
+    }
+
+    /// The descriptors that have not been taken or lent.
+    pub fn rest(&self) -> &[BorrowedFd<'_>] {
+        self.between(self.next, self.end)
+    }
+
     /// Lends the first `count` descriptors. They stay open until [`FdQueue::clear`], and
     /// [`FdQueue::len`] no longer counts them.
     pub fn lend(&mut self, count: usize) -> &[BorrowedFd<'_>] {
-        let end = self.next + count;
-        let slots = part(part(&self.slots, ..self.end), self.next..end);
-        self.next = end;
+        let first = self.next;
+        self.next += count;
+        self.between(first, self.next)
+    }
+
+    /// The descriptors from one position to another. None of them may have been taken.
+    fn between(&self, first: usize, end: usize) -> &[BorrowedFd<'_>] {
+        let slots = part(part(&self.slots, ..self.end), first..end);
         // SAFETY: all of these are `Some`, and such an `Option<Fd>` has the layout of its number, as
         // has a `BorrowedFd`. The borrow of the queue keeps them open.
         unsafe { &*(core::ptr::from_ref(slots) as *const [BorrowedFd<'_>]) }

@@ -6,18 +6,17 @@ use crate::kit::daemon::LIST;
 use crate::kit::process::{descriptors, until};
 use crate::kit::server::{Place, Server, hangs_up, status};
 use crate::kit::strace::{calls, strace_aside};
+use crate::kit::tool::PATIENCE;
 use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, delete_request, entry, expiry_in, store_request,
 };
 use crate::kit::{make_room, memfd};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::io::{ErrorKind, IoSlice, Write};
+use std::io::{ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
@@ -28,19 +27,7 @@ const LINGER: Duration = Duration::from_secs(600);
 
 /// A socket that takes as long to close as its peer likes, and the peer.
 fn lingering() -> (OwnedFd, impl Sized) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    set_socket_recv_buffer_size(&listener, 2048).unwrap();
-    let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (receiver, _) = listener.accept().unwrap();
-    sender.set_nonblocking(true).unwrap();
-    let full = loop {
-        if let Err(error) = sender.write(&[0; 1 << 16]) {
-            break error;
-        }
-    };
-    assert_eq!(full.kind(), ErrorKind::WouldBlock);
-    set_socket_linger(&sender, Some(LINGER)).unwrap();
-    (sender.into(), (listener, receiver))
+    crate::kit::lingering(LINGER)
 }
 
 /// How many processes the daemon has started that have not ended, or that it has not asked for.
@@ -307,6 +294,83 @@ fn it_ends_whatever_lingers() {
     hangs_up(&late);
 }
 
+/// A daemon for which time stands still: every clock says the same. It has this limit on open files.
+fn without_time(limit: u32) -> Server {
+    let place = Place::open();
+    let time = [1_000_000_i64, 0].map(i64::to_ne_bytes).concat();
+    let bytes: String = time.iter().map(|byte| format!("{byte:02x}")).collect();
+    let answer = [format!("clock_gettime:poke_exit=@arg2={bytes}")];
+    let strace = strace_aside(&place.child("trace"), &answer);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {limit}; exec strace \"$@\""), "sh"]);
+    command.args(strace.get_args()).args(["s6-fdholder-daemon", "-1", "-v0", "-n20", "-c4", "-i"]);
+    command.arg(place.rules()).arg(place.socket()).stdin(Stdio::null());
+    Server::start(place, &mut command)
+}
+
+/// Has a daemon hold and delete so many sockets, one after the other. The result is the other ends.
+fn delete_sockets(server: &Server, count: usize) -> Vec<UnixStream> {
+    let client = server.connect();
+    let mut ends = Vec::new();
+    for _ in 0..count {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = store_request(b"it", wire::never());
+        assert_eq!(status(&client, &request, &[far.as_fd()]), 0);
+        drop(far);
+        assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
+        ends.push(near);
+    }
+    ends
+}
+
+#[test]
+fn many_sockets_take_few_processes() {
+    let server = without_time(4096);
+    let ends = delete_sockets(&server, 300);
+    // The first one goes at once, the others when there are 32 of them.
+    ends[..289].iter().for_each(hangs_up);
+    let place = server.place.clone();
+    assert_eq!(server.stop(), [""; 0]);
+    ends[289..].iter().for_each(hangs_up);
+    let calls = calls(&place.child("trace"));
+    assert_eq!(calls.iter().filter(|call| call.name == "clone").count(), 1 + 9);
+}
+
+#[test]
+fn sockets_go_at_once_where_descriptors_are_scarce() {
+    let server = without_time(64);
+    delete_sockets(&server, 100).iter().for_each(hangs_up);
+    assert_eq!(server.stop(), [""; 0]);
+}
+
+#[test]
+fn a_socket_that_lingers_does_not_keep_others_of_its_batch() {
+    let mut server = Server::open(Ours, &["-v0"]);
+    let usual = descriptors(server.pid());
+    let client = server.connect();
+    let (mut ends, mut fds, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..30 {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_read_timeout(Some(PATIENCE)).unwrap();
+        ends.push(near);
+        fds.push(far.into());
+        if number % 10 == 0 {
+            let (fd, peer) = lingering();
+            fds.push(fd);
+            peers.push(peer);
+        }
+    }
+    send_unseen(&server, &client, b"L", fds);
+    assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+    ends.iter().for_each(hangs_up);
+    drop(client);
+    server.serves();
+    let pid = server.pid();
+    let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
+    until(state, || descriptors(pid) == usual && children(&server).is_empty());
+}
+
 /// A daemon whose closers do not come to an end: strace holds each up when it has begun. The daemon
 /// itself would be held up if it said that it is ready; instead its standard output is closed. Other
 /// calls get these answers.
@@ -367,6 +431,28 @@ fn nobody_waits_for_what_never_closes() {
     kill_process(tracer(&server), Signal::KILL).unwrap();
     until(state, || descriptors(pid) == usual && children(&server).is_empty());
     server.serves();
+    assert_eq!(server.stop(), [""; 0]);
+}
+
+#[test]
+fn a_socket_that_never_closes_does_not_keep_others_of_its_batch() {
+    // Killing the closer does not help.
+    let server = with_stuck_closers(&["kill:error=EPERM".into()]);
+    let client = server.connect();
+    let pairs = [(); 8].map(|()| UnixStream::pair().unwrap());
+    let (ends, fds): (Vec<_>, Vec<_>) =
+        pairs.into_iter().map(|(near, far)| (near, OwnedFd::from(far))).unzip();
+    send_unseen(&server, &client, b"L", fds);
+    assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+    for (number, near) in ends.iter().enumerate() {
+        near.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The next one is left to a closer that could still take it.
+        if number != 1 {
+            hangs_up(near);
+        }
+    }
+    kill_process(tracer(&server), Signal::KILL).unwrap();
+    hangs_up(&ends[1]);
     assert_eq!(server.stop(), [""; 0]);
 }
 

@@ -13,12 +13,15 @@ pub mod wire;
 
 use lzma_rust2::{Lzma2Options, Lzma2Writer, LzmaOptions};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The program as it is shipped: the release build, made now if it is not up to date.
 pub fn program() -> &'static Path {
@@ -87,4 +90,21 @@ pub fn make_room() -> usize {
 /// A file in memory, with an inode of its own.
 pub fn memfd() -> OwnedFd {
     memfd_create("fdholder-test", MemfdFlags::CLOEXEC).unwrap()
+}
+
+/// A socket that takes that long to close unless its peer reads, and the peer.
+pub fn lingering(time: Duration) -> (OwnedFd, impl Sized) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    set_socket_recv_buffer_size(&listener, 2048).unwrap();
+    let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (receiver, _) = listener.accept().unwrap();
+    sender.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(error) = sender.write(&[0; 1 << 16]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    set_socket_linger(&sender, Some(time)).unwrap();
+    (sender.into(), (listener, receiver))
 }

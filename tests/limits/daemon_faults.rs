@@ -6,12 +6,12 @@
 use crate::kit::daemon::Daemon;
 use crate::kit::daemon::Generation::{Ours, S6_2_15};
 use crate::kit::fake::{things, transfer};
-use crate::kit::memfd;
 use crate::kit::process::{descriptors, until, until_read};
 use crate::kit::server::{Place, Server};
 use crate::kit::strace::{Call, Row, calls, common, reason, rows, strace_aside};
 use crate::kit::tool::PATIENCE;
 use crate::kit::wire::{self, Held, entry, expiry_in, frame, set_dump_request};
+use crate::kit::{lingering, memfd};
 use libc::{
     EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNRESET, EINTR, EINVAL, EIO, EISDIR,
     ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT, ENOMEM, ENOPROTOOPT, ENOSPC, ENOSYS,
@@ -115,6 +115,7 @@ const ROWS: &[Row<Due>] = &[
     Row("", "mmap", "#6", &[ENOMEM], MEMORY),
     Row("", "mmap", "#7", &[ENOMEM], MEMORY),
     Row("", "mmap", "#8", &[ENOMEM], MEMORY),
+    Row("", "mmap", "#9", &[ENOMEM], MEMORY),
     Row("", "signalfd4", "", &[EMFILE, ENFILE, ENOMEM], SIGNALS),
     Row("", "write", "(1,", &[0, EAGAIN, EINTR, EIO, ENOSPC, EPIPE], Unnoticed),
     // Whether all have numbers of their own matters to one who may not.
@@ -134,7 +135,7 @@ const ROWS: &[Row<Due>] = &[
     Row("file", "lseek", "#1", &[EINVAL], RULES),
     Row("file", "lseek", "#2", &[EINVAL], RULES),
     Row("file", "lseek", "", &[EINVAL], Warned),
-    Row("file", "mmap", "#9", &[ENOMEM], RULES),
+    Row("file", "mmap", "#10", &[ENOMEM], RULES),
     Row("file", "mmap", "", &[ENOMEM], Warned),
     Row("file", "read", ", 4096)", &[EINTR], Unnoticed),
     Row("file", "read", "#1", &[0, EAGAIN, EIO, EISDIR, ENOMEM], RULES),
@@ -382,11 +383,12 @@ fn make_rounds(server: &Server, sink: &Daemon) -> Model {
     model.becomes(&ids[3..4], &[Some(thing(&late))], &told);
     model.count(told);
 
-    // A socket, which is not closed by the daemon itself.
-    let (_near, far) = UnixStream::pair().unwrap();
+    // A socket that takes a second to close, which the daemon does not do itself.
+    let (far, _peer) = lingering(Duration::from_secs(1));
     let (socket, id) = (Held::new("socket", wire::never(), far), &b"socket"[..]);
     let told = connect(&path).and_then(|stream| wire::store(&stream, &socket));
     model.becomes(&[id], &[Some(thing(&socket))], &told);
+    drop(socket);
     model.count(told);
     let told = connect(&path).and_then(|stream| wire::delete(&stream, id));
     model.becomes(&[id], &[None], &told);

@@ -269,7 +269,7 @@ impl Scene<'_> {
         let wanted = peer.pipes.len().min(self.service.table.capacity());
         let is_crowded = self.service.table.free_slots() < wanted;
         self.clients.serve(&mut self.service, seat);
-        self.service.table.closing.tick();
+        self.service.table.closing.tick(0, false);
         for (connection, peer) in self.clients.iter().zip(&mut self.peers) {
             let Some(peer) = peer.as_mut().filter(|peer| !peer.is_doomed) else { continue };
             if connection.disconnect_reason.is_some() {
