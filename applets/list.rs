@@ -7,6 +7,8 @@ applets! {
     list
     getdump
     setdump
+    listen
+    adopt
     fdholderd
     daemon
 }

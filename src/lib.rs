@@ -10,12 +10,12 @@
 //! |---|---|
 //! | [`multicall`] | selects the applet by `argv[0]` or by the first argument |
 //! | `applets/NAME/mod.rs` ([`applets`]) | what one tool does, and its messages |
-//! | [`client`] | a connection to a daemon: store, delete, retrieve, list; receiving and delivering a dump |
+//! | [`client`] | a connection to a daemon: store, delete, retrieve, list; storing several; receiving and delivering a dump |
 //! | [`daemon`] | the daemon: its loop, clients, requests, answers, the table, access rules |
 //! | [`exec`] | executing a program |
 //! | [`process`] | what a tool gets: arguments, environment, input, output, errors, buffers |
-//! | [`io`] | a stream with a deadline, the static buffers, the limit on open files, paths |
-//! | [`protocol`] | frames, entries, requests, replies, dates, variables: bytes to values and back |
+//! | [`io`] | a stream with a deadline, sockets at an address, the static buffers, the limit on open files, paths |
+//! | [`protocol`] | frames, entries, requests, replies, dates, variables, addresses: bytes to values and back |
 //! | [`cli`] | options, numbers, the writer for answers and messages, exit codes |
 //! | [`slice`](mod@slice) | parts of slices, at positions that the program has computed |
 //! | [`sys`] | system calls, one file for each subject: the only unsafe code |

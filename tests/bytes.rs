@@ -25,9 +25,10 @@ fn main() {
 /// The features of the tools, as the program lists them.
 fn tools() -> Vec<String> {
     let list = Command::new(kit::program()).arg("--list").output().unwrap().stdout;
-    let feature = |name: &str| String::from(name.trim_start_matches("s6-fdholder-"));
     let names = String::from_utf8(list).unwrap();
-    names.lines().map(|name| feature(name).replace("s6-", "")).collect()
+    let feature =
+        |name: &str| name.trim_start_matches("s6-").trim_start_matches("fdholder-").into();
+    names.lines().map(feature).collect()
 }
 
 /// The size of a build with these tools and no others, and that in a compressed image.

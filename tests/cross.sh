@@ -130,14 +130,15 @@ END
 # The test modules that run: the program takes part in them as a client or a daemon. Of a name with
 # three parts only that test runs; the other tests of the module test the library.
 run="protocol::daemon_conformance protocol::interoperability
-    tools::command_lines tools::deadlines tools::handover_to_prog tools::hostile_replies
-    tools::hostile_transfers tools::setdump tools::store_delete_list tools::usage_and_refusals
+    tools::adopt tools::command_lines tools::deadlines tools::handover_to_prog tools::hostile_replies
+    tools::hostile_transfers tools::listen tools::listen_races tools::own_command_lines tools::setdump
+    tools::store_delete_list tools::usage_and_refusals
     daemon::access_control daemon::fair_shares daemon::guarantees daemon::hostile_clients
     daemon::lame_duck daemon::log daemon::rule_files::the_daemons_decide_alike daemon::soak
     daemon::startup limits::open_files places::old_kernels"
 
 # These do not run: they test the library or the source, which are native here,
-left="protocol::codec daemon::hash_collisions daemon::regex_conformance fuzz::checks
+left="protocol::address protocol::codec daemon::hash_collisions daemon::regex_conformance fuzz::checks
     fuzz::corpus_replay places::one_process packaging::processor packaging::source"
 # or commands, which are the same everywhere,
 left="$left packaging::readme_example"

@@ -40,19 +40,6 @@ start() {
     rm ready
 }
 
-# A program that binds a socket and executes another program with it as standard input. No tool of a
-# minimal system does that.
-cat >listen.rs <<'END'
-use std::{env, os::fd::OwnedFd, os::unix::net::UnixListener, os::unix::process::CommandExt};
-fn main() {
-    let mut words = env::args_os().skip(1);
-    let listener = UnixListener::bind(words.next().unwrap()).unwrap();
-    let mut program = std::process::Command::new(words.next().unwrap());
-    panic!("{}", program.args(words).stdin(OwnedFd::from(listener)).exec());
-}
-END
-rustc --edition 2024 -o listen listen.rs
-
 # Every client has all rights.
 mkdir -p rules/uid/default/env
 : >rules/uid/default/allow
@@ -64,7 +51,9 @@ old=$!
 start s6-fdholder-daemon -1 -i rules new
 
 echo "The old daemon gets a listening socket, a pipe and a log that expires in an hour:"
-./listen service s6-fdholder-store old unix:service
+fdholder-listen old unix:service unix:service
+# A start script does so every time; what is held stays.
+fdholder-listen old unix:service unix:service
 echo "something to read" | s6-fdholder-store old 'a pipe'
 s6-fdholder-store -d 1 -T 3600000 old 'log, for an hour' >log
 s6-fdholder-list old | sort >before
@@ -90,7 +79,7 @@ same "$text" "something to read"
 s6-fdholder-retrieve new 'log, for an hour' sh -c 'echo "a line" >&0'
 same "$(cat log)" "a line"
 
-# A service retrieves from the new daemon the socket that was bound for the old one.
+# A service retrieves from the new daemon the socket that was made for the old one.
 start s6-fdholder-retrieve new unix:service s6-fdholderd -1 -i rules
 echo "hello from a socket that has moved" | s6-fdholder-store service greeting
 text=$(s6-fdholder-retrieve service greeting cat)

@@ -8,12 +8,10 @@ use crate::cli::getopt::{Stop, number};
 use crate::cli::output::Writer;
 use crate::daemon::Settings;
 use crate::daemon::listener::{self, Failure, Privileges};
+use crate::io::listener::BACKLOG;
 use crate::process::Process;
 use crate::sys::strings::Strings;
 use core::ffi::CStr;
-
-/// The default of -b. The kernel may lower it to its own limit.
-const BACKLOG: u32 = 4096;
 
 pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let mut settings = Settings::DEFAULT;

@@ -115,6 +115,9 @@ fn zsh(info: &CommandInfoWithArgs) -> String {
             let operand = match operand.name {
                 "prog..." => "':program: _command_names -e' '*::arguments: _normal'",
                 "id" => "':identifier: '",
+                "address" => "':address: '",
+                "pid" => "':process: _pids'",
+                "[ address... ]" => "'*:address: '",
                 path => &format!("':{path}:_files'"),
             };
             writeln!(whole, "        {operand} \\").unwrap();

@@ -94,6 +94,16 @@ impl Arguments {
         self.rest.next().ok_or(Stop)
     }
 
+    /// The remaining arguments; there may be none.
+    pub fn rest(&self) -> Strings {
+        self.rest
+    }
+
+    /// Checks that no argument remains. [`Stop`] if one does.
+    pub fn end(&self) -> Result<(), Stop> {
+        if self.rest.first().is_none() { Ok(()) } else { Err(Stop) }
+    }
+
     /// The remaining arguments: a program and its arguments. [`Stop`] if there are none.
     pub fn program(&self) -> Result<Strings, Stop> {
         self.rest.first().map(|_| self.rest).ok_or(Stop)

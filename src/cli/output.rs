@@ -202,6 +202,16 @@ impl Writer {
         self.to.is_open()
     }
 
+    /// Reports that an argument is no address, with the reason.
+    pub fn no_address(&mut self, text: &CStr, reason: &str) -> Exit {
+        self.fatal()
+            .text("no address: ")
+            .quoted(text.to_bytes())
+            .text(": ")
+            .text(reason)
+            .end(Exit::USAGE)
+    }
+
     /// Reports that standard output could not be written to. Call this on the writer for standard
     /// error.
     pub fn output_failed(&mut self, errno: Errno) -> Exit {

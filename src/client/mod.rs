@@ -2,19 +2,22 @@
 
 pub mod dump;
 pub mod failure;
+pub mod several;
 
 use crate::io::deadline::Deadline;
 use crate::io::error::Error;
 use crate::io::open_files::OpenFiles;
 use crate::io::socket::Stream;
 use crate::protocol::entry::IDENTIFIER_MAX;
-use crate::protocol::frame::{HEADER, Header};
+use crate::protocol::frame::{Frame, HEADER, Header};
 use crate::protocol::reply::{self, Expected, Head, STATUS};
 use crate::protocol::request::LIST;
+use crate::protocol::tai;
 use crate::slice::{part, part_mut};
 use crate::sys::Errno;
 use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::message::Received;
+use crate::sys::time;
 use core::ffi::CStr;
 
 /// A connection to a daemon. It may not have been made yet.
@@ -47,6 +50,29 @@ impl<'a> Connection<'a> {
     fn connect(&mut self) -> Result<(), Error> {
         self.stream.begin_turn()?;
         self.stream.connect(self.path).map_err(Error::Unreachable)
+    }
+
+    /// Disconnects, and ends the daemon's turn. The next request connects again.
+    pub fn pause(&mut self) -> Result<(), Error> {
+        self.stream.hang_up();
+        self.stream.end_turn()
+    }
+
+    /// Stores a descriptor under an identifier that is not in use. It expires after that many
+    /// milliseconds; 0 is never.
+    pub fn store(
+        &mut self,
+        frame: &mut Frame,
+        fd: BorrowedFd,
+        identifier: &[u8],
+        expire: u32,
+    ) -> Result<(), Error> {
+        // The label for "never" depends on the current time too.
+        let expiry = tai::after(expire, time::now().map_err(Error::NoClock)?);
+        let request = frame.request(b'S').entry(&expiry, identifier);
+        // No daemon holds an identifier that is not valid. The exit code is that of a denial, as in C.
+        let request = request.map_err(Error::Denied)?.finish(1);
+        self.change(request, &[fd])
     }
 
     /// Sends a request for a change, whose reply is a status alone.

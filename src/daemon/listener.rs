@@ -2,10 +2,11 @@
 
 use super::identity;
 use crate::cli::number;
+use crate::io::listener::{self, Taken};
 use crate::io::open_files::OpenFiles;
 use crate::io::socket;
 use crate::sys::fd::BorrowedFd;
-use crate::sys::{Errno, file, process, socket as call};
+use crate::sys::{Errno, process, socket as call};
 use core::ffi::CStr;
 
 /// Why there is no listening socket.
@@ -31,30 +32,14 @@ pub fn listen(
     replaces: bool,
     open_files: &OpenFiles,
 ) -> Result<(), Failure> {
-    let fd = socket::open(open_files)?;
+    let fd = socket::open(call::UNIX, call::STREAM, open_files)?;
     let fd = fd.borrow();
     // Every user may then write to the socket's file.
-    process::clear_umask();
-    let mut bound = call::bind(fd, path);
-    if bound == Err(Errno::ADDRINUSE) {
-        match call::connect(fd, path) {
-            Err(Errno::CONNREFUSED) if replaces => {
-                // A file that is no socket refuses connections too.
-                if !file::is_socket(path) {
-                    return Err(Errno::EXIST.into());
-                }
-                file::remove(path)?;
-                bound = call::bind(fd, path);
-            }
-            // While the backlog is full the kernel does not tell the process.
-            Ok(()) | Err(Errno::AGAIN) => {
-                let process = call::peer(fd).map_or(0, |peer| peer.process);
-                return Err(Failure { errno: Errno::ADDRINUSE, served_by: Some(process) });
-            }
-            Err(_) => {}
-        }
-    }
-    bound?;
+    process::set_umask(0);
+    listener::bind_at(fd, path, replaces, open_files).map_err(|Taken { errno, is_served }| {
+        let process = || call::peer(fd).map_or(0, |peer| peer.process);
+        Failure { errno, served_by: is_served.then(process) }
+    })?;
     call::listen(fd, backlog)?;
     fd.put_at(at, true)?;
     Ok(())

@@ -37,14 +37,17 @@ impl OpenFiles {
         }
     }
 
+    /// Opens something. If that fails because of the limit and the limit can be raised, it tries again.
+    pub fn open<T>(&self, open: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+        match open() {
+            Err(Errno::MFILE) if self.raise() => open(),
+            opened => opened,
+        }
+    }
+
     /// Makes sure that one more descriptor can be opened: duplicates `of` and closes the copy. Raises
     /// the limit if necessary. `EMFILE` if there is no room.
     pub fn reserve(&self, of: BorrowedFd) -> Result<(), Errno> {
-        loop {
-            match of.duplicate() {
-                Err(Errno::MFILE) if self.raise() => {}
-                duplicate => return duplicate.map(drop),
-            }
-        }
+        self.open(|| of.duplicate()).map(drop)
     }
 }

@@ -11,14 +11,14 @@ use crate::sys::time::Event;
 use crate::sys::{Errno, bug};
 use core::ffi::CStr;
 
-/// Opens an unconnected socket.
+/// Opens an unconnected socket of a family and a type.
 ///
 /// The kernel uses the lowest free number. If standard input, output or error is closed, an unconnected
 /// socket takes its number for good. Otherwise a message could go into a connection, or into a
 /// descriptor received later.
-pub fn open(open_files: &OpenFiles) -> Result<Fd, Errno> {
+pub fn open(family: u16, kind: u32, open_files: &OpenFiles) -> Result<Fd, Errno> {
     loop {
-        match socket::socket() {
+        match socket::socket(family, kind) {
             Ok(Some(fd)) => return Ok(fd),
             Ok(None) => {}
             Err(Errno::MFILE) if open_files.raise() => {}
@@ -48,7 +48,7 @@ impl<'a> Stream<'a> {
     /// full.
     pub fn try_connect(&mut self, path: &CStr) -> Result<(), Errno> {
         if self.fd.is_none() {
-            let fd = open(self.open_files)?;
+            let fd = open(socket::UNIX, socket::STREAM, self.open_files)?;
             socket::connect(fd.borrow(), path)?;
             self.fd = Some(fd);
         }

@@ -23,6 +23,7 @@ macro_rules! errnos {
 errnos! {
     PERM = EPERM, "Operation not permitted";
     NOENT = ENOENT, "No such file or directory";
+    SRCH = ESRCH, "No such process";
     IO = EIO, "Input/output error";
     TOOBIG = E2BIG, "Argument list too long";
     NOEXEC = ENOEXEC, "Exec format error";
@@ -32,6 +33,7 @@ errnos! {
     ACCES = EACCES, "Permission denied";
     BUSY = EBUSY, "Device or resource busy";
     EXIST = EEXIST, "File exists";
+    NODEV = ENODEV, "No such device";
     NOTDIR = ENOTDIR, "Not a directory";
     ISDIR = EISDIR, "Is a directory";
     INVAL = EINVAL, "Invalid argument";
@@ -50,6 +52,7 @@ errnos! {
     PROTOTYPE = EPROTOTYPE, "Protocol wrong type for socket";
     AFNOSUPPORT = EAFNOSUPPORT, "Address family not supported by protocol";
     ADDRINUSE = EADDRINUSE, "Address already in use";
+    ADDRNOTAVAIL = EADDRNOTAVAIL, "Cannot assign requested address";
     CONNRESET = ECONNRESET, "Connection reset by peer";
     NOBUFS = ENOBUFS, "No buffer space available";
     TOOMANYREFS = ETOOMANYREFS, "Too many references: cannot splice";

@@ -4,6 +4,7 @@ use super::errno::Errno;
 use super::fd::{BorrowedFd, Fd};
 use super::{call3, call5};
 use core::ffi::CStr;
+use core::ptr;
 
 /// The working directory, for calls that take a directory.
 const AT_FDCWD: usize = libc::AT_FDCWD as usize;
@@ -54,9 +55,14 @@ pub fn length(file: BorrowedFd) -> Result<usize, Errno> {
     }
 }
 
-/// True if a Unix socket is at the path. A symbolic link to a socket does not count.
-pub fn is_socket(path: &CStr) -> bool {
-    matches!(open_with(path, libc::O_NOFOLLOW), Err(Errno::NXIO))
+/// True if a Unix socket is at the path. A symbolic link to a socket does not count. An error if the
+/// kernel does not tell.
+pub fn is_socket(path: &CStr) -> Result<bool, Errno> {
+    match open_with(path, libc::O_NOFOLLOW) {
+        Err(Errno::NXIO) => Ok(true),
+        Ok(_) | Err(Errno::LOOP) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// True if a file exists at the path. Errors other than `ENOENT` are returned.
@@ -97,4 +103,68 @@ pub fn link(target: &CStr, path: &CStr) -> Result<(), Errno> {
 pub fn change_directory(path: &CStr) -> Result<(), Errno> {
     // SAFETY: the kernel reads a C string.
     unsafe { call3(libc::SYS_chdir, path.as_ptr() as usize, 0, 0) }.map(drop)
+}
+
+/// Locks an open file against all others that lock it, up to the last close: `EAGAIN` if one of them has
+/// it.
+pub fn try_lock(file: BorrowedFd) -> Result<(), Errno> {
+    let operation = (libc::LOCK_EX | libc::LOCK_NB) as usize;
+    // SAFETY: touches no memory.
+    unsafe { call3(libc::SYS_flock, file.number(), operation, 0) }.map(drop)
+}
+
+/// What tells a file from all others that exist at the same time: device and inode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity([u32; 2], u64);
+
+/// That of the file at a path; of a symbolic link, its own. `ENOSYS` before Linux 4.11.
+pub fn identity(path: &CStr) -> Result<Identity, Errno> {
+    let (flags, wanted) = (libc::AT_SYMLINK_NOFOLLOW, libc::STATX_INO);
+    status(AT_FDCWD, path, flags, wanted).map(Status::identity)
+}
+
+/// That of an open file.
+pub fn identity_of(fd: BorrowedFd) -> Result<Identity, Errno> {
+    status(fd.number(), c"", libc::AT_EMPTY_PATH, libc::STATX_INO).map(Status::identity)
+}
+
+/// The kernel's `struct statx`, as far as it matters, and its size.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct Status {
+    before: [u32; 7],
+    pub mode: u16,
+    spare: u16,
+    inode: u64,
+    size: u64,
+    pub blocks: u64,
+    pub attributes_mask: u64,
+    times: [u64; 8],
+    /// The numbers of the device that a special file stands for.
+    pub special: [u32; 2],
+    /// Those of the device that it lies on.
+    pub device: [u32; 2],
+    rest: [u64; 14],
+}
+
+const _: () = assert!(size_of::<Status>() == 256);
+
+impl Status {
+    fn identity(self) -> Identity {
+        Identity(self.device, self.inode)
+    }
+}
+
+/// What the kernel knows of a file, by its path in a directory.
+pub(super) fn status(
+    directory: usize,
+    path: &CStr,
+    flags: i32,
+    wanted: u32,
+) -> Result<Status, Errno> {
+    let mut status = Status::default();
+    let (path, place) = (path.as_ptr() as usize, ptr::from_mut(&mut status) as usize);
+    // SAFETY: the kernel reads a C string and writes a status.
+    unsafe { call5(libc::SYS_statx, directory, path, flags as usize, wanted as usize, place)? };
+    Ok(status)
 }

@@ -17,20 +17,26 @@ impl OpenFileLimit {
     /// Reads the limit. If the kernel is older than 2.6.36, or a sandbox forbids the call, it is 1024,
     /// which processes start with by default.
     pub fn get() -> OpenFileLimit {
+        OpenFileLimit::of(0)
+    }
+
+    /// Reads that of another process; 0 is this one. Of one that this one has no rights over the kernel
+    /// does not tell it either.
+    pub fn of(process: u32) -> OpenFileLimit {
         let mut limit = OpenFileLimit { soft: 1024, hard: 1024 };
-        prlimit(0, ptr::from_mut(&mut limit) as usize);
+        prlimit(process, 0, ptr::from_mut(&mut limit) as usize);
         limit
     }
 
     /// Sets the limit. Raising `soft` to `hard` needs no privilege. Errors are ignored.
     pub fn set(self) {
-        prlimit(ptr::from_ref(&self) as usize, 0);
+        prlimit(0, ptr::from_ref(&self) as usize, 0);
     }
 }
 
-/// `prlimit64` of this process on the number of open files.
-fn prlimit(new: usize, old: usize) {
+/// `prlimit64` of a process on the number of open files.
+fn prlimit(process: u32, new: usize, old: usize) {
     let resource = libc::RLIMIT_NOFILE as usize;
     // SAFETY: each is 0 or the address of two 64-bit numbers that the kernel reads or writes.
-    let _ = unsafe { call5(libc::SYS_prlimit64, 0, resource, new, old, 0) };
+    let _ = unsafe { call5(libc::SYS_prlimit64, process as usize, resource, new, old, 0) };
 }

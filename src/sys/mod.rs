@@ -15,6 +15,7 @@ pub mod kind;
 pub mod limit;
 pub mod memory;
 pub mod message;
+pub mod pidfd;
 pub mod process;
 #[cfg(feature = "fdholderd")]
 pub mod signal;

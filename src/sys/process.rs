@@ -24,11 +24,10 @@ pub fn execute(path: &CStr, arguments: Strings, environment: Strings) -> Errno {
     done.err().unwrap_or(Errno::NOEXEC)
 }
 
-/// Clears the file mode creation mask.
-#[cfg(feature = "fdholderd")]
-pub fn clear_umask() {
+/// Sets the file mode creation mask.
+pub fn set_umask(mask: u32) {
     // SAFETY: touches no memory.
-    let _ = unsafe { call3(libc::SYS_umask, 0, 0, 0) };
+    let _ = unsafe { call3(libc::SYS_umask, mask as usize, 0, 0) };
 }
 
 /// The result of a call without arguments that cannot fail.

@@ -1,22 +1,20 @@
 //! Unix stream sockets.
 
-use super::call3;
-#[cfg(feature = "fdholderd")]
-use super::call5;
 use super::errno::Errno;
 use super::fd::{BorrowedFd, Fd};
+use super::{call3, call5};
 use core::ffi::CStr;
 use core::ptr;
 
 /// The longest path of a Unix socket in bytes: `sun_path` without the final NUL.
 pub const PATH_MAX: usize = 107;
 
-/// Makes an unconnected Unix stream socket, non-blocking and close-on-exec. `None` if standard input,
+/// Makes a socket of a family and a type, non-blocking and close-on-exec. `None` if standard input,
 /// output or error was closed and the socket got that number. It then stays open there.
-pub fn socket() -> Result<Option<Fd>, Errno> {
-    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+pub fn socket(family: u16, kind: u32) -> Result<Option<Fd>, Errno> {
+    let kind = kind as usize | (libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK) as usize;
     // SAFETY: touches no memory.
-    let number = unsafe { call3(libc::SYS_socket, libc::AF_UNIX as usize, kind as usize, 0)? };
+    let number = unsafe { call3(libc::SYS_socket, family.into(), kind, 0)? };
     // SAFETY: the kernel has just opened it.
     Ok(unsafe { Fd::own(number) })
 }
@@ -26,38 +24,122 @@ pub fn socket() -> Result<Option<Fd>, Errno> {
 ///
 /// A non-blocking socket gets `EAGAIN` while the listener's backlog is full.
 pub fn connect(socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
-    with_address(libc::SYS_connect, socket, path)
-}
-
-/// The kernel's `struct sockaddr_un`.
-#[repr(C)]
-struct Address {
-    family: u16,
-    path: [u8; PATH_MAX + 1],
-}
-
-/// A call that takes a socket and an address.
-fn with_address(call: libc::c_long, socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
-    let mut address = Address { family: libc::AF_UNIX as u16, path: [0; PATH_MAX + 1] };
-    let bytes = path.to_bytes_with_nul();
-    if bytes.len() == 1 {
-        return Err(Errno::NOENT);
-    }
-    address.path.get_mut(..bytes.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(bytes);
-    let length = size_of::<u16>() + bytes.len();
-    // SAFETY: the kernel reads `length` bytes of the address.
-    unsafe { call3(call, socket.number(), ptr::from_ref(&address) as usize, length) }.map(drop)
+    with_path(libc::SYS_connect, socket, path)
 }
 
 /// Binds a socket to a path. `EADDRINUSE` if the path exists; a wrong path fails as in [`connect`].
-#[cfg(feature = "fdholderd")]
-pub fn bind(socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
-    with_address(libc::SYS_bind, socket, path)
+pub fn bind_path(socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
+    with_path(libc::SYS_bind, socket, path)
+}
+
+/// Binds a socket to an address. What is in the way is `EADDRINUSE`.
+pub fn bind(socket: BorrowedFd, name: &Name) -> Result<(), Errno> {
+    with_name(libc::SYS_bind, socket, name)
+}
+
+/// Families of addresses.
+pub const UNIX: u16 = libc::AF_UNIX as u16;
+/// IPv4.
+pub const INET: u16 = libc::AF_INET as u16;
+/// IPv6.
+pub const INET6: u16 = libc::AF_INET6 as u16;
+
+/// Types of sockets.
+pub const STREAM: u32 = libc::SOCK_STREAM as u32;
+/// Without connections.
+pub const DATAGRAM: u32 = libc::SOCK_DGRAM as u32;
+/// With connections, that keep messages apart.
+pub const SEQPACKET: u32 = libc::SOCK_SEQPACKET as u32;
+
+/// Bytes of the longest address: family, path, and the NUL that the kernel adds to a path of 108 bytes.
+const NAME_MAX: usize = 2 + PATH_MAX + 1 + 1;
+
+/// The address of a socket as the kernel has it, a `struct sockaddr`: the family in two bytes, and what
+/// that makes of the rest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Name {
+    length: usize,
+    /// Zeros behind the length.
+    bytes: [u8; NAME_MAX],
+}
+
+impl Name {
+    /// Of a family, and nothing else yet.
+    pub fn new(family: u16) -> Name {
+        let mut bytes = [0; NAME_MAX];
+        [bytes[0], bytes[1]] = family.to_ne_bytes();
+        Name { length: size_of::<u16>(), bytes }
+    }
+
+    /// Adds bytes. There is room for every address; what does not fit is left out.
+    pub fn push(&mut self, bytes: &[u8]) -> &mut Name {
+        let place = self.bytes.get_mut(self.length..).and_then(|rest| rest.get_mut(..bytes.len()));
+        if let Some(place) = place {
+            place.copy_from_slice(bytes);
+            self.length += bytes.len();
+        }
+        self
+    }
+
+    /// The family; 0 if the kernel has not said it.
+    pub fn family(&self) -> u16 {
+        let [first, second, ..] = self.bytes;
+        u16::from_ne_bytes([first, second])
+    }
+
+    /// What is behind the family.
+    pub fn rest(&self) -> &[u8] {
+        self.bytes.get(size_of::<u16>()..self.length).unwrap_or_default()
+    }
+}
+
+/// A call on a socket that takes the path of another, or its own.
+fn with_path(call: libc::c_long, socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
+    let path = path.to_bytes_with_nul();
+    if path.len() == 1 {
+        return Err(Errno::NOENT);
+    }
+    if path.len() > PATH_MAX + 1 {
+        return Err(Errno::NAMETOOLONG);
+    }
+    with_name(call, socket, Name::new(UNIX).push(path))
+}
+
+/// A call on a socket that takes the address of another, or its own.
+fn with_name(call: libc::c_long, socket: BorrowedFd, name: &Name) -> Result<(), Errno> {
+    let (place, length) = (name.bytes.as_ptr() as usize, name.length);
+    // SAFETY: the kernel reads `length` bytes of the name.
+    unsafe { call3(call, socket.number(), place, length) }.map(drop)
+}
+
+/// What the kernel says of a socket.
+pub struct Socket {
+    /// Its own address.
+    pub name: Name,
+    /// Its type.
+    pub kind: u32,
+    /// Its protocol; 0 if the kernel does not say, or it is a Unix socket.
+    pub protocol: u32,
+    /// Whether it waits for connections, if the kernel says so: that of a sandbox may not.
+    pub listens: Option<bool>,
+}
+
+/// What the kernel says of a descriptor: `EBADF`, `ENOTSOCK`.
+pub fn describe(socket: BorrowedFd) -> Result<Socket, Errno> {
+    let (mut name, mut length) = (Name::new(0), NAME_MAX as u32);
+    let (place, room) = (name.bytes.as_mut_ptr() as usize, ptr::from_mut(&mut length) as usize);
+    // SAFETY: the kernel writes no more bytes than `length` says, and that.
+    unsafe { call3(libc::SYS_getsockname, socket.number(), place, room)? };
+    name.length = NAME_MAX.min(length as usize);
+    let number = |name| option(socket, name).map(|[number, ..]| number);
+    let kind = number(libc::SO_TYPE)?;
+    let listens = number(libc::SO_ACCEPTCONN).ok().map(|listens| listens == 1);
+    let protocol = number(libc::SO_PROTOCOL).unwrap_or(0);
+    Ok(Socket { name, kind, protocol, listens })
 }
 
 /// Makes a socket listen. `backlog` connections may wait to be accepted, or as many as the kernel
 /// allows.
-#[cfg(feature = "fdholderd")]
 pub fn listen(socket: BorrowedFd, backlog: u32) -> Result<(), Errno> {
     let backlog = backlog.min(i32::MAX as u32) as usize;
     // SAFETY: touches no memory.
@@ -81,8 +163,15 @@ pub fn accept(listener: BorrowedFd) -> Result<Option<Fd>, Errno> {
     Ok(unsafe { Fd::own(number) })
 }
 
+/// Whether a socket has a peer.
+pub fn is_connected(socket: BorrowedFd) -> bool {
+    let (mut family, mut length) = (0_u16, size_of::<u16>() as u32);
+    let (place, room) = (ptr::from_mut(&mut family) as usize, ptr::from_mut(&mut length) as usize);
+    // SAFETY: the kernel writes no more bytes than `length` says, and that.
+    unsafe { call3(libc::SYS_getpeername, socket.number(), place, room) }.is_ok()
+}
+
 /// Reads a socket option of up to three numbers. Numbers that the option lacks are 0.
-#[cfg(feature = "fdholderd")]
 fn option(socket: BorrowedFd, name: i32) -> Result<[u32; 3], Errno> {
     let mut numbers = [0; 3];
     let mut length = size_of_val(&numbers) as u32;
@@ -94,13 +183,22 @@ fn option(socket: BorrowedFd, name: i32) -> Result<[u32; 3], Errno> {
     Ok(numbers)
 }
 
-/// Sets a socket option to a number. Errors are ignored: an older kernel does not know the option.
-#[cfg(feature = "fdholderd")]
-fn set_option(socket: BorrowedFd, name: i32, value: u32) {
-    let (level, place) = (libc::SOL_SOCKET as usize, ptr::from_ref(&value) as usize);
-    let (length, call) = (size_of::<u32>(), libc::SYS_setsockopt);
+/// Sets a socket option to a number.
+fn set_option(socket: BorrowedFd, level: i32, name: i32, value: u32) -> Result<(), Errno> {
+    let (call, number, place) = (libc::SYS_setsockopt, socket.number(), ptr::from_ref(&value));
+    let (length, place) = (size_of::<u32>(), place as usize);
     // SAFETY: the kernel reads the number.
-    let _ = unsafe { call5(call, socket.number(), level, name as usize, place, length) };
+    unsafe { call5(call, number, level as usize, name as usize, place, length) }.map(drop)
+}
+
+/// Has a TCP socket bound although connections of an earlier one at the same address are still there.
+pub fn reuse_address(socket: BorrowedFd) -> Result<(), Errno> {
+    set_option(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)
+}
+
+/// Leaves IPv4 to other sockets than this one of IPv6.
+pub fn take_ipv6_only(socket: BorrowedFd) -> Result<(), Errno> {
+    set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)
 }
 
 /// The process at the other end of a connection. Seen from a client it is the process that called
@@ -128,18 +226,14 @@ pub fn peer(socket: BorrowedFd) -> Result<Peer, Errno> {
 /// some sandboxes; then `accept` shows it.
 #[cfg(feature = "fdholderd")]
 pub fn listens(socket: BorrowedFd) -> Result<bool, Errno> {
-    // The address begins with the family, two bytes. The kernel cuts the rest to the length given.
-    let (mut address, mut length) = ([0_u16; 2], 4_u32);
-    let (place, room) = (address.as_mut_ptr() as usize, ptr::from_mut(&mut length) as usize);
-    // SAFETY: the kernel writes at most `length` bytes, and the length.
-    unsafe { call3(libc::SYS_getsockname, socket.number(), place, room)? };
-    if address[0] != libc::AF_UNIX as u16 {
+    let Socket { name, kind, listens, .. } = describe(socket)?;
+    if name.family() != UNIX {
         return Err(Errno::AFNOSUPPORT);
     }
-    if option(socket, libc::SO_TYPE)?[0] != libc::SOCK_STREAM as u32 {
+    if kind != STREAM {
         return Err(Errno::PROTOTYPE);
     }
-    Ok(option(socket, libc::SO_ACCEPTCONN).is_ok_and(|[listens, ..]| listens == 1))
+    Ok(listens == Some(true))
 }
 
 /// True if the listener accepts no descriptors: `SO_PASSRIGHTS` is off. The option came with Linux
@@ -157,7 +251,8 @@ pub fn refuses_descriptors(listener: BorrowedFd) -> bool {
 #[cfg(feature = "fdholderd")]
 pub fn refuse_credentials(connection: BorrowedFd) {
     for name in [libc::SO_PASSCRED, libc::SO_PASSSEC, libc::SO_PASSPIDFD] {
-        set_option(connection, name, 0);
+        // What the kernel does not know it does not do.
+        let _ = set_option(connection, libc::SOL_SOCKET, name, 0);
     }
 }
 
@@ -165,7 +260,7 @@ pub fn refuse_credentials(connection: BorrowedFd) {
 /// came with an urgent byte, and the process would wait for that.
 #[cfg(feature = "fdholderd")]
 pub fn receive_in_line(connection: BorrowedFd) {
-    set_option(connection, libc::SO_OOBINLINE, 1);
+    let _ = set_option(connection, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1);
 }
 
 /// Shuts down the receiving direction of a connection. True if received bytes are left unread, or if

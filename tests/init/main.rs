@@ -75,10 +75,11 @@ fn listen(process: &mut Process) -> Exit {
 
 /// A socket that listens there.
 fn bound(path: &CStr) -> Fd {
-    let listener = socket::open(&OpenFiles::new()).ok().filter(|listener| {
-        let listener = listener.borrow();
-        call::bind(listener, path).is_ok() && call::listen(listener, 5).is_ok()
-    });
+    let listener =
+        socket::open(call::UNIX, call::STREAM, &OpenFiles::new()).ok().filter(|listener| {
+            let listener = listener.borrow();
+            call::bind_path(listener, path).is_ok() && call::listen(listener, 5).is_ok()
+        });
     listener.unwrap_or_else(|| failed(c"bind a socket"))
 }
 

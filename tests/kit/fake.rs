@@ -36,6 +36,10 @@ pub enum Step {
     Pause(Duration),
     /// Takes a set dump as a daemon should.
     TakeDump,
+    /// Takes whatever comes until the other side hangs up, and goes on with the next who connects.
+    Next,
+    /// Does something else.
+    Do(Box<dyn FnOnce() + std::marker::Send>),
     /// Hangs up.
     HangUp,
     /// Hangs up once something has come, without reading it.
@@ -55,7 +59,7 @@ pub struct Seen {
     pub files: Vec<(u64, u64)>,
 }
 
-/// A peer at work, for one connection.
+/// A peer at work, for one connection, or as many as its script has.
 pub struct Fake {
     /// The path of its socket.
     pub path: PathBuf,
@@ -125,19 +129,30 @@ pub fn fill(path: &Path, most: usize) -> Vec<OwnedFd> {
     clients
 }
 
-/// Follows the script with the first who connects, unless nobody is waited for any more.
+/// Follows the script with the first who connects, and those after it, unless nobody is waited for any
+/// more.
 fn serve(listener: &UnixListener, stopped: &OwnedFd, script: Vec<Step>) -> Seen {
-    let both = [listener.as_fd(), stopped.as_fd()];
-    wait(&mut both.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN)), PATIENCE);
-    // Who connected before the end was here, whatever has become of him.
-    listener.set_nonblocking(true).unwrap();
-    let Ok((stream, _)) = listener.accept() else { return Seen::default() };
-    let mut connection = Connection { stream, seen: Seen { connected: true, ..Seen::default() } };
-    if let Err(error) = connection.follow(script) {
-        let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
-        assert!(gone.contains(&error.kind()), "nothing happens any more: {error}");
+    let (mut scripts, mut seen) = (vec![Vec::new()], Seen::default());
+    for step in script {
+        match step {
+            Step::Next => scripts.push(Vec::new()),
+            step => scripts.last_mut().unwrap().push(step),
+        }
     }
-    connection.seen
+    for script in scripts {
+        let both = [listener.as_fd(), stopped.as_fd()];
+        wait(&mut both.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN)), PATIENCE);
+        // Who connected before the end was here, whatever has become of him.
+        listener.set_nonblocking(true).unwrap();
+        let Ok((stream, _)) = listener.accept() else { break };
+        let mut connection = Connection { stream, seen: Seen { connected: true, ..seen } };
+        if let Err(error) = connection.follow(script) {
+            let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+            assert!(gone.contains(&error.kind()), "nothing happens any more: {error}");
+        }
+        seen = connection.seen;
+    }
+    seen
 }
 
 /// Waits for an event, and says whether one came in time.
@@ -169,6 +184,8 @@ impl Connection {
                 },
                 Step::Pause(time) => self.pause(time)?,
                 Step::TakeDump => self.take_dump()?,
+                Step::Do(what) => what(),
+                Step::Next => unreachable!("another connection has a script of its own"),
                 Step::HangUp => return Ok(()),
                 Step::Reset => {
                     wait(&mut [PollFd::new(&self.stream, PollFlags::IN)], PATIENCE);

@@ -8,6 +8,7 @@ pub mod process;
 pub mod regex_oracle;
 pub mod server;
 pub mod strace;
+pub mod target;
 pub mod tool;
 pub mod wire;
 

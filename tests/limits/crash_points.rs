@@ -89,6 +89,14 @@ fn clients_that_are_killed_leave_all_or_nothing() {
     dies_between_any_two_calls(&mut world, "--install");
 }
 
+#[test]
+fn what_is_killed_while_it_makes_a_socket_or_adopts_some_can_be_begun_again() {
+    let mut world = World::new(Ours, 3);
+    for name in ["listen", "listen stale", "listen held", "adopt", "adopt -n"] {
+        dies_between_any_two_calls(&mut world, name);
+    }
+}
+
 /// Which of the two daemons of a transfer is killed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Victim {

@@ -77,8 +77,9 @@ const ROWS: &[Row<Due>] = &[
     Row("stale", "connect", "", &[EACCES, ENOENT, ENOMEM, EPROTOTYPE], IN_USE),
     Row("stale", "connect", "", &[EAGAIN], SERVED),
     Row("stale", "openat", "/s\"", &[EINTR], Unnoticed),
-    // and what may be no socket is not either.
-    Row("stale", "openat", "/s\"", OPEN, NO_SOCKET),
+    // and what may be no socket is not either. A link is none.
+    Row("stale", "openat", "/s\"", &[ELOOP], NO_SOCKET),
+    Row("stale", "openat", "/s\"", OPEN, BIND),
     Row("", "unlinkat", "", PATH, BIND),
     Row("", "unlinkat", "", &[EBUSY, EIO, EISDIR, EPERM, EROFS], BIND),
     // From here on it leaves a socket on which nobody listens: the next start replaces that.
@@ -100,6 +101,8 @@ const ROWS: &[Row<Due>] = &[
     Row("", "getsockopt", "SO_TYPE", &[EBADF, ENOBUFS, ENOMEM], LISTENING),
     // It is tried then.
     Row("", "getsockopt", "SO_ACCEPTCONN", &[EBADF, ENOBUFS, ENOMEM, EPERM], Unnoticed),
+    // It is asked what else it is, which matters to clients alone.
+    Row("", "getsockopt", "SO_PROTOCOL", &[ENOPROTOOPT, EPERM], Unnoticed),
     // That is 83, which strace may not know.
     Row("", "getsockopt", "SOL_SOCKET, 0x53", &[ENOPROTOOPT, EPERM], Unnoticed),
     Row("", "getsockopt", "SO_PASSRIGHTS", &[ENOPROTOOPT, EPERM], Unnoticed),

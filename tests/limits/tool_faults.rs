@@ -11,22 +11,31 @@ use crate::kit::daemon::Generation::{self, Ours};
 use crate::kit::daemon::Setup;
 use crate::kit::fake::{Fake, Step, frames, opened, source, status, things};
 use crate::kit::strace::{Call, Row, calls, common, reason, rows, strace};
+use crate::kit::target::{Target, high};
 use crate::kit::tool::Ended;
 use crate::kit::wire::{self, FRAME_ENTRIES, Held, expiry_in};
 use crate::kit::{self, make_room, memfd, program};
+use crate::tools::listen::free_port;
 use fdholder::applets::APPLETS;
 use libc::{
-    E2BIG, EACCES, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EDQUOT, EEXIST,
-    EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT,
-    ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTSOCK, EPERM, EPIPE, EPROTOTYPE, EROFS,
-    ETOOMANYREFS, ETXTBSY,
+    E2BIG, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED,
+    ECONNRESET, EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG,
+    ENFILE, ENOBUFS, ENOENT, ENOEXEC, ENOLCK, ENOMEM, ENOPROTOOPT, ENOSPC, ENOSYS, ENOTDIR,
+    ENOTSOCK, EOPNOTSUPP, EPERM, EPIPE, EPROTOTYPE, EROFS, ESRCH, ETOOMANYREFS, ETXTBSY,
+};
+use rustix::net::{
+    AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, connect, getsockname,
+    socket_with,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use temp_dir::TempDir;
@@ -46,13 +55,144 @@ enum Due {
     Closed,
     /// This exit code, because it cannot do that.
     Unable(i32, &'static str),
+    /// This exit code, and this line.
+    Says(i32, &'static str),
     /// What would have been said is not.
     Mute,
 }
-use Due::{Closed, Failed, Mute, Never, Unable, Unnoticed, Unreachable};
+use Due::{Closed, Failed, Mute, Never, Says, Unable, Unnoticed, Unreachable};
 
-/// The calls of the tools. `FROM`, `TO` and `DIR` are what stands on the command line.
+/// The calls of the tools. `FROM`, `TO`, `DIR`, `PORT` and `PID` are what stands on the command line, and
+/// `ADDRESS` is the last word of it.
 const ROWS: &[Row<Due>] = &[
+    // With a limit it depends on who is faster which request a call is about.
+    Row("listen -t", "sendmsg", "", LOST, Unable(111, "*")),
+    Row("listen -t", "sendmsg", "", GONE, Unable(1, "*")),
+    Row("listen -t", "recvmsg", "", &[ENOBUFS, ENOMEM], Unable(111, "*")),
+    Row("listen -t", "recvmsg", "", &[0, ECONNRESET], Unable(1, "*")),
+    // The second socket of fdholder-listen is the one to be stored, on the third connection it is.
+    Row("listen", "socket", "#2", SOCKET, Unable(111, "make a socket for ADDRESS: REASON")),
+    Row(
+        "listen",
+        "setsockopt",
+        "",
+        &[ENOMEM, EPERM],
+        Unable(111, "make a socket for ADDRESS: REASON"),
+    ),
+    Row("listen", "umask", "", &[], Never("it has always been something")),
+    // Without the lock the worst is a race.
+    Row("listen", "openat", "O_NOFOLLOW", &[EINTR], Unnoticed),
+    Row("listen", "openat", "O_NOFOLLOW", &[ELOOP], Unable(111, "bind to ADDRESS: File exists")),
+    Row("listen", "openat", "O_NOFOLLOW", &[EACCES, EMFILE, ENFILE, ENOENT, ENOMEM], BIND),
+    Row("listen", "openat", "", &[EACCES, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM], Unnoticed),
+    Row("listen", "flock", "", &[EAGAIN, EINTR, ENOLCK, EOPNOTSUPP], Unnoticed),
+    Row("listen stale", "bind", "#1", &[EADDRINUSE], Unnoticed),
+    Row("listen", "bind", "", PATH, BIND),
+    Row("listen", "bind", "", &[EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOSPC, EPERM, EROFS], BIND),
+    // Somebody may listen: then it is not replaced.
+    Row("listen stale", "connect", "#2", &[ECONNREFUSED, EINTR], Unnoticed),
+    Row(
+        "listen stale",
+        "connect",
+        "#2",
+        CONNECT,
+        Unable(111, "bind to ADDRESS: Address already in use"),
+    ),
+    Row("listen stale", "unlinkat", "", PATH, BIND),
+    Row("listen stale", "unlinkat", "", &[EBUSY, EISDIR, EPERM], BIND),
+    Row("listen", "statx", "", &[EACCES, ENOENT, ENOSYS, EPERM], Unnoticed),
+    Row("listen", "listen", "", &[EADDRINUSE, EINVAL], Unable(111, "listen at ADDRESS: REASON")),
+    Row("listen", "sendmsg", "#1", LOST, Unable(111, "retrieve fd for id new: REASON")),
+    Row("listen", "sendmsg", "#1", GONE, Unable(1, "retrieve fd for id new: connection closed*")),
+    Row("listen", "sendmsg", "#2", LOST, Unable(111, "store fd for id new: REASON")),
+    Row("listen", "sendmsg", "#2", GONE, Unable(1, "store fd for id new: connection closed*")),
+    Row(
+        "listen",
+        "recvmsg",
+        "#1",
+        &[ENOBUFS, ENOMEM],
+        Unable(111, "retrieve fd for id new: REASON"),
+    ),
+    Row(
+        "listen",
+        "recvmsg",
+        "#1",
+        &[0, ECONNRESET],
+        Unable(1, "retrieve fd for id new: connection closed*"),
+    ),
+    Row("listen", "recvmsg", "#2", &[ENOBUFS, ENOMEM], Unable(111, "store fd for id new: REASON*")),
+    Row(
+        "listen",
+        "recvmsg",
+        "#2",
+        &[0, ECONNRESET],
+        Unable(1, "store fd for id new: connection closed*"),
+    ),
+    Row(
+        "listen",
+        "fcntl",
+        "F_DUPFD_CLOEXEC",
+        &[EMFILE, EINVAL],
+        Unable(111, "retrieve fd for id new: REASON"),
+    ),
+    // What is held is looked at.
+    Row(
+        "listen held",
+        "getsockname",
+        "",
+        &[EBADF, ENOBUFS],
+        Says(1, "new is held, but is no socket at ADDRESS"),
+    ),
+    Row(
+        "listen held",
+        "getsockopt",
+        "SO_TYPE",
+        &[ENOBUFS, ENOPROTOOPT, EPERM],
+        Says(1, "new is held, but is no socket at ADDRESS"),
+    ),
+    Row("listen held", "getsockopt", "", &[ENOPROTOOPT, EPERM], Unnoticed),
+    Row(
+        "listen held",
+        "faccessat",
+        "",
+        &[ENOENT],
+        Says(1, "new is held at ADDRESS, but its file is gone"),
+    ),
+    Row("listen held", "faccessat", "", &[EACCES, ELOOP, ENOSYS], Unnoticed),
+    // A process is looked into, of which numbers 3 and 4 are wanted.
+    Row("adopt", "pidfd_open", "", &[EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, ESRCH], TAKE),
+    Row("adopt", "pidfd_getfd", "#4", &[EBADF], NOT_THERE),
+    Row("adopt", "pidfd_getfd", "#5", &[EBADF], NOT_THERE),
+    Row("adopt", "pidfd_getfd", "", &[EBADF, EINTR], Unnoticed),
+    Row("adopt", "pidfd_getfd", "", &[EMFILE, ENFILE, ENOSYS, EPERM, ESRCH], TAKE),
+    Row("adopt", "getsockname", "#4", &[EBADF, ENOBUFS], NOT_THERE),
+    Row("adopt", "getsockname", "#5", &[EBADF, ENOBUFS], NOT_THERE),
+    Row("adopt", "getsockname", "", &[EBADF, ENOBUFS], Unnoticed),
+    // One of which it is not known whether it listens may be a connection.
+    Row("adopt", "getsockopt", "SO_PROTOCOL", &[ENOPROTOOPT, EPERM], Unnoticed),
+    Row("adopt", "getsockopt", "", &[ENOPROTOOPT, EPERM], NOT_THERE),
+    Row("adopt", "statx", "", &[ENOSYS, EPERM], Unable(111, "tell sockets apart: REASON")),
+    Row("adopt", "mmap", "", &[ENOMEM], TAKE),
+    Row("adopt -n", "fcntl", "F_GETFD", &[EBADF], Unable(111, "write to standard output: REASON")),
+    Row(
+        "adopt",
+        "fcntl",
+        "F_DUPFD_CLOEXEC",
+        &[EMFILE, EINVAL],
+        Unable(111, "retrieve fd for id *"),
+    ),
+    Row("adopt", "sendmsg", "#1", LOST, Unable(111, "retrieve fd for id *")),
+    Row("adopt", "sendmsg", "#1", GONE, Unable(1, "retrieve fd for id *")),
+    Row("adopt", "sendmsg", "#2", LOST, Unable(111, "retrieve fd for id *")),
+    Row("adopt", "sendmsg", "#2", GONE, Unable(1, "retrieve fd for id *")),
+    Row("adopt", "sendmsg", "", LOST, Unable(111, "store fd for id *")),
+    Row("adopt", "sendmsg", "", GONE, Unable(1, "store fd for id *")),
+    Row("adopt", "recvmsg", "#1", &[ENOBUFS, ENOMEM], Unable(111, "retrieve fd for id *")),
+    Row("adopt", "recvmsg", "#1", &[0, ECONNRESET], Unable(1, "retrieve fd for id *")),
+    Row("adopt", "recvmsg", "#2", &[ENOBUFS, ENOMEM], Unable(111, "retrieve fd for id *")),
+    Row("adopt", "recvmsg", "#2", &[0, ECONNRESET], Unable(1, "retrieve fd for id *")),
+    Row("adopt", "recvmsg", "", &[ENOBUFS, ENOMEM], Unable(111, "store fd for id *")),
+    Row("adopt", "recvmsg", "", &[0, ECONNRESET], Unable(1, "store fd for id *")),
     Row("", "exit_group", "", &[], Never("it does not come back")),
     // It is looked at before a daemon is asked anything, and then after each wait.
     Row("", "clock_gettime", "_REALTIME", CLOCK, NO_CLOCK),
@@ -68,7 +208,7 @@ const ROWS: &[Row<Due>] = &[
     Row("", "connect", "", CONNECT, Unreachable),
     Row("low limit", "sendmsg", "#1", &[ETOOMANYREFS], Unnoticed),
     Row("", "sendmsg", "", &[EINTR, EAGAIN], Unnoticed),
-    Row("", "sendmsg", "", &[ENOBUFS, ENOMEM, ETOOMANYREFS, EBADF, EINVAL], Failed),
+    Row("", "sendmsg", "", LOST, Failed),
     // Then the daemon has nothing more to say.
     Row("", "sendmsg", "", GONE, Closed),
     Row("", "recvmsg", "", &[EINTR, EAGAIN], Unnoticed),
@@ -125,6 +265,12 @@ const ROWS: &[Row<Due>] = &[
 const LASTING: &[Row<Due>] = &[
     Row("transferdump -t", "socket", "#2", SOCKET, Unreachable),
     Row("transferdump -t", "connect", "#2", &[ECONNREFUSED, ENOENT, EACCES], Unreachable),
+    Row("listen", "sendmsg", "", &[ENOMEM, ETOOMANYREFS], Unable(111, "*")),
+    Row("listen", "recvmsg", "", &[ENOMEM], Unable(111, "*")),
+    Row("listen", "recvmsg", "", &[0, ECONNRESET], Unable(1, "*")),
+    Row("adopt", "sendmsg", "", &[ENOMEM, ETOOMANYREFS], Unable(111, "*")),
+    Row("adopt", "recvmsg", "", &[ENOMEM], Unable(111, "*")),
+    Row("adopt", "recvmsg", "", &[0, ECONNRESET], Unable(1, "*")),
     Row("", "sendmsg", "", &[ENOMEM, ETOOMANYREFS], Failed),
     Row("", "recvmsg", "", &[ENOMEM], Failed),
     Row("", "recvmsg", "", &[0, ECONNRESET], Closed),
@@ -147,6 +293,11 @@ const CONNECT: &[i32] = &[
     EPROTOTYPE,
 ];
 const GONE: &[i32] = &[EPIPE, ECONNRESET];
+const LOST: &[i32] = &[ENOBUFS, ENOMEM, ETOOMANYREFS, EBADF, EINVAL];
+const PATH: &[i32] = &[EACCES, EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR];
+const BIND: Due = Unable(111, "bind to ADDRESS: REASON");
+const TAKE: Due = Unable(111, "take descriptors out of process PID: REASON*");
+const NOT_THERE: Due = Says(1, "process PID has no socket at *");
 const EXECUTE: &[i32] =
     &[EACCES, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENFILE, ENOEXEC, ENOMEM, EPERM, ETXTBSY];
 const WRITE: &[i32] = &[0, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, EPERM, EPIPE];
@@ -221,6 +372,18 @@ pub const RUNS: &[Run] = &[
     },
     Run { name: "getdump", words: &["FROM", "sh", "-c", SHOW], ..PLAIN },
     Run { name: "setdump", words: &["FROM"], ..PLAIN },
+    Run { name: "listen", words: &["FROM", "new", "tcp:127.0.0.1:PORT"], ..PLAIN },
+    Run { name: "listen -t", words: &["-t", "50000", "FROM", "new", "udp:[::1]:PORT"], ..PLAIN },
+    Run { name: "listen unix", words: &["-m", "600", "FROM", "new", "unix:DIR/new"], ..PLAIN },
+    Run { name: "listen stale", words: &["FROM", "new", "unix-seqpacket:DIR/stale"], ..PLAIN },
+    Run {
+        name: "listen held",
+        words: &["FROM", "new", "unix:DIR/new"],
+        first: "PROGRAM listen FROM new unix:DIR/new",
+        ..PLAIN
+    },
+    Run { name: "adopt", words: &["FROM", "PID", "tcp:FIRST", "tcp:SECOND"], ..PLAIN },
+    Run { name: "adopt -n", words: &["-n", "FROM", "PID", "tcp:FIRST", "tcp:SECOND"], ..PLAIN },
     Run { name: "--help", ..PLAIN },
     Run { name: "--list", ..PLAIN },
     Run { name: "--install", words: &["DIR"], ..PLAIN },
@@ -245,6 +408,8 @@ const PHRASES: &[(&str, [&str; 2], [&str; 2])] = &[
     ("list", [CONNECT_TO, "get fd list"], [""; 2]),
     ("getdump", [CONNECT_TO, "get dump"], [""; 2]),
     ("setdump", [CONNECT_TO, "set dump"], [""; 2]),
+    ("listen", [CONNECT_TO; 2], [CONNECT_TO; 2]),
+    ("adopt", [CONNECT_TO; 2], [CONNECT_TO; 2]),
 ];
 const CONNECT_TO: &str = "connect to a fd-holder daemon at FROM";
 
@@ -267,6 +432,10 @@ pub struct World {
     daemons: [Siege; 2],
     new: OwnedFd,
     dir: TempDir,
+    /// A port that is free, and a process that listens on two others.
+    port: u16,
+    listeners: [SocketAddr; 2],
+    target: Target,
 }
 
 impl World {
@@ -279,14 +448,26 @@ impl World {
         let other = |id: &[u8], hours| Held::new(id, expiry(hours), memfd());
         let theirs = vec![other(b"old", 7), other(&mine[1].id, 8)];
         let daemons = [mine, theirs].map(|things| Siege::of(generation, setup, things));
-        World { daemons, new: memfd(), dir: TempDir::new().unwrap() }
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        let listeners = listeners.map(high);
+        let target = Target::start(&[(3, listeners[0].as_fd()), (4, listeners[1].as_fd())]);
+        // Of what is above that not much is looked at.
+        target.limit(8);
+        let (new, dir) = (memfd(), TempDir::new().unwrap());
+        World { daemons, new, dir, port: free_port(), listeners: addresses, target }
     }
 
     /// A text with names of what is in this world put in.
     fn fill(&self, text: &str) -> String {
         let path = |number: usize| self.daemons[number].path().to_str().unwrap();
+        let text = text.replace("PROGRAM", program().to_str().unwrap());
         let text = text.replace("FROM", path(0)).replace("TO", path(1));
-        text.replace("DIR", self.links().to_str().unwrap())
+        let text = text.replace("DIR", self.links().to_str().unwrap());
+        let [first, second] = self.listeners.map(|address| address.to_string());
+        let text = text.replace("FIRST", &first).replace("SECOND", &second);
+        let text = text.replace("PID", &self.target.pid().to_string());
+        text.replace("PORT", &self.port.to_string())
     }
 
     fn links(&self) -> PathBuf {
@@ -298,13 +479,24 @@ impl World {
         let mut state = State::new();
         let halfway = expiry_in(Duration::from_secs(1 << 60));
         for (number, daemon) in self.daemons.iter().enumerate() {
-            let all = wire::identities(&wire::get_dump(daemon.path()).unwrap());
-            for (id, expiry, file) in all {
-                state.insert((number, id), (Some(expiry).filter(|e| *e < halfway), file));
+            for held in wire::get_dump(daemon.path()).unwrap() {
+                // A socket is another one each time.
+                let socket = getsockname(&held.fd).ok().map(|name| (u64::MAX, port(name)));
+                let file = socket.unwrap_or_else(|| wire::inode(&held.fd));
+                state.insert((number, held.id), (Some(held.expiry).filter(|e| *e < halfway), file));
             }
         }
         for link in fs::read_dir(self.links()).into_iter().flatten() {
             let name = link.unwrap().file_name().into_encoded_bytes();
+            let path = self.links().join(OsStr::from_bytes(&name));
+            if fs::symlink_metadata(&path).unwrap().file_type().is_socket() {
+                let is_served = is_served(&path);
+                // One on which nobody listens is as good as none if it was there before.
+                if is_served || name != b"stale" {
+                    state.insert((2, name), (None, (u64::MAX, is_served.into())));
+                }
+                continue;
+            }
             assert_eq!(
                 fs::read_link(self.links().join(OsStr::from_bytes(&name))).unwrap(),
                 program()
@@ -317,6 +509,9 @@ impl World {
     /// Runs a tool, with these answers in the kernel's place.
     pub fn run(&self, run: &Run, answers: &[String]) -> Outcome {
         let _ = fs::create_dir(self.links());
+        if run.name == "listen stale" && !self.links().join("stale").exists() {
+            drop(UnixListener::bind(self.links().join("stale")).unwrap());
+        }
         let trace = self.dir.child("trace");
         let own = run.answers.iter().map(|answer| answer.to_string());
         let mut command = strace(&trace, &own.chain(answers.iter().cloned()).collect::<Vec<_>>());
@@ -324,7 +519,7 @@ impl World {
         command.args(run.words.iter().map(|word| self.fill(word)));
         if !run.first.is_empty() {
             let mut shell = Command::new("sh");
-            shell.arg("-c").arg(format!("{} && exec \"$0\" \"$@\"", run.first));
+            shell.arg("-c").arg(format!("{} && exec \"$0\" \"$@\"", self.fill(run.first)));
             shell.arg(command.get_program()).args(command.get_args());
             command = shell;
         }
@@ -344,6 +539,19 @@ impl World {
             daemon.over();
         }
     }
+}
+
+/// The port of a socket, 0 for one without.
+fn port(name: SocketAddrAny) -> u64 {
+    SocketAddr::try_from(name).map_or(0, |name| name.port().into())
+}
+
+/// Whether somebody listens at a path.
+fn is_served(path: &Path) -> bool {
+    [SocketType::STREAM, SocketType::SEQPACKET].into_iter().any(|kind| {
+        let fd = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+        connect(fd, &SocketAddrUnix::new(path).unwrap()).is_ok()
+    })
 }
 
 /// Everything is as it was or as it should become, each thing for itself: nothing is missing, and
@@ -387,7 +595,7 @@ impl Fault<'_> {
         let (code, what) = match self.due {
             Unreachable => (111, format!("{connect}: {reason}")),
             Closed => (1 + i32::from(side), format!("{transfer}: connection closed")),
-            Unable(code, what) => (code, what.replace("REASON", &reason)),
+            Unable(code, what) | Says(code, what) => (code, what.replace("REASON", &reason)),
             _ => (111, format!("{transfer}: {reason}")),
         };
         let name = match &self.call.name[..] {
@@ -396,13 +604,15 @@ impl Fault<'_> {
             _ => line.split('"').nth(1),
         };
         let program = if tool == "retrieve" { "stat" } else { "sh" };
-        let what =
-            self.world.fill(&what).replace("NAME", name.unwrap_or("")).replace("PROG", program);
+        let what = what.replace("ADDRESS", self.run.words.last().unwrap_or(&""));
+        let what = what.replace("NAME", name.unwrap_or("")).replace("PROG", program);
+        let what = self.world.fill(&what);
         // The program itself is no tool.
         let names = APPLETS.iter().map(|applet| applet.name.to_str().unwrap());
         let who =
             { names }.find(|name| name.rsplit('-').next() == Some(tool)).unwrap_or("fdholder");
-        (code, format!("{who}: fatal: unable to {what}"))
+        let unable = if let Says(..) = self.due { "" } else { "unable to " };
+        (code, format!("{who}: fatal: {unable}{what}"))
     }
 
     /// Whether what was to fail has failed. How often a tool waits, and so which of its calls comes
@@ -555,6 +765,16 @@ fn every_fault_of_a_transfer_is_borne_or_named() {
 #[test]
 fn every_fault_of_the_clients_for_one_descriptor_is_borne_or_named() {
     all_fail_as_they_should(3, &["store", "retrieve", "delete", "setdump", "--"]);
+}
+
+#[test]
+fn every_fault_of_a_socket_that_is_made_is_borne_or_named() {
+    all_fail_as_they_should(3, &["listen"]);
+}
+
+#[test]
+fn every_fault_of_sockets_that_are_adopted_is_borne_or_named() {
+    all_fail_as_they_should(3, &["adopt"]);
 }
 
 #[test]

@@ -14,7 +14,9 @@ use std::io::{Read, Write, stderr};
 use std::process::{Command, Stdio};
 
 /// The tools, as links in the root of the container.
-const LINKS: [&str; 9] = [
+const LINKS: [&str; 11] = [
+    "fdholder-adopt",
+    "fdholder-listen",
     "s6-fdholder-daemon",
     "s6-fdholder-delete",
     "s6-fdholder-getdump",

@@ -5,10 +5,12 @@ use crate::kit::daemon::Generation::Ours;
 use crate::kit::process::until;
 use crate::kit::server::{Place, Server};
 use crate::kit::strace::{strace, strace_aside};
+use crate::kit::target::Target;
 use crate::kit::tool::{Ended, run};
 use crate::kit::wire::{self, Held};
 use crate::kit::{memfd, program};
-use std::os::unix::net::UnixListener;
+use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,7 +18,7 @@ use temp_dir::TempDir;
 
 /// Calls that the program can do without: `prlimit64`, which came with Linux 2.6.36, `statx`, which
 /// came with 4.11, `close_range`, which came with 5.9, and on 32-bit processors `clock_gettime64` and
-/// `ppoll_time64`, which came with 5.1.
+/// `ppoll_time64`, which came with 5.1. fdholder-adopt alone is of no use without those that it needs.
 const NEWER: [&str; 5] = ["prlimit64", "statx", "close_range", "clock_gettime64", "ppoll_time64"];
 
 /// The answers of a kernel that does not know a call, and of sandboxes that do not, or were told only
@@ -113,6 +115,52 @@ fn deadlines_and_expiry_work(answer: &str) {
     let only_long = || wire::list(&client).unwrap() == [b"long"];
     until(|| String::from("one expires, and the other stays"), only_long);
     assert_eq!(server.stop(), [""; 0]);
+}
+
+#[test]
+fn sockets_are_made_and_removed_again_on_an_old_kernel() {
+    for answer in UNKNOWN {
+        let (server, place) = (old_daemon(answer, &[]), Place::open());
+        let (path, socket) = (server.place.socket(), place.socket());
+        let address = format!("unix:{}", socket.display());
+        let listen = |id: &str| {
+            let operands = [&path, Path::new(id), Path::new(&address)];
+            tool_without((answer, &NEWER), "listen", &[], &operands)
+        };
+        // One that is to be replaced; and a second time it is held.
+        drop(UnixListener::bind(&socket).unwrap());
+        for _ in 0..2 {
+            let ended = listen("it");
+            assert_eq!((ended.code, &ended.err[..]), (0, ""), "{answer}");
+        }
+        UnixStream::connect(&socket).unwrap();
+        wire::delete(&server.connect(), b"it").unwrap();
+        // The daemon takes nothing any more.
+        let env = server.place.rules().join("uid/default/env");
+        fs::remove_file(env.join("S6_FDHOLDER_STORE_REGEX")).unwrap();
+        let ended = listen("it");
+        assert_eq!(ended.code, 1, "{answer}: {ended:?}");
+        assert!(!socket.exists(), "{answer}");
+    }
+}
+
+#[test]
+fn what_a_process_has_cannot_be_taken_on_a_kernel_that_is_too_old() {
+    let target = Target::start(&[]);
+    let pid = target.pid().to_string();
+    for (call, answer, needed) in [
+        ("pidfd_open", "ENOSYS", "Function not implemented (this needs Linux 5.6)"),
+        ("pidfd_getfd", "ENOSYS", "Function not implemented (this needs Linux 5.6)"),
+        ("pidfd_getfd", "EPERM", "Operation not permitted (this needs CAP_SYS_PTRACE in "),
+    ] {
+        let operands = [Path::new("/nowhere/s"), Path::new(&pid)];
+        let ended = tool_without((answer, &[call]), "adopt", &[], &operands);
+        let unable =
+            format!("fdholder-adopt: fatal: unable to take descriptors out of process {pid}: ");
+        assert_eq!(ended.code, 111, "{}", ended.err);
+        let reason = ended.err.strip_prefix(&unable).unwrap();
+        assert!(reason.starts_with(needed) && ended.err.lines().count() == 1, "{}", ended.err);
+    }
 }
 
 #[test]

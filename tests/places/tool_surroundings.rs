@@ -314,6 +314,7 @@ const FLAGS: &[(&str, &[&str])] = &[
             "F_SETFL, O_RDONLY|O_NONBLOCK",
         ],
     ),
+    ("flock", &["LOCK_EX|LOCK_NB"]),
     ("madvise", &["*, MADV_DONTNEED"]),
     ("mmap", &["*, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0"]),
     (
@@ -329,8 +330,26 @@ const FLAGS: &[(&str, &[&str])] = &[
     ("rt_sigprocmask", &["[HUP PIPE TERM XFSZ], NULL, 8"]),
     ("sendmsg", &["*, msg_flags=0}, MSG_NOSIGNAL"]),
     ("signalfd4", &["*, SFD_CLOEXEC|SFD_NONBLOCK"]),
-    ("statx", &["\"\", AT_STATX_DONT_SYNC|AT_EMPTY_PATH, STATX_TYPE|STATX_BLOCKS, {*"]),
-    ("socket", &["SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0"]),
+    ("pidfd_getfd", &["*, 0"]),
+    ("pidfd_open", &["0"]),
+    ("setsockopt", &["SOL_SOCKET, *", "SOL_IPV6, IPV6_V6ONLY, [1], 4"]),
+    (
+        "statx",
+        &[
+            "\"\", AT_STATX_DONT_SYNC|AT_EMPTY_PATH, STATX_TYPE|STATX_BLOCKS, {*",
+            "\"\", AT_STATX_SYNC_AS_STAT|AT_EMPTY_PATH, STATX_INO, {*",
+            "*, AT_STATX_SYNC_AS_STAT|AT_SYMLINK_NOFOLLOW, STATX_INO, {*",
+        ],
+    ),
+    (
+        "socket",
+        &[
+            "SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, 0",
+            "SOCK_STREAM|SOCK_CLOEXEC|SOCK_NONBLOCK, IPPROTO_IP",
+            "SOCK_DGRAM|SOCK_CLOEXEC|SOCK_NONBLOCK, IPPROTO_IP",
+            "SOCK_SEQPACKET|SOCK_CLOEXEC|SOCK_NONBLOCK, 0",
+        ],
+    ),
     ("unlinkat", &["*, 0"]),
 ];
 
@@ -355,7 +374,6 @@ const PLAIN: &[&str] = &[
     "prlimit64",
     "read",
     "readlinkat",
-    "setsockopt",
     "symlinkat",
     "umask",
     "write",
@@ -371,6 +389,7 @@ fn wrong_flags(call: &Call) -> Option<String> {
     let arguments = arguments.trim_end().trim_end_matches(')');
     let (_, behind) = arguments.split_once(", ").expect("arguments");
     let right = allowed.iter().any(|due| match (due.strip_prefix('*'), due.strip_suffix('*')) {
+        (Some(middle), Some(_)) => arguments.contains(middle.trim_end_matches('*')),
         (Some(end), _) => arguments.ends_with(end),
         (_, Some(start)) => behind.starts_with(start),
         _ => behind == *due,

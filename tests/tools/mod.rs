@@ -1,11 +1,15 @@
 //! What each client tool does for the person who calls it: command lines, messages and exit codes,
 //! deadlines, what the program that it executes gets, and what it makes of hostile daemons.
 
+mod adopt;
 mod command_lines;
 mod deadlines;
 mod handover_to_prog;
 mod hostile_replies;
 mod hostile_transfers;
+pub mod listen;
+mod listen_races;
+mod own_command_lines;
 mod setdump;
 mod store_delete_list;
 mod usage_and_refusals;

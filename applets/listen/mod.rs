@@ -1,0 +1,206 @@
+//! `fdholder-listen`: a socket at an address, into a daemon, unless it is there already.
+
+use crate::applets::options::listen::Opt;
+use crate::cli::exit::Exit;
+use crate::cli::getopt::{Stop, number};
+use crate::cli::output::Writer;
+use crate::client::Connection;
+use crate::client::failure::Wording;
+use crate::io::error::Error;
+use crate::io::listener::{self, BACKLOG, Listener};
+use crate::io::open_files::OpenFiles;
+use crate::process::Process;
+use crate::protocol::address::Address;
+use crate::protocol::frame::Frame;
+use crate::sys::fd::BorrowedFd;
+use crate::sys::{Errno, file, process, socket, strings, time};
+use core::ffi::CStr;
+
+const LOOK: Wording = Wording {
+    advice: " (the right S6_FDHOLDER_RETRIEVE_REGEX is missing)",
+    ..Wording::only("retrieve fd for id ", "")
+};
+const STORE: Wording = Wording {
+    advice: " (the right S6_FDHOLDER_STORE_REGEX is missing)",
+    ..Wording::only("store fd for id ", "; it may have been done")
+};
+
+/// How often it is looked whether somebody else has just stored the same, and milliseconds in between.
+const LOOKS: u32 = 5;
+const PAUSE: u32 = 40;
+
+/// What is to be held.
+struct Wanted<'a> {
+    identifier: &'a [u8],
+    address: Address,
+    /// The path in the address, if there is one.
+    path: Option<&'a CStr>,
+    backlog: u32,
+    expire: u32,
+    /// The address of the socket that the daemon holds under the identifier, if it is another one.
+    other: Option<Address>,
+}
+
+/// What failed.
+enum Failure {
+    Daemon(&'static Wording, Error),
+    Socket(listener::Failure),
+    /// The daemon holds something else: a socket at [`Wanted::other`], or no socket with an address.
+    Elsewhere,
+    /// The daemon holds a socket at the right address that no client can connect to.
+    Deaf(&'static str),
+}
+
+impl Failure {
+    /// Whether somebody may just have made and stored the same.
+    fn is_conflict(&self) -> bool {
+        let errno = match self {
+            Failure::Daemon(_, Error::Denied(errno)) => *errno,
+            Failure::Socket(failure) => failure.errno,
+            _ => return false,
+        };
+        [Errno::BUSY, Errno::ADDRINUSE].contains(&errno)
+    }
+}
+
+pub fn run(process: &mut Process) -> Result<Exit, Stop> {
+    let (mut backlog, mut timeout, mut expire) = (BACKLOG, 0, 0);
+    while let Some(option) = Opt::next(&mut process.arguments)? {
+        match option {
+            Opt::Backlog(value) => backlog = number(value)?,
+            // A socket has all bits of a mode but those that the mask takes away. There is no moment in
+            // which the file has another mode.
+            Opt::Mode(value) => process::set_umask(0o777 - mode(value.to_bytes()).ok_or(Stop)?),
+            Opt::Timeout(value) => timeout = number(value)?,
+            Opt::Expire(value) => expire = number(value)?,
+        }
+    }
+    let (path, identifier) = (process.arguments.operand()?, process.arguments.operand()?);
+    let text = process.arguments.operand()?;
+    process.arguments.end()?;
+    let address = match Address::parse(text.to_bytes()) {
+        Ok(address) => address,
+        Err(reason) => return Ok(process.errors.no_address(text, reason)),
+    };
+    let path_in_it = address.is_path().then(|| strings::tail(text, address.kind().prefix().len()));
+    let identifier = identifier.to_bytes();
+    let mut wanted = Wanted { identifier, address, path: path_in_it, backlog, expire, other: None };
+    let mut daemon = Connection::new(path, timeout, &process.open_files);
+    let done = wanted.ensure(&mut daemon, process.frame, &process.open_files);
+    Ok(done.map_or_else(
+        |failure| wanted.say(failure, &daemon, &mut process.errors),
+        |()| Exit::SUCCESS,
+    ))
+}
+
+/// The mode of a file, in octal.
+fn mode(text: &[u8]) -> Option<u32> {
+    let digit = |mode, digit: &u8| match digit {
+        b'0'..=b'7' if mode < 0o100 => Some(mode << 3 | u32::from(digit - b'0')),
+        _ => None,
+    };
+    if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
+}
+
+impl Wanted<'_> {
+    /// Has the daemon hold it.
+    fn ensure(
+        &mut self,
+        daemon: &mut Connection,
+        frame: &mut Frame,
+        open_files: &OpenFiles,
+    ) -> Result<(), Failure> {
+        if self.is_held(daemon, frame)? {
+            return Ok(());
+        }
+        let done = self.store(daemon, frame, open_files);
+        match &done {
+            Err(failure) if failure.is_conflict() => {
+                for _ in 0..LOOKS {
+                    if self.is_held(daemon, frame)? {
+                        return Ok(());
+                    }
+                    let _ = time::poll(&mut [], Some(PAUSE));
+                }
+            }
+            _ => {}
+        }
+        done
+    }
+
+    /// Whether it is held already. It is an error if something else is.
+    fn is_held(&mut self, daemon: &mut Connection, frame: &mut Frame) -> Result<bool, Failure> {
+        let request = frame.retrieve(self.identifier, false).map_err(Error::Denied);
+        let retrieved = request.and_then(|request| daemon.retrieve(request, false));
+        let fd = match retrieved {
+            Ok(fd) => fd,
+            Err(Error::Denied(Errno::NOENT)) => {
+                // Now there is something else to do than to wait for the daemon.
+                daemon.pause().map_err(|error| Failure::Daemon(&LOOK, error))?;
+                return Ok(false);
+            }
+            Err(error) => return Err(Failure::Daemon(&LOOK, error)),
+        };
+        self.compare(fd.borrow())?;
+        Ok(true)
+    }
+
+    /// Whether a descriptor is what is wanted.
+    fn compare(&mut self, fd: BorrowedFd) -> Result<(), Failure> {
+        let socket = socket::describe(fd).map_err(|_| Failure::Elsewhere)?;
+        self.other = Address::of(&socket);
+        if self.other.as_ref() != Some(&self.address) {
+            return Err(Failure::Elsewhere);
+        }
+        if self.address.kind().listens() && socket.listens == Some(false) {
+            return Err(Failure::Deaf("does not listen"));
+        }
+        match self.path.map(file::exists) {
+            Some(Ok(false)) => Err(Failure::Deaf("its file is gone")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the socket and stores it.
+    fn store(
+        &self,
+        daemon: &mut Connection,
+        frame: &mut Frame,
+        open_files: &OpenFiles,
+    ) -> Result<(), Failure> {
+        let listener = Listener::open(&self.address, self.path, self.backlog, open_files);
+        let listener = listener.map_err(Failure::Socket)?;
+        let stored = daemon.store(frame, listener.fd(), self.identifier, self.expire);
+        stored.map_err(|error| {
+            // One that the daemon may hold needs its file. If it does not, the file is replaced next time.
+            if !daemon.may_have_done_it(error) {
+                listener.remove(open_files);
+            }
+            Failure::Daemon(&STORE, error)
+        })
+    }
+
+    /// Says what failed.
+    fn say(&self, failure: Failure, daemon: &Connection, errors: &mut Writer) -> Exit {
+        let wanted = self.address.text();
+        match failure {
+            Failure::Daemon(wording, error) => daemon.fail(errors, wording, self.identifier, error),
+            Failure::Socket(listener::Failure { doing, errno }) => {
+                let line = errors.fatal().text("unable to ").text(doing).quoted(wanted.bytes());
+                line.reason(errno).end(Exit::SYSTEM)
+            }
+            Failure::Elsewhere => {
+                let line = errors.fatal().quoted(self.identifier).text(" is held");
+                match &self.other {
+                    Some(other) => line.text(" at ").quoted(other.text().bytes()).text(", not at "),
+                    None => line.text(", but is no socket at "),
+                };
+                line.quoted(wanted.bytes()).end(Exit::DENIED)
+            }
+            Failure::Deaf(why) => {
+                let line = errors.fatal().quoted(self.identifier).text(" is held at ");
+                line.quoted(wanted.bytes()).text(", but ").text(why).end(Exit::DENIED)
+            }
+        }
+    }
+}

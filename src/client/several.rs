@@ -1,0 +1,109 @@
+//! Several descriptors stored on one connection: all of them or none.
+
+use super::Connection;
+use super::failure::Wording;
+use crate::cli::exit::Exit;
+use crate::cli::output::Writer;
+use crate::io::error::Error;
+use crate::io::path::PathBuffer;
+use crate::protocol::frame::Frame;
+use crate::protocol::tai::Label;
+use crate::sys::Errno;
+use crate::sys::fd::BorrowedFd;
+use core::ops::Range;
+
+/// What is to be stored, numbered from 0 on.
+pub trait Several {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// Makes the identifier of one in an empty buffer. It is an error if that has no room for it.
+    fn identifier<'b>(&self, index: usize, buffer: &'b mut PathBuffer) -> Result<&'b [u8], Error>;
+
+    /// The descriptor of one.
+    fn descriptor(&self, index: usize) -> BorrowedFd<'_>;
+
+    /// When one expires. Each needs another date: the C daemons do not bear equal ones.
+    fn expiry(&self, index: usize) -> Result<Label, Error>;
+}
+
+impl Connection<'_> {
+    /// Makes sure that all have identifiers that are valid, before the daemon hears of any.
+    pub fn check_all(
+        &self,
+        all: &dyn Several,
+        frame: &mut Frame,
+        errors: &mut Writer,
+        wording: &Wording,
+    ) -> Result<(), Exit> {
+        for index in 0..all.count() {
+            let mut buffer = PathBuffer::EMPTY;
+            let identifier = all.identifier(index, &mut buffer).and_then(|identifier| {
+                frame.begin().identifier(identifier).map_err(Error::Denied)?;
+                Ok(())
+            });
+            // No daemon holds anything under a name that is not valid: that counts as denied.
+            identifier.map_err(|error| self.fail(errors, wording, buffer.bytes(), error))?;
+        }
+        Ok(())
+    }
+
+    /// Stores all under identifiers that are not in use. If one of them cannot be stored, those that have
+    /// been are removed again, and a message says what failed.
+    pub fn store_all(
+        &mut self,
+        all: &dyn Several,
+        frame: &mut Frame,
+        errors: &mut Writer,
+        wording: &Wording,
+    ) -> Result<(), Exit> {
+        for index in 0..all.count() {
+            let mut buffer = PathBuffer::EMPTY;
+            let Err(error) = self.store_one(all, index, frame, &mut buffer) else { continue };
+            let line = self.report(errors, wording, buffer.bytes(), error);
+            if self.may_have_done_it(error) {
+                line.text(wording.doubt);
+            }
+            if !matches!(error, Error::Denied(_)) {
+                // Another connection may do. Whether there is time left for it will show.
+                let _ = self.pause();
+            }
+            let left = self.remove_all(all, 0..index, frame);
+            if left > 0 {
+                line.text("; of those before it ").number(left as u32).text(" may still be held");
+            }
+            return Err(line.end(error.exit(wording.blame)));
+        }
+        Ok(())
+    }
+
+    fn store_one(
+        &mut self,
+        all: &dyn Several,
+        index: usize,
+        frame: &mut Frame,
+        buffer: &mut PathBuffer,
+    ) -> Result<(), Error> {
+        let identifier = all.identifier(index, buffer)?;
+        let request = frame.request(b'S').entry(&all.expiry(index)?, identifier);
+        self.change(request.map_err(Error::Denied)?.finish(1), &[all.descriptor(index)])
+    }
+
+    /// Has the daemon forget some that it has stored. The result is how many it may still hold.
+    fn remove_all(&mut self, all: &dyn Several, which: Range<usize>, frame: &mut Frame) -> usize {
+        let mut left = which.len();
+        for index in which {
+            let mut buffer = PathBuffer::EMPTY;
+            let identifier = all.identifier(index, &mut buffer);
+            let request = identifier.and_then(|it| frame.delete(it).map_err(Error::Denied));
+            match request.and_then(|request| self.change(request, &[])) {
+                // Somebody else has removed it, or it has expired.
+                Ok(()) | Err(Error::Denied(Errno::NOENT)) => left -= 1,
+                Err(Error::Denied(_)) => {}
+                // The others will fare no better.
+                Err(_) => break,
+            }
+        }
+        left
+    }
+}

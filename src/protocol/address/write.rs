@@ -1,0 +1,141 @@
+//! From an address to its text.
+
+use super::Address;
+use crate::slice::part;
+use crate::sys::bug;
+use crate::sys::socket::{INET, INET6, PATH_MAX};
+
+impl Address {
+    /// Its text.
+    pub fn text(&self) -> Text {
+        let mut text = Text { start: 0, length: 0, bytes: [0; TEXT_MAX] };
+        text.push(self.kind.prefix().as_bytes());
+        text.start = text.length;
+        let rest = self.name.rest();
+        match self.family() {
+            INET => {
+                let (port, rest) = field(rest);
+                let (host, _zeros) = field(rest);
+                text.host4(host).port(port);
+            }
+            INET6 => {
+                let (port, rest) = field(rest);
+                let (_flow, rest) = field::<4>(rest);
+                let (host, scope) = field(rest);
+                text.push(b"[").host6(host);
+                let scope = u32::from_ne_bytes(field(scope).0);
+                if scope != 0 {
+                    text.push(b"%").number(scope, 10);
+                }
+                text.push(b"]").port(port);
+            }
+            _ => {
+                for byte in rest {
+                    // An identifier has no NUL. The one in front of an abstract name is written like
+                    // this everywhere, and the kernel does it with all of them in /proc/net/unix.
+                    text.push(&[if *byte == 0 { b'@' } else { *byte }]);
+                }
+            }
+        }
+        text
+    }
+}
+
+/// Takes off what an address begins with. None is shorter than its family has it.
+fn field<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
+    match bytes.split_first_chunk() {
+        Some((field, rest)) => (*field, rest),
+        None => bug(),
+    }
+}
+
+/// The longest text, in bytes: `unix-seqpacket:` and 108 more.
+pub const TEXT_MAX: usize = 15 + PATH_MAX + 1;
+
+/// The text of an address.
+pub struct Text {
+    start: usize,
+    length: usize,
+    bytes: [u8; TEXT_MAX],
+}
+
+impl Text {
+    /// All of it.
+    pub fn bytes(&self) -> &[u8] {
+        part(&self.bytes, ..self.length)
+    }
+
+    /// What is behind the kind: `127.0.0.1:80`, `/run/x`, `@name`.
+    pub fn place(&self) -> &[u8] {
+        part(&self.bytes, self.start..self.length)
+    }
+
+    /// Adds bytes. There is room for every text; what does not fit is left out.
+    fn push(&mut self, bytes: &[u8]) -> &mut Text {
+        let place = self.bytes.get_mut(self.length..).and_then(|rest| rest.get_mut(..bytes.len()));
+        if let Some(place) = place {
+            place.copy_from_slice(bytes);
+            self.length += bytes.len();
+        }
+        self
+    }
+
+    /// Adds a number in decimal or hexadecimal.
+    fn number(&mut self, number: u32, base: u32) -> &mut Text {
+        if number >= base {
+            self.number(number / base, base);
+        }
+        let digit = (number % base) as u8;
+        self.push(&[if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }])
+    }
+
+    /// Adds a port.
+    fn port(&mut self, port: [u8; 2]) -> &mut Text {
+        self.push(b":").number(u16::from_be_bytes(port).into(), 10)
+    }
+
+    /// Adds an IPv4 address.
+    fn host4(&mut self, [a, b, c, d]: [u8; 4]) -> &mut Text {
+        self.number(a.into(), 10);
+        for byte in [b, c, d] {
+            self.push(b".").number(byte.into(), 10);
+        }
+        self
+    }
+
+    /// Adds an IPv6 address by RFC 5952: `::` stands for the longest run of zeros, of two at least, the
+    /// first of equal ones; an IPv4 address in it is written as one.
+    fn host6(&mut self, host: [u8; 16]) -> &mut Text {
+        if let [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] = host {
+            return self.push(b"::ffff:").host4([a, b, c, d]);
+        }
+        let mut pairs = host.chunks_exact(2);
+        let segments = [0_u16; 8].map(|_| match pairs.next() {
+            Some([high, low]) => u16::from_be_bytes([*high, *low]),
+            _ => bug(),
+        });
+        let (mut run, mut longest) = (0..0, 0..1);
+        for (at, segment) in segments.iter().enumerate() {
+            run = if *segment == 0 { run.start..at + 1 } else { at + 1..at + 1 };
+            if run.len() > longest.len() {
+                longest = run.clone();
+            }
+        }
+        if longest.len() == 1 {
+            return self.segments(&segments);
+        }
+        self.segments(part(&segments, ..longest.start)).push(b"::");
+        self.segments(part(&segments, longest.end..))
+    }
+
+    /// Adds parts of an IPv6 address.
+    fn segments(&mut self, segments: &[u16]) -> &mut Text {
+        for (at, segment) in segments.iter().enumerate() {
+            if at > 0 {
+                self.push(b":");
+            }
+            self.number((*segment).into(), 16);
+        }
+        self
+    }
+}
