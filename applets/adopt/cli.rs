@@ -1,34 +1,34 @@
 use argh::{ArgsInfo, FromArgs};
 
-/// Copies the listening sockets of a running process into a daemon, each under its address as
-/// fdholder-listen takes it. The process keeps its own, and notices nothing.
+/// Stores the listening sockets of a running process in a daemon. The identifier is the address, in
+/// the form of fdholder-listen. The process keeps its sockets.
 #[derive(ArgsInfo, FromArgs)]
 #[argh(
     subcommand,
     name = "fdholder-adopt",
-    note = "Without an address all listening sockets are taken. Sockets of udp: and unix-dgram: do not
-        listen: they are taken if they are named. Several sockets at one address get #2, #3 and so on
-        at the end.",
-    note = "All or nothing: if an address is not found, or an identifier is held by something else,
-        nothing is stored; if one cannot be stored, those before it are removed again. What is held
-        already stays.",
-    note = "It needs Linux 5.6 and the rights of a debugger over the process: root has them in its user
-        namespace, and the same user has where kernel.yama.ptrace_scope allows it. It looks at numbers
-        below the soft limit on open files of the process, up to 65536 in a row that are not open.",
-    note = "It needs the rights to retrieve and to store.",
+    note = "Without an address it stores all listening sockets. udp: and unix-dgram: sockets do not listen:
+        it stores those that are named. A second socket at one address gets #2 behind its identifier,
+        a third #3.",
+    note = "It stores all or none. If an address is not found, or if the daemon holds something else under
+        an identifier, it stores nothing. If one socket cannot be stored, it deletes those stored
+        before. Sockets that the daemon holds already stay.",
+    note = "It needs Linux 5.6, the right to trace the process (root in its user namespace, or the same user
+        if kernel.yama.ptrace_scope allows it), and the rights to retrieve and to store. It stops after
+        65536 consecutive numbers that are not open, and soon above the soft limit on open files of
+        the process.",
     example = "fdholder-adopt -n /run/fdholder/s $(cat /run/nginx.pid)",
     example = "fdholder-adopt -p web: /run/fdholder/s $(cat /run/nginx.pid) tcp:0.0.0.0:80",
     error_code(0, "done"),
-    error_code(1, "denied, nothing found, or an identifier is held by something else"),
+    error_code(1, "denied, nothing found, or an identifier is in use"),
     error_code(100, "wrong usage"),
-    error_code(111, "unable to connect or to look into the process, or a system call failed")
+    error_code(111, "unable to connect or to trace the process, or a system call failed")
 )]
 pub struct Cli {
-    /// print the identifiers, one a line, and do nothing
+    /// print the identifiers, one a line, and connect to nothing
     #[argh(switch, short = 'n', long = "dry-run")]
     pub dry_run: bool,
 
-    /// what the identifiers begin with
+    /// beginning of the identifiers
     #[argh(option, short = 'p', arg_name = "prefix")]
     pub prefix: Option<String>,
 
@@ -40,11 +40,11 @@ pub struct Cli {
     #[argh(positional)]
     pub socket: String,
 
-    /// number of the process
+    /// process number
     #[argh(positional)]
     pub pid: u32,
 
-    /// which sockets to take
+    /// addresses of the sockets to store; all if not given
     #[argh(positional, arg_name = "[ address... ]")]
     pub addresses: Vec<String>,
 }

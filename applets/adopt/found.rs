@@ -1,4 +1,4 @@
-//! What a process has that is to be adopted.
+//! Finding the sockets of a process.
 
 use crate::cli::exit::Exit;
 use crate::cli::output::Writer;
@@ -13,38 +13,38 @@ use crate::sys::strings::Strings;
 use crate::sys::{Errno, socket};
 use core::ffi::CStr;
 
-/// No more sockets are adopted at a time: daemons hold 1000 unless they are told to hold more.
+/// The most sockets that one run adopts. A daemon holds 1000 by default.
 const FOUND_MAX: usize = 4096;
 
-/// How many numbers in a row may not be open before nothing more is looked for: below the limit on open
-/// files of the process, and above, where there is something if it has been lowered.
+/// The search ends after this many consecutive numbers that are not open: below the soft limit on open
+/// files of the process, and above it. There are descriptors above it if the limit has been lowered.
 const GAP_MAX: [u32; 2] = [1 << 16, 64];
 
-/// What is looked for.
+/// The sockets to find.
 pub struct Wanted {
     /// The number of the process.
     pub whose: u32,
-    /// Addresses; without any all listening sockets are meant.
+    /// Addresses. If there are none, all listening sockets.
     pub names: Strings,
 }
 
-/// A socket that was found, and taken.
+/// A socket that was found.
 pub struct Found {
-    /// A descriptor of it.
+    /// A descriptor of the socket.
     pub fd: Fd,
-    /// What tells it from others.
+    /// It is the same for all descriptors of the socket.
     pub identity: Identity,
     /// Its address.
     pub text: Text,
-    /// 1 for the first with that address, 2 for the next.
+    /// 1 for the first socket at that address, 2 for the next.
     pub copy: u32,
 }
 
-/// Why there is nothing to adopt.
+/// Why nothing is adopted.
 pub enum Absent {
-    /// There is no such process, or it cannot be looked into.
+    /// The process does not exist, or its descriptors cannot be copied.
     Process(Errno),
-    /// The kernel does not say which of its sockets are the same.
+    /// The kernel does not tell the identity of a socket.
     Alike(Errno),
     /// It has no listening socket.
     Nothing,
@@ -55,7 +55,7 @@ pub enum Absent {
 }
 
 impl Absent {
-    /// Says it.
+    /// Prints it.
     pub fn say(self, whose: u32, errors: &mut Writer) -> Exit {
         let line = errors.fatal();
         match self {
@@ -90,7 +90,7 @@ impl Absent {
 }
 
 impl Wanted {
-    /// Takes all that is wanted out of the process.
+    /// Copies the descriptors of the sockets wanted.
     pub fn gather(&self, open_files: &OpenFiles) -> Result<List<Found>, Absent> {
         let process = open_files.open(|| Process::open(self.whose)).map_err(Absent::Process)?;
         let limit = OpenFileLimit::of(self.whose).soft;
@@ -120,7 +120,7 @@ impl Wanted {
         }
     }
 
-    /// Keeps a descriptor if it is wanted, and is of no socket that has been found before.
+    /// Keeps a descriptor if its socket is wanted and has not been found before.
     fn look_at(&self, fd: Fd, found: &mut List<Found>) -> Result<(), Absent> {
         let Some(text) = self.address(fd.borrow()) else { return Ok(()) };
         let identity = file::identity_of(fd.borrow()).map_err(Absent::Alike)?;
@@ -135,7 +135,7 @@ impl Wanted {
         Ok(())
     }
 
-    /// The address of a descriptor that is wanted.
+    /// The address of a socket that is wanted.
     fn address(&self, fd: BorrowedFd) -> Option<Text> {
         let socket = socket::describe(fd).ok()?;
         let address = Address::of(&socket)?;
@@ -145,14 +145,14 @@ impl Wanted {
         let is_wanted = if address.kind().listens() {
             socket.listens == Some(true) && (all || is_named)
         } else {
-            // One that is connected belongs to a client.
+            // A connected socket belongs to one peer.
             is_named && !socket::is_connected(fd)
         };
         is_wanted.then_some(text)
     }
 }
 
-/// Whether a name, which has been found to be one, is that of an address.
+/// True if a name is that of an address.
 fn is_at(name: &CStr, text: &Text) -> bool {
     Address::parse(name.to_bytes()).is_ok_and(|address| address.text().bytes() == text.bytes())
 }

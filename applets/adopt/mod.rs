@@ -1,4 +1,4 @@
-//! `fdholder-adopt`: the listening sockets of a running process, into a daemon.
+//! `fdholder-adopt`: stores the listening sockets of a running process.
 
 mod found;
 
@@ -69,7 +69,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     Ok(done.err().unwrap_or(Exit::SUCCESS))
 }
 
-/// What is to be stored.
+/// The sockets to store.
 struct Adopted {
     prefix: &'static [u8],
     found: List<Found>,
@@ -108,7 +108,8 @@ impl Adopted {
         out.flush().map_err(|errno| errors.output_failed(errno))
     }
 
-    /// Leaves out what the daemon holds already. That it holds something else is an error.
+    /// Drops the sockets that the daemon holds already. It is an error if it holds something else under
+    /// one of the identifiers.
     fn leave_out_held(
         &mut self,
         daemon: &mut Connection,
@@ -138,7 +139,7 @@ impl Adopted {
     }
 }
 
-/// The one at a place that has been counted.
+/// The socket at an index. The index is always valid.
 fn at(found: &[Found], index: usize) -> &Found {
     found.get(index).unwrap_or_else(|| bug())
 }

@@ -1,4 +1,4 @@
-//! `fdholder-listen`: a socket at an address, into a daemon, unless it is there already.
+//! `fdholder-listen`: makes a socket at an address and stores it, unless the daemon holds it already.
 
 use crate::applets::options::listen::Opt;
 use crate::cli::exit::Exit;
@@ -25,11 +25,12 @@ const STORE: Wording = Wording {
     ..Wording::only("store fd for id ", "; it may have been done")
 };
 
-/// How often it is looked whether somebody else has just stored the same, and milliseconds in between.
+/// How often the tool checks whether another process has just stored the same socket, and the milliseconds
+/// between two checks.
 const LOOKS: u32 = 5;
 const PAUSE: u32 = 40;
 
-/// What is to be held.
+/// The socket to be held.
 struct Wanted<'a> {
     identifier: &'a [u8],
     address: Address,
@@ -37,7 +38,7 @@ struct Wanted<'a> {
     path: Option<&'a CStr>,
     backlog: u32,
     expire: u32,
-    /// The address of the socket that the daemon holds under the identifier, if it is another one.
+    /// The address of the socket that the daemon holds under the identifier, if there is one.
     other: Option<Address>,
 }
 
@@ -52,7 +53,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// Whether somebody may just have made and stored the same.
+    /// True if another process may just have made the same socket.
     fn is_conflict(&self) -> bool {
         let errno = match self {
             Failure::Daemon(_, Error::Denied(errno)) => *errno,
@@ -68,8 +69,8 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     while let Some(option) = Opt::next(&mut process.arguments)? {
         match option {
             Opt::Backlog(value) => backlog = number(value)?,
-            // A socket has all bits of a mode but those that the mask takes away. There is no moment in
-            // which the file has another mode.
+            // The kernel gives the file of a socket mode 0777 without the bits of the mask. So the file
+            // has this mode from the start.
             Opt::Mode(value) => process::set_umask(0o777 - mode(value.to_bytes()).ok_or(Stop)?),
             Opt::Timeout(value) => timeout = number(value)?,
             Opt::Expire(value) => expire = number(value)?,
@@ -103,7 +104,7 @@ fn mode(text: &[u8]) -> Option<u32> {
 }
 
 impl Wanted<'_> {
-    /// Has the daemon hold it.
+    /// Makes sure that the daemon holds it.
     fn ensure(
         &mut self,
         daemon: &mut Connection,
@@ -128,14 +129,14 @@ impl Wanted<'_> {
         done
     }
 
-    /// Whether it is held already. It is an error if something else is.
+    /// True if the daemon holds it. An error if it holds something else under the identifier.
     fn is_held(&mut self, daemon: &mut Connection, frame: &mut Frame) -> Result<bool, Failure> {
         let request = frame.retrieve(self.identifier, false).map_err(Error::Denied);
         let retrieved = request.and_then(|request| daemon.retrieve(request, false));
         let fd = match retrieved {
             Ok(fd) => fd,
             Err(Error::Denied(Errno::NOENT)) => {
-                // Now there is something else to do than to wait for the daemon.
+                // Making the socket is not the daemon's time.
                 daemon.pause().map_err(|error| Failure::Daemon(&LOOK, error))?;
                 return Ok(false);
             }
@@ -145,7 +146,7 @@ impl Wanted<'_> {
         Ok(true)
     }
 
-    /// Whether a descriptor is what is wanted.
+    /// Checks that a descriptor is the socket wanted.
     fn compare(&mut self, fd: BorrowedFd) -> Result<(), Failure> {
         let socket = socket::describe(fd).map_err(|_| Failure::Elsewhere)?;
         self.other = Address::of(&socket);
@@ -172,7 +173,8 @@ impl Wanted<'_> {
         let listener = listener.map_err(Failure::Socket)?;
         let stored = daemon.store(frame, listener.fd(), self.identifier, self.expire);
         stored.map_err(|error| {
-            // One that the daemon may hold needs its file. If it does not, the file is replaced next time.
+            // If the daemon may hold the socket, its file stays. If it does not, the next run replaces the
+            // file.
             if !daemon.may_have_done_it(error) {
                 listener.remove(open_files);
             }
@@ -180,7 +182,7 @@ impl Wanted<'_> {
         })
     }
 
-    /// Says what failed.
+    /// Prints what failed.
     fn say(&self, failure: Failure, daemon: &Connection, errors: &mut Writer) -> Exit {
         let wanted = self.address.text();
         match failure {

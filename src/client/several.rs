@@ -1,4 +1,4 @@
-//! Several descriptors stored on one connection: all of them or none.
+//! Storing several descriptors on one connection: all or none.
 
 use super::Connection;
 use super::failure::Wording;
@@ -12,23 +12,23 @@ use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
 use core::ops::Range;
 
-/// What is to be stored, numbered from 0 on.
+/// Descriptors to store, with indices from 0.
 pub trait Several {
     /// How many there are.
     fn count(&self) -> usize;
 
-    /// Makes the identifier of one in an empty buffer. It is an error if that has no room for it.
+    /// Writes an identifier into an empty buffer. An error if it does not fit.
     fn identifier<'b>(&self, index: usize, buffer: &'b mut PathBuffer) -> Result<&'b [u8], Error>;
 
-    /// The descriptor of one.
+    /// A descriptor.
     fn descriptor(&self, index: usize) -> BorrowedFd<'_>;
 
-    /// When one expires. Each needs another date: the C daemons do not bear equal ones.
+    /// An expiry. They must differ: equal ones corrupt the table of a C daemon.
     fn expiry(&self, index: usize) -> Result<Label, Error>;
 }
 
 impl Connection<'_> {
-    /// Makes sure that all have identifiers that are valid, before the daemon hears of any.
+    /// Checks that all identifiers are valid. This sends nothing. If one is not, a message says so.
     pub fn check_all(
         &self,
         all: &dyn Several,
@@ -42,14 +42,14 @@ impl Connection<'_> {
                 frame.begin().identifier(identifier).map_err(Error::Denied)?;
                 Ok(())
             });
-            // No daemon holds anything under a name that is not valid: that counts as denied.
+            // No daemon holds an identifier that is not valid. The exit code is that of a denial.
             identifier.map_err(|error| self.fail(errors, wording, buffer.bytes(), error))?;
         }
         Ok(())
     }
 
-    /// Stores all under identifiers that are not in use. If one of them cannot be stored, those that have
-    /// been are removed again, and a message says what failed.
+    /// Stores all, under identifiers that are not in use. If one cannot be stored, this deletes those
+    /// stored before it, and a message says what failed.
     pub fn store_all(
         &mut self,
         all: &dyn Several,
@@ -65,7 +65,7 @@ impl Connection<'_> {
                 line.text(wording.doubt);
             }
             if !matches!(error, Error::Denied(_)) {
-                // Another connection may do. Whether there is time left for it will show.
+                // A new connection may work, if the deadline has not passed.
                 let _ = self.pause();
             }
             let left = self.remove_all(all, 0..index, frame);
@@ -89,7 +89,7 @@ impl Connection<'_> {
         self.change(request.map_err(Error::Denied)?.finish(1), &[all.descriptor(index)])
     }
 
-    /// Has the daemon forget some that it has stored. The result is how many it may still hold.
+    /// Deletes some that have been stored. Returns how many the daemon may still hold.
     fn remove_all(&mut self, all: &dyn Several, which: Range<usize>, frame: &mut Frame) -> usize {
         let mut left = which.len();
         for index in which {
@@ -97,10 +97,10 @@ impl Connection<'_> {
             let identifier = all.identifier(index, &mut buffer);
             let request = identifier.and_then(|it| frame.delete(it).map_err(Error::Denied));
             match request.and_then(|request| self.change(request, &[])) {
-                // Somebody else has removed it, or it has expired.
+                // ENOENT: another client has deleted it.
                 Ok(()) | Err(Error::Denied(Errno::NOENT)) => left -= 1,
                 Err(Error::Denied(_)) => {}
-                // The others will fare no better.
+                // The others would fail too.
                 Err(_) => break,
             }
         }

@@ -1,4 +1,4 @@
-//! Sockets at an address: made, and removed again.
+//! Making a socket at an address, and removing it.
 
 use super::open_files::OpenFiles;
 use super::path::PathBuffer;
@@ -10,12 +10,12 @@ use crate::sys::socket::{self as call, INET6};
 use crate::sys::{Errno, time};
 use core::ffi::CStr;
 
-/// Connections that may wait unless a user says it. The kernel cuts it to its own limit.
+/// The default of -b. The kernel may lower it to its own limit.
 pub const BACKLOG: u32 = 4096;
 
-/// Why there is no socket: what failed.
+/// Why a socket could not be made.
 pub struct Failure {
-    /// The words in front of the address.
+    /// What failed, up to the address.
     pub doing: &'static str,
     /// The reason.
     pub errno: Errno,
@@ -24,17 +24,16 @@ pub struct Failure {
 /// A socket that has been made.
 pub struct Listener<'p> {
     fd: Fd,
-    /// Its file, if it has one, as that was when it was made.
+    /// The path of its file and the identity that the file had at first, if it has one.
     file: Option<(&'p CStr, Result<Identity, Errno>)>,
 }
 
 impl<'p> Listener<'p> {
-    /// Makes a socket at an address, and has it listen if it is of a kind that does. `path` is the path in
-    /// the address, if there is one; a socket that is there already and on which nobody listens is
-    /// replaced.
+    /// Makes a socket at an address, and makes it listen if its kind does. `path` is the path in the
+    /// address, if it has one. A socket at the path is replaced if nobody listens on it.
     ///
-    /// Between the call that binds and the one that listens it looks like one on which nobody listens. So
-    /// the directory is locked: of several who do this at a time one comes after the other.
+    /// Between `bind` and `listen` nobody listens on the new socket either, and another process would
+    /// replace it. So this locks the directory: processes that call it take turns.
     pub fn open(
         address: &Address,
         path: Option<&'p CStr>,
@@ -56,7 +55,7 @@ impl<'p> Listener<'p> {
                 failed("listen at ")(errno)
             })?;
         }
-        // Who takes it over expects a socket as the kernel makes them.
+        // A program that retrieves it expects the default of the kernel.
         listener.fd().set_nonblocking(false);
         Ok(listener)
     }
@@ -66,13 +65,13 @@ impl<'p> Listener<'p> {
         self.fd.borrow()
     }
 
-    /// Removes it, and its file unless somebody has replaced that.
+    /// Closes it and removes its file, unless another process has replaced the file.
     pub fn remove(self, open_files: &OpenFiles) {
         let _lock = self.file.and_then(|(path, _)| lock_directory(path, open_files));
         self.unlink();
     }
 
-    /// Removes its file. Until the socket is closed no other file gets the same identity.
+    /// Removes its file. While the socket is open, no other file gets the same identity.
     fn unlink(&self) {
         match self.file {
             Some((path, identity)) if file::identity(path) == identity => {
@@ -83,13 +82,13 @@ impl<'p> Listener<'p> {
     }
 }
 
-/// Makes a socket for an address, not bound yet.
+/// Makes a socket for an address and does not bind it.
 fn prepare(address: &Address, open_files: &OpenFiles) -> Result<Fd, Errno> {
     let fd = socket::open(address.family(), address.kind().socket_type(), open_files)?;
     if address.family() == INET6 {
         call::take_ipv6_only(fd.borrow())?;
     }
-    // With UDP it would let any other socket that has it too take the datagrams.
+    // On UDP this option would let any other socket with the option take the datagrams.
     if address.kind() == Kind::Tcp {
         call::reuse_address(fd.borrow())?;
     }
@@ -100,8 +99,7 @@ fn prepare(address: &Address, open_files: &OpenFiles) -> Result<Fd, Errno> {
 pub struct Taken {
     /// `EADDRINUSE`: there is something at the path. `EEXIST`: it is no socket.
     pub errno: Errno,
-    /// Whether it is a socket that somebody serves. Where its backlog has room, the other one is connected
-    /// to it now.
+    /// True if a process listens there. Then the socket is connected to it, if the backlog had room.
     pub is_served: bool,
 }
 
@@ -111,8 +109,8 @@ impl From<Errno> for Taken {
     }
 }
 
-/// Binds a Unix socket, a non-blocking one, to a path. A socket that is there already and on which nobody
-/// listens is replaced, if `replaces`; anything else in the way stays.
+/// Binds a non-blocking Unix socket to a path. If `replaces`, a socket on which nobody listens is
+/// replaced. Any other file at the path stays.
 pub fn bind_at(
     fd: BorrowedFd,
     path: &CStr,
@@ -123,14 +121,14 @@ pub fn bind_at(
     if bound == Err(Errno::ADDRINUSE) {
         match call::connect(fd, path) {
             Err(Errno::CONNREFUSED) if replaces => {
-                // What is no socket refuses connections as well.
+                // A file that is no socket refuses connections too.
                 if !open_files.open(|| file::is_socket(path))? {
                     return Err(Errno::EXIST.into());
                 }
                 file::remove(path)?;
                 bound = call::bind_path(fd, path);
             }
-            // The second is said where no place in the backlog is free.
+            // EAGAIN: the backlog is full.
             Ok(()) | Err(Errno::AGAIN) => {
                 return Err(Taken { errno: Errno::ADDRINUSE, is_served: true });
             }
@@ -140,10 +138,11 @@ pub fn bind_at(
     Ok(bound?)
 }
 
-/// Locks the directory of a path, which lasts until this is dropped. Whoever else has locked it holds that
-/// up for half a second at most: the lock is a courtesy among these tools, which need it for less.
+/// Locks the directory of a path until the result is dropped. If another process keeps the directory
+/// locked, this gives up after half a second: the tools need the lock for less. Without the lock, two of
+/// them at a time may replace the same socket.
 fn lock_directory(path: &CStr, open_files: &OpenFiles) -> Option<Fd> {
-    /// Tries, and milliseconds between them.
+    /// The number of attempts, and the milliseconds between two of them.
     const TRIES: [u32; 2] = [100, 5];
     let path = path.to_bytes();
     let slash = path.iter().rposition(|byte| *byte == b'/');

@@ -105,30 +105,29 @@ pub fn change_directory(path: &CStr) -> Result<(), Errno> {
     unsafe { call3(libc::SYS_chdir, path.as_ptr() as usize, 0, 0) }.map(drop)
 }
 
-/// Locks an open file against all others that lock it, up to the last close: `EAGAIN` if one of them has
-/// it.
+/// Locks an open file until the last close. `EAGAIN` if another process has locked it.
 pub fn try_lock(file: BorrowedFd) -> Result<(), Errno> {
     let operation = (libc::LOCK_EX | libc::LOCK_NB) as usize;
     // SAFETY: touches no memory.
     unsafe { call3(libc::SYS_flock, file.number(), operation, 0) }.map(drop)
 }
 
-/// What tells a file from all others that exist at the same time: device and inode.
+/// Device and inode: no two files that exist at the same time have the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity([u32; 2], u64);
 
-/// That of the file at a path; of a symbolic link, its own. `ENOSYS` before Linux 4.11.
+/// The identity of the file at a path. Symbolic links are not followed. `ENOSYS` before Linux 4.11.
 pub fn identity(path: &CStr) -> Result<Identity, Errno> {
     let (flags, wanted) = (libc::AT_SYMLINK_NOFOLLOW, libc::STATX_INO);
     status(AT_FDCWD, path, flags, wanted).map(Status::identity)
 }
 
-/// That of an open file.
+/// The identity of an open file.
 pub fn identity_of(fd: BorrowedFd) -> Result<Identity, Errno> {
     status(fd.number(), c"", libc::AT_EMPTY_PATH, libc::STATX_INO).map(Status::identity)
 }
 
-/// The kernel's `struct statx`, as far as it matters, and its size.
+/// The fields of the kernel's `struct statx` that matter, and its size.
 #[repr(C)]
 #[derive(Default)]
 pub(super) struct Status {
@@ -140,9 +139,9 @@ pub(super) struct Status {
     pub blocks: u64,
     pub attributes_mask: u64,
     times: [u64; 8],
-    /// The numbers of the device that a special file stands for.
+    /// Major and minor number of the device that a special file stands for.
     pub special: [u32; 2],
-    /// Those of the device that it lies on.
+    /// Major and minor number of the device that the file is on.
     pub device: [u32; 2],
     rest: [u64; 14],
 }
@@ -155,7 +154,7 @@ impl Status {
     }
 }
 
-/// What the kernel knows of a file, by its path in a directory.
+/// Reads the status of a file, by its path in a directory.
 pub(super) fn status(
     directory: usize,
     path: &CStr,

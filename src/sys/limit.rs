@@ -20,8 +20,7 @@ impl OpenFileLimit {
         OpenFileLimit::of(0)
     }
 
-    /// Reads that of another process; 0 is this one. Of one that this one has no rights over the kernel
-    /// does not tell it either.
+    /// Reads the limit of a process; 0 is this one. If this process may not read it, it is 1024 too.
     pub fn of(process: u32) -> OpenFileLimit {
         let mut limit = OpenFileLimit { soft: 1024, hard: 1024 };
         prlimit(process, 0, ptr::from_mut(&mut limit) as usize);

@@ -1,10 +1,10 @@
-//! Another process, and descriptors that are taken out of it.
+//! Another process, and copies of its descriptors.
 
 use super::errno::Errno;
 use super::fd::Fd;
 use super::{bug, call3};
 
-/// A process, which stays the one that it is even if its number gets another one.
+/// A process. Its number may be reused; this still refers to the same process.
 pub struct Process(Fd);
 
 impl Process {
@@ -13,24 +13,24 @@ impl Process {
         loop {
             // SAFETY: touches no memory.
             let fd = unsafe { call3(libc::SYS_pidfd_open, number as usize, 0, 0)? };
-            // SAFETY: the kernel has just made it.
+            // SAFETY: the kernel has just opened it.
             if let Some(fd) = unsafe { Fd::own(fd) } {
                 return Ok(Process(fd));
             }
-            // Standard input, output or error was closed. It stays open in that place.
+            // Standard input, output or error was closed. The descriptor stays open there.
         }
     }
 
-    /// Another descriptor, closed on exec, of what the process has under that number: `EBADF` if that is
-    /// nothing, `EPERM` without the rights of a debugger, `ENOSYS` before Linux 5.6.
+    /// A close-on-exec copy of the descriptor that the process has under a number: `EBADF` if it has none,
+    /// `EPERM` without the right to trace it, `ENOSYS` before Linux 5.6.
     pub fn take(&self, number: u32) -> Result<Fd, Errno> {
         let process = self.0.borrow().number();
         // SAFETY: touches no memory.
         let fd = unsafe { call3(libc::SYS_pidfd_getfd, process, number as usize, 0)? };
-        // SAFETY: the kernel has just made it.
+        // SAFETY: the kernel has just opened it.
         match unsafe { Fd::own(fd) } {
             Some(fd) => Ok(fd),
-            // The first three are not free since the process was opened.
+            // The first three numbers have been in use since the process was opened.
             None => bug(),
         }
     }

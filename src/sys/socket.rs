@@ -32,30 +32,30 @@ pub fn bind_path(socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
     with_path(libc::SYS_bind, socket, path)
 }
 
-/// Binds a socket to an address. What is in the way is `EADDRINUSE`.
+/// Binds a socket to an address. `EADDRINUSE` if another socket has it.
 pub fn bind(socket: BorrowedFd, name: &Name) -> Result<(), Errno> {
     with_name(libc::SYS_bind, socket, name)
 }
 
-/// Families of addresses.
+/// The address family of Unix sockets.
 pub const UNIX: u16 = libc::AF_UNIX as u16;
-/// IPv4.
+/// The address family of IPv4.
 pub const INET: u16 = libc::AF_INET as u16;
-/// IPv6.
+/// The address family of IPv6.
 pub const INET6: u16 = libc::AF_INET6 as u16;
 
-/// Types of sockets.
+/// The type of stream sockets.
 pub const STREAM: u32 = libc::SOCK_STREAM as u32;
-/// Without connections.
+/// The type of datagram sockets.
 pub const DATAGRAM: u32 = libc::SOCK_DGRAM as u32;
-/// With connections, that keep messages apart.
+/// The type of seqpacket sockets.
 pub const SEQPACKET: u32 = libc::SOCK_SEQPACKET as u32;
 
-/// Bytes of the longest address: family, path, and the NUL that the kernel adds to a path of 108 bytes.
+/// The longest address in bytes: family, path, and the NUL that the kernel adds to a path of 108 bytes.
 const NAME_MAX: usize = 2 + PATH_MAX + 1 + 1;
 
-/// The address of a socket as the kernel has it, a `struct sockaddr`: the family in two bytes, and what
-/// that makes of the rest.
+/// The kernel's form of an address, a `struct sockaddr`: the family in two bytes, then bytes that depend
+/// on the family.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Name {
     length: usize,
@@ -64,14 +64,14 @@ pub struct Name {
 }
 
 impl Name {
-    /// Of a family, and nothing else yet.
+    /// The family alone.
     pub fn new(family: u16) -> Name {
         let mut bytes = [0; NAME_MAX];
         [bytes[0], bytes[1]] = family.to_ne_bytes();
         Name { length: size_of::<u16>(), bytes }
     }
 
-    /// Adds bytes. There is room for every address; what does not fit is left out.
+    /// Adds bytes. Every address fits; bytes that do not fit are left out.
     pub fn push(&mut self, bytes: &[u8]) -> &mut Name {
         let place = self.bytes.get_mut(self.length..).and_then(|rest| rest.get_mut(..bytes.len()));
         if let Some(place) = place {
@@ -81,19 +81,19 @@ impl Name {
         self
     }
 
-    /// The family; 0 if the kernel has not said it.
+    /// The family. 0 if the kernel has not written one.
     pub fn family(&self) -> u16 {
         let [first, second, ..] = self.bytes;
         u16::from_ne_bytes([first, second])
     }
 
-    /// What is behind the family.
+    /// The bytes behind the family.
     pub fn rest(&self) -> &[u8] {
         self.bytes.get(size_of::<u16>()..self.length).unwrap_or_default()
     }
 }
 
-/// A call on a socket that takes the path of another, or its own.
+/// A call that takes a socket and a path.
 fn with_path(call: libc::c_long, socket: BorrowedFd, path: &CStr) -> Result<(), Errno> {
     let path = path.to_bytes_with_nul();
     if path.len() == 1 {
@@ -105,30 +105,30 @@ fn with_path(call: libc::c_long, socket: BorrowedFd, path: &CStr) -> Result<(), 
     with_name(call, socket, Name::new(UNIX).push(path))
 }
 
-/// A call on a socket that takes the address of another, or its own.
+/// A call that takes a socket and an address.
 fn with_name(call: libc::c_long, socket: BorrowedFd, name: &Name) -> Result<(), Errno> {
     let (place, length) = (name.bytes.as_ptr() as usize, name.length);
     // SAFETY: the kernel reads `length` bytes of the name.
     unsafe { call3(call, socket.number(), place, length) }.map(drop)
 }
 
-/// What the kernel says of a socket.
+/// The properties of a socket.
 pub struct Socket {
-    /// Its own address.
+    /// Its address.
     pub name: Name,
     /// Its type.
     pub kind: u32,
-    /// Its protocol; 0 if the kernel does not say, or it is a Unix socket.
+    /// Its protocol. 0 if the kernel does not tell, or if it is a Unix socket.
     pub protocol: u32,
-    /// Whether it waits for connections, if the kernel says so: that of a sandbox may not.
+    /// True if it listens. `None` if the kernel does not tell, as in some sandboxes.
     pub listens: Option<bool>,
 }
 
-/// What the kernel says of a descriptor: `EBADF`, `ENOTSOCK`.
+/// Reads the properties of a socket. `EBADF` or `ENOTSOCK` if the descriptor is none.
 pub fn describe(socket: BorrowedFd) -> Result<Socket, Errno> {
     let (mut name, mut length) = (Name::new(0), NAME_MAX as u32);
     let (place, room) = (name.bytes.as_mut_ptr() as usize, ptr::from_mut(&mut length) as usize);
-    // SAFETY: the kernel writes no more bytes than `length` says, and that.
+    // SAFETY: the kernel writes at most `length` bytes, and the length.
     unsafe { call3(libc::SYS_getsockname, socket.number(), place, room)? };
     name.length = NAME_MAX.min(length as usize);
     let number = |name| option(socket, name).map(|[number, ..]| number);
@@ -163,11 +163,11 @@ pub fn accept(listener: BorrowedFd) -> Result<Option<Fd>, Errno> {
     Ok(unsafe { Fd::own(number) })
 }
 
-/// Whether a socket has a peer.
+/// True if a socket has a peer.
 pub fn is_connected(socket: BorrowedFd) -> bool {
     let (mut family, mut length) = (0_u16, size_of::<u16>() as u32);
     let (place, room) = (ptr::from_mut(&mut family) as usize, ptr::from_mut(&mut length) as usize);
-    // SAFETY: the kernel writes no more bytes than `length` says, and that.
+    // SAFETY: the kernel writes at most `length` bytes, and the length.
     unsafe { call3(libc::SYS_getpeername, socket.number(), place, room) }.is_ok()
 }
 
@@ -191,12 +191,12 @@ fn set_option(socket: BorrowedFd, level: i32, name: i32, value: u32) -> Result<(
     unsafe { call5(call, number, level as usize, name as usize, place, length) }.map(drop)
 }
 
-/// Has a TCP socket bound although connections of an earlier one at the same address are still there.
+/// Lets a TCP socket be bound while connections of an earlier socket at the same address remain.
 pub fn reuse_address(socket: BorrowedFd) -> Result<(), Errno> {
     set_option(socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)
 }
 
-/// Leaves IPv4 to other sockets than this one of IPv6.
+/// Makes an IPv6 socket leave IPv4 to other sockets.
 pub fn take_ipv6_only(socket: BorrowedFd) -> Result<(), Errno> {
     set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)
 }
@@ -251,7 +251,7 @@ pub fn refuses_descriptors(listener: BorrowedFd) -> bool {
 #[cfg(feature = "fdholderd")]
 pub fn refuse_credentials(connection: BorrowedFd) {
     for name in [libc::SO_PASSCRED, libc::SO_PASSSEC, libc::SO_PASSPIDFD] {
-        // What the kernel does not know it does not do.
+        // An older kernel does not know the option.
         let _ = set_option(connection, libc::SOL_SOCKET, name, 0);
     }
 }

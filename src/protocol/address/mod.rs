@@ -8,8 +8,8 @@
 //! | `unix-dgram:/run/x` and so on | Unix datagram |
 //! | `unix-seqpacket:/run/x` and so on | Unix seqpacket |
 //!
-//! The text of an address is canonical, that of IPv6 by RFC 5952. It is also the identifier that a tool
-//! of this project gives to a socket.
+//! The text of an address is canonical; IPv6 follows RFC 5952. `fdholder-adopt` uses it as an
+//! identifier.
 
 mod read;
 mod write;
@@ -56,18 +56,18 @@ impl Kind {
         }
     }
 
-    /// Whether it waits for connections.
+    /// True if its sockets listen.
     pub fn listens(self) -> bool {
         self.socket_type() != socket::DATAGRAM
     }
 
-    /// Whether it is a socket of the internet.
+    /// True if its addresses are those of IPv4 and IPv6.
     fn is_internet(self) -> bool {
         matches!(self, Kind::Tcp | Kind::Udp)
     }
 
-    /// Whether its sockets have this protocol; 0 if the kernel does not say. There are others of the
-    /// same types, such as SCTP and ICMP. Multipath TCP (262) is served like TCP.
+    /// True if its sockets have this protocol; 0 if the kernel does not tell. Other protocols use the
+    /// same types, such as SCTP and ICMP. Multipath TCP (262) counts as TCP.
     fn has_protocol(self, protocol: u32) -> bool {
         match self {
             Kind::Tcp => matches!(protocol, 0 | 6 | 262),
@@ -77,17 +77,16 @@ impl Kind {
     }
 }
 
-/// An address, and the kind of socket that has it. It is bound: a port is not 0, a path not empty.
+/// An address and the kind of socket that has it. A port is not 0, and a path is not empty.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
     kind: Kind,
-    /// The address as the kernel has it, but that there is no NUL behind a path and no flow in one of
-    /// IPv6.
+    /// The kernel's form, without the NUL behind a path and with flow 0 in IPv6.
     name: Name,
 }
 
 impl Address {
-    /// The address of a socket; nothing if it has none, or is of another kind.
+    /// The address of a socket. `None` if it is not bound, or of another kind.
     pub fn of(socket: &Socket) -> Option<Address> {
         let (family, rest) = (socket.name.family(), socket.name.rest());
         let mut name = Name::new(family);
@@ -103,14 +102,14 @@ impl Address {
                 true
             }
             UNIX => {
-                // A NUL ends a path. An abstract name has one in front, and may have others.
+                // A NUL ends a path. An abstract name begins with NUL and may contain more.
                 let path = rest.split(|byte| *byte == 0).next().unwrap_or_default();
                 name.push(if path.is_empty() { rest } else { path });
                 false
             }
             _ => return None,
         };
-        // One that is not bound has no path and no name, or port 0.
+        // A socket that is not bound has no path and no name, or port 0.
         if name.rest().is_empty() || is_internet && name.rest().starts_with(&[0, 0]) {
             return None;
         }
@@ -132,12 +131,12 @@ impl Address {
         self.name.family()
     }
 
-    /// As the kernel takes it.
+    /// The kernel's form.
     pub fn name(&self) -> &Name {
         &self.name
     }
 
-    /// Whether it is a path.
+    /// True if it is a path.
     pub fn is_path(&self) -> bool {
         self.family() == UNIX && !self.name.rest().starts_with(&[0])
     }

@@ -1,4 +1,4 @@
-//! From an address to its text.
+//! The text of an address.
 
 use super::Address;
 use crate::slice::part;
@@ -31,8 +31,8 @@ impl Address {
             }
             _ => {
                 for byte in rest {
-                    // An identifier has no NUL. The one in front of an abstract name is written like
-                    // this everywhere, and the kernel does it with all of them in /proc/net/unix.
+                    // An identifier has no NUL. `@` for the NUL in front of an abstract name is usual;
+                    // /proc/net/unix has it for all NULs.
                     text.push(&[if *byte == 0 { b'@' } else { *byte }]);
                 }
             }
@@ -41,7 +41,7 @@ impl Address {
     }
 }
 
-/// Takes off what an address begins with. None is shorter than its family has it.
+/// Splits off the first bytes of an address. The kernel's addresses are never too short.
 fn field<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
     match bytes.split_first_chunk() {
         Some((field, rest)) => (*field, rest),
@@ -65,12 +65,12 @@ impl Text {
         part(&self.bytes, ..self.length)
     }
 
-    /// What is behind the kind: `127.0.0.1:80`, `/run/x`, `@name`.
+    /// The part behind the kind: `127.0.0.1:80`, `/run/x`, `@name`.
     pub fn place(&self) -> &[u8] {
         part(&self.bytes, self.start..self.length)
     }
 
-    /// Adds bytes. There is room for every text; what does not fit is left out.
+    /// Adds bytes. Every text fits; bytes that do not fit are left out.
     fn push(&mut self, bytes: &[u8]) -> &mut Text {
         let place = self.bytes.get_mut(self.length..).and_then(|rest| rest.get_mut(..bytes.len()));
         if let Some(place) = place {
@@ -103,8 +103,8 @@ impl Text {
         self
     }
 
-    /// Adds an IPv6 address by RFC 5952: `::` stands for the longest run of zeros, of two at least, the
-    /// first of equal ones; an IPv4 address in it is written as one.
+    /// Adds an IPv6 address by RFC 5952: `::` stands for the longest run of at least two zero segments,
+    /// the first of several; an IPv4-mapped address ends in dotted decimals.
     fn host6(&mut self, host: [u8; 16]) -> &mut Text {
         if let [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] = host {
             return self.push(b"::ffff:").host4([a, b, c, d]);
@@ -128,7 +128,7 @@ impl Text {
         self.segments(part(&segments, longest.end..))
     }
 
-    /// Adds parts of an IPv6 address.
+    /// Adds segments with `:` between them.
     fn segments(&mut self, segments: &[u16]) -> &mut Text {
         for (at, segment) in segments.iter().enumerate() {
             if at > 0 {
