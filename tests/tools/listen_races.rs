@@ -141,7 +141,9 @@ fn what_somebody_else_has_stored_meanwhile_counts() {
     let script =
         vec![Receive, says(NOENT), Next, Receive, says(NOENT), Next, Receive, gives(same.into())];
     succeeded(&against(&[], &address, script).0);
-    // Something else.
+    // Something else. Other tests do not use this address, whatever port they get.
+    let dir = TempDir::new().unwrap();
+    let address = format!("unix:@{}", dir.path().display());
     let fd: OwnedFd = other.into();
     let script = then([says(BUSY), Receive, gives(fd)]);
     let (ended, _) = against(&[], &address, script);
@@ -153,7 +155,6 @@ fn what_somebody_else_has_stored_meanwhile_counts() {
     }
     let (ended, _) = against(&[], &address, script);
     is_fatal(&ended, 1, "unable to store fd for id it: Device or resource busy");
-    TcpListener::bind(("127.0.0.1", port)).unwrap();
 }
 
 /// What a daemon does that holds nothing under the identifier, and then this.
