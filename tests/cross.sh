@@ -153,6 +153,7 @@ left="$left daemon::slow_closes limits::crash_points limits::daemon_faults limit
 # lacks. It starts no process that shares the descriptors, so what the daemon writes to a terminal is
 # lost.
 spoiled="old_kernels::
+    a_limit_that_is_too_low_is_named
     a_limit_that_leaves_nothing_ends_clearly_or_works
     a_limit_that_leaves_no_room_for_both_connections_is_named_as_well
     a_table_that_cannot_be_had_is_said_at_the_start
