@@ -36,7 +36,7 @@ pub fn listen(
     let fd = fd.borrow();
     // Every user may then write to the socket's file.
     process::set_umask(0);
-    listener::bind_at(fd, path, replaces, open_files).map_err(|Taken { errno, is_served }| {
+    listener::bind_at(fd, path, replaces).map_err(|Taken { errno, is_served }| {
         let process = || call::peer(fd).map_or(0, |peer| peer.process);
         Failure { errno, served_by: is_served.then(process) }
     })?;

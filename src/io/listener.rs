@@ -44,7 +44,7 @@ impl<'p> Listener<'p> {
         let fd = prepare(address, open_files).map_err(failed("make a socket for "))?;
         let _lock = path.and_then(|path| lock_directory(path, open_files));
         let bound = match path {
-            Some(path) => bind_at(fd.borrow(), path, true, open_files).map_err(|taken| taken.errno),
+            Some(path) => bind_at(fd.borrow(), path, true).map_err(|taken| taken.errno),
             None => call::bind(fd.borrow(), address.name()),
         };
         bound.map_err(failed("bind to "))?;
@@ -111,18 +111,13 @@ impl From<Errno> for Taken {
 
 /// Binds a non-blocking Unix socket to a path. If `replaces`, a socket on which nobody listens is
 /// replaced. Any other file at the path stays.
-pub fn bind_at(
-    fd: BorrowedFd,
-    path: &CStr,
-    replaces: bool,
-    open_files: &OpenFiles,
-) -> Result<(), Taken> {
+pub fn bind_at(fd: BorrowedFd, path: &CStr, replaces: bool) -> Result<(), Taken> {
     let mut bound = call::bind_path(fd, path);
     if bound == Err(Errno::ADDRINUSE) {
         match call::connect(fd, path) {
             Err(Errno::CONNREFUSED) if replaces => {
                 // A file that is no socket refuses connections too.
-                if !open_files.open(|| file::is_socket(path))? {
+                if !file::is_socket(path)? {
                     return Err(Errno::EXIST.into());
                 }
                 file::remove(path)?;

@@ -64,8 +64,6 @@ errnos! {
 impl Errno {
     /// A signal interrupted the call. `sys` repeats the call, so no user sees it.
     pub const INTR: Errno = Errno::new(libc::EINTR as usize);
-    /// No such device or address. The kernel returns it for opening a Unix socket as a file.
-    pub const NXIO: Errno = Errno::new(libc::ENXIO as usize);
 
     /// The error of that number. 0 is no error; it becomes a number that the kernel does not use.
     pub const fn new(number: usize) -> Errno {

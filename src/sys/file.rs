@@ -1,9 +1,11 @@
 //! Files by path, and reading and writing.
 
+use super::arch::word;
 use super::errno::Errno;
 use super::fd::{BorrowedFd, Fd};
 use super::{call3, call5};
 use core::ffi::CStr;
+use core::mem::offset_of;
 use core::ptr;
 
 /// The working directory, for calls that take a directory.
@@ -28,12 +30,7 @@ pub fn read(from: BorrowedFd, bytes: &mut [u8]) -> Result<usize, Errno> {
 
 /// Opens a file for reading, close-on-exec. A FIFO without a writer does not block it.
 pub fn open(path: &CStr) -> Result<Fd, Errno> {
-    open_with(path, 0)
-}
-
-/// As [`open`], with more flags.
-fn open_with(path: &CStr, more: i32) -> Result<Fd, Errno> {
-    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY | more;
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
     let place = path.as_ptr() as usize;
     // SAFETY: the kernel reads a C string.
     let number = unsafe { call5(libc::SYS_openat, AT_FDCWD, place, flags as usize, 0, 0)? };
@@ -55,14 +52,20 @@ pub fn length(file: BorrowedFd) -> Result<usize, Errno> {
     }
 }
 
-/// True if a Unix socket is at the path. A symbolic link to a socket does not count. An error if the
-/// kernel does not tell.
+/// True if a Unix socket is at the path. A symbolic link to a socket does not count.
+///
+/// This uses `fstatat`, because kernels before 4.11 and some sandboxes lack `statx`. To open the file
+/// does not answer it: the kernel returns `ENXIO` for a socket, and for a device without a driver too.
 pub fn is_socket(path: &CStr) -> Result<bool, Errno> {
-    match open_with(path, libc::O_NOFOLLOW) {
-        Err(Errno::NXIO) => Ok(true),
-        Ok(_) | Err(Errno::LOOP) => Ok(false),
-        Err(errno) => Err(errno),
-    }
+    /// Where the mode is. The C libraries have it where the kernel has it, on all processors supported
+    /// here.
+    const MODE: usize = offset_of!(libc::stat64, st_mode) / size_of::<u32>();
+    // Larger than the structure of any processor.
+    let mut status = [0_u32; 40];
+    let (place, flags) = (ptr::from_mut(&mut status) as usize, libc::AT_SYMLINK_NOFOLLOW as usize);
+    // SAFETY: the kernel reads a C string and writes a `struct stat`.
+    unsafe { call5(word::SYS_fstatat, AT_FDCWD, path.as_ptr() as usize, place, flags, 0)? };
+    Ok(status[MODE] & libc::S_IFMT == libc::S_IFSOCK)
 }
 
 /// True if a file exists at the path. Errors other than `ENOENT` are returned.
@@ -120,6 +123,17 @@ pub struct Identity([u32; 2], u64);
 pub fn identity(path: &CStr) -> Result<Identity, Errno> {
     let (flags, wanted) = (libc::AT_SYMLINK_NOFOLLOW, libc::STATX_INO);
     status(AT_FDCWD, path, flags, wanted).map(Status::identity)
+}
+
+/// The low 32 bits of the inode number of the file at a path, or of the file that a symbolic link there
+/// leads to.
+pub fn inode(path: &CStr) -> Result<u32, Errno> {
+    status(AT_FDCWD, path, 0, libc::STATX_INO).map(|status| status.inode as u32)
+}
+
+/// The low 32 bits of the inode number of an open file.
+pub fn inode_of(fd: BorrowedFd) -> Result<u32, Errno> {
+    identity_of(fd).map(|Identity(_, inode)| inode as u32)
 }
 
 /// The identity of an open file.

@@ -13,7 +13,7 @@ pub mod tool;
 pub mod wire;
 
 use lzma_rust2::{Lzma2Options, Lzma2Writer, LzmaOptions};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{CWD, FileType, MemfdFlags, Mode, makedev, memfd_create, mknodat};
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{ErrorKind, Write};
@@ -86,6 +86,12 @@ pub fn make_room() -> usize {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     maximum.map_or(usize::MAX, |limit| limit as usize)
+}
+
+/// Makes a device node that no driver serves. The kernel answers to opening it what it answers for a
+/// socket. False for a user who may not.
+pub fn make_device(path: &Path) -> bool {
+    mknodat(CWD, path, FileType::CharacterDevice, Mode::RUSR, makedev(4000, 0)).is_ok()
 }
 
 /// A file in memory, with an inode of its own.

@@ -76,10 +76,9 @@ const ROWS: &[Row<Due>] = &[
     // Somebody may listen: then it is not replaced,
     Row("stale", "connect", "", &[EACCES, ENOENT, ENOMEM, EPROTOTYPE], IN_USE),
     Row("stale", "connect", "", &[EAGAIN], SERVED),
-    Row("stale", "openat", "/s\"", &[EINTR], Unnoticed),
-    // and what may be no socket is not either. A link is none.
-    Row("stale", "openat", "/s\"", &[ELOOP], NO_SOCKET),
-    Row("stale", "openat", "/s\"", OPEN, BIND),
+    Row("stale", "newfstatat", "", &[EINTR], Unnoticed),
+    // and what may be no socket is not either.
+    Row("stale", "newfstatat", "", PATH, BIND),
     Row("", "unlinkat", "", PATH, BIND),
     Row("", "unlinkat", "", &[EBUSY, EIO, EISDIR, EPERM, EROFS], BIND),
     // From here on it leaves a socket on which nobody listens: the next start replaces that.
@@ -200,7 +199,6 @@ const SERVED: Due = Ends(
     "s6-fdholder-daemon: fatal: unable to bind to PATH: Address already in use by a daemon that \
      still serves what it holds",
 );
-const NO_SOCKET: Due = Ends("s6-fdholder-daemon: fatal: unable to bind to PATH: File exists");
 const PRIVILEGES: Due = Ends("s6-fdholder-daemon: fatal: unable to drop privileges: REASON");
 const LISTENING: Due =
     Ends("s6-fdholderd: fatal: standard input is not a listening socket: REASON");

@@ -6,12 +6,17 @@ use crate::sys::errno::Errno;
 use crate::sys::time::Time;
 use crate::sys::{call3, call5};
 use core::ptr;
+pub use libc::SYS_fstatat64 as SYS_fstatat;
+#[cfg(target_arch = "mips")]
+pub use libc::SYS_geteuid;
+#[cfg(not(target_arch = "mips"))]
+pub use libc::SYS_geteuid32 as SYS_geteuid;
 #[cfg(all(feature = "fdholderd", target_arch = "mips"))]
-pub use libc::{SYS_getegid, SYS_geteuid, SYS_getgroups, SYS_setgid, SYS_setgroups, SYS_setuid};
+pub use libc::{SYS_getegid, SYS_getgroups, SYS_setgid, SYS_setgroups, SYS_setuid};
 #[cfg(all(feature = "fdholderd", not(target_arch = "mips")))]
 pub use libc::{
-    SYS_getegid32 as SYS_getegid, SYS_geteuid32 as SYS_geteuid, SYS_getgroups32 as SYS_getgroups,
-    SYS_setgid32 as SYS_setgid, SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
+    SYS_getegid32 as SYS_getegid, SYS_getgroups32 as SYS_getgroups, SYS_setgid32 as SYS_setgid,
+    SYS_setgroups32 as SYS_setgroups, SYS_setuid32 as SYS_setuid,
 };
 
 /// `clock_gettime64` and `ppoll_time64`, which the libc crate lacks. A call new in Linux 5.1 or later has

@@ -3,7 +3,8 @@
 use crate::sys::errno::Errno;
 use crate::sys::{call3, call5};
 #[cfg(feature = "fdholderd")]
-pub use libc::{SYS_getegid, SYS_geteuid, SYS_getgroups, SYS_setgid, SYS_setgroups, SYS_setuid};
+pub use libc::{SYS_getegid, SYS_getgroups, SYS_setgid, SYS_setgroups, SYS_setuid};
+pub use libc::{SYS_geteuid, SYS_newfstatat as SYS_fstatat};
 
 /// Reads a clock.
 ///
