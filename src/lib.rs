@@ -106,7 +106,7 @@
 //! | a reply that a tool gets | `tests/tools/hostile_replies.rs` |
 //! | a request that a daemon gets | `tests/protocol/daemon_conformance.rs` |
 //! | an access rule | `tests/daemon/access_control.rs` |
-//! | a system call that fails | `tests/limits/tool_faults.rs`, `tests/limits/daemon_faults.rs` |
+//! | a system call that fails | `tests/limits/tool_faults.rs`, `socket_faults.rs` and `daemon_faults.rs` there |
 //!
 //! What is listed in `for_each_implementation!` runs against the C tools of three generations as well. A
 //! new file is named in the `mod.rs` of its folder and in `tests/cross.sh`, which says so if it is not.

@@ -130,9 +130,9 @@ END
 # The test modules that run: the program takes part in them as a client or a daemon. Of a name with
 # three parts only that test runs; the other tests of the module test the library.
 run="protocol::daemon_conformance protocol::interoperability
-    tools::adopt tools::command_lines tools::deadlines tools::handover_to_prog tools::hostile_replies
-    tools::hostile_transfers tools::listen tools::listen_races tools::own_command_lines tools::setdump
-    tools::store_delete_list tools::usage_and_refusals
+    tools::adopt tools::adopt_refusals tools::command_lines tools::deadlines tools::handover_to_prog
+    tools::hostile_replies tools::hostile_transfers tools::listen tools::listen_races
+    tools::own_command_lines tools::setdump tools::store_delete_list tools::usage_and_refusals
     daemon::access_control daemon::fair_shares daemon::guarantees daemon::hostile_clients
     daemon::lame_duck daemon::log daemon::rule_files::the_daemons_decide_alike daemon::soak
     daemon::startup limits::open_files places::old_kernels"
@@ -143,8 +143,9 @@ left="protocol::address protocol::codec daemon::hash_collisions daemon::regex_co
 # or commands, which are the same everywhere,
 left="$left packaging::readme_example"
 # or the program's file, its system calls and what it needs to run, where they would find the emulator.
-left="$left daemon::slow_closes limits::crash_points limits::daemon_faults limits::tool_faults
-    places::daemon_surroundings places::empty_container places::tool_surroundings packaging::executable"
+left="$left daemon::slow_closes limits::crash_points limits::daemon_faults limits::socket_faults
+    limits::tool_faults places::daemon_surroundings places::empty_container places::tool_surroundings
+    packaging::executable tools::lost_sockets"
 
 # The emulator makes these tests fail. It takes memory and descriptors for itself, so low limits are too
 # low for it. It handles signals that were ignored when it was started. It answers itself for the link

@@ -8,7 +8,8 @@ use argh::{ArgsInfo, FromArgs};
     name = "fdholder-adopt",
     note = "Without an address it stores all listening sockets. udp: and unix-dgram: sockets do not listen:
         it stores those that are named. A second socket at one address gets #2 behind its identifier,
-        a third #3.",
+        a third #3. Numbers under which the daemon holds
+        other sockets at the address are skipped; -n does not know them.",
     note = "It stores all or none. If an address is not found, or if the daemon holds something else under
         an identifier, it stores nothing. If one socket cannot be stored, it deletes those stored
         before. Sockets that the daemon holds already stay.",
@@ -40,7 +41,7 @@ pub struct Cli {
     #[argh(positional)]
     pub socket: String,
 
-    /// process number
+    /// number of the process
     #[argh(positional)]
     pub pid: u32,
 

@@ -36,7 +36,7 @@ pub struct Found {
     pub identity: Identity,
     /// Its address.
     pub text: Text,
-    /// 1 for the first socket at that address, 2 for the next.
+    /// Its number among those at that address, from 1 on.
     pub copy: u32,
 }
 
@@ -63,6 +63,10 @@ impl Absent {
                 line.text("unable to take descriptors out of process ").number(whose).reason(errno);
                 let needed = match errno {
                     Errno::NOSYS => " (this needs Linux 5.6)",
+                    // What `pidfd_open` returns depends on the kernel.
+                    Errno::INVAL | Errno::NOENT => {
+                        " (this needs the number of a process, and that may be the number of a thread)"
+                    }
                     Errno::PERM => {
                         " (this needs CAP_SYS_PTRACE in the user namespace of the process; its own user \
                          may do it too, if kernel.yama.ptrace_scope is 0 and it can be traced)"
@@ -130,7 +134,7 @@ impl Wanted {
         if found.len() == found.capacity() {
             return Err(Absent::TooMany);
         }
-        let others = found.iter().filter(|other| other.text.bytes() == text.bytes()).count();
+        let others = found.iter().filter(|other| other.text == text).count();
         found.push(Found { fd, identity, text, copy: others as u32 + 1 });
         Ok(())
     }
@@ -154,5 +158,5 @@ impl Wanted {
 
 /// True if a name is that of an address.
 fn is_at(name: &CStr, text: &Text) -> bool {
-    Address::parse(name.to_bytes()).is_ok_and(|address| address.text().bytes() == text.bytes())
+    Address::parse(name.to_bytes()).is_ok_and(|address| address.text() == *text)
 }

@@ -6,14 +6,16 @@ use crate::cli::getopt::{Stop, number};
 use crate::cli::output::Writer;
 use crate::client::Connection;
 use crate::client::failure::Wording;
+use crate::io::deadline::Deadline;
 use crate::io::error::Error;
 use crate::io::listener::{self, BACKLOG, Listener};
 use crate::io::open_files::OpenFiles;
+use crate::io::turn::Turn;
 use crate::process::Process;
 use crate::protocol::address::Address;
 use crate::protocol::frame::Frame;
 use crate::sys::fd::BorrowedFd;
-use crate::sys::{Errno, file, process, socket, strings, time};
+use crate::sys::{Errno, diag, file, process, socket, strings, time};
 use core::ffi::CStr;
 
 const LOOK: Wording = Wording {
@@ -25,8 +27,8 @@ const STORE: Wording = Wording {
     ..Wording::only("store fd for id ", "; it may have been done")
 };
 
-/// How often the tool checks whether another process has just stored the same socket, and the milliseconds
-/// between two checks.
+/// How often the tool checks whether a process that does not take turns has just stored the same socket, and
+/// the milliseconds between two checks.
 const LOOKS: u32 = 5;
 const PAUSE: u32 = 40;
 
@@ -38,6 +40,8 @@ struct Wanted<'a> {
     path: Option<&'a CStr>,
     backlog: u32,
     expire: u32,
+    /// Milliseconds to wait; 0 is no limit.
+    timeout: u32,
     /// The address of the socket that the daemon holds under the identifier, if there is one.
     other: Option<Address>,
 }
@@ -48,8 +52,10 @@ enum Failure {
     Socket(listener::Failure),
     /// The daemon holds something else: a socket at [`Wanted::other`], or no socket with an address.
     Elsewhere,
-    /// The daemon holds a socket at the right address that no client can connect to.
-    Deaf(&'static str),
+    /// The daemon holds a socket at the right address that does not listen.
+    Deaf,
+    /// The daemon holds a socket whose path no longer leads to it.
+    Lost(&'static str),
 }
 
 impl Failure {
@@ -81,12 +87,12 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     process.arguments.end()?;
     let address = match Address::parse(text.to_bytes()) {
         Ok(address) => address,
-        Err(reason) => return Ok(process.errors.no_address(text, reason)),
+        Err(reason) => return Ok(process.errors.wrong("address", text, reason)),
     };
-    let path_in_it = address.is_path().then(|| strings::tail(text, address.kind().prefix().len()));
-    let identifier = identifier.to_bytes();
-    let mut wanted = Wanted { identifier, address, path: path_in_it, backlog, expire, other: None };
     let mut daemon = Connection::new(path, timeout, &process.open_files);
+    let path = address.is_path().then(|| strings::tail(text, address.kind().prefix().len()));
+    let identifier = identifier.to_bytes();
+    let mut wanted = Wanted { identifier, address, path, backlog, expire, timeout, other: None };
     let done = wanted.ensure(&mut daemon, process.frame, &process.open_files);
     Ok(done.map_or_else(
         |failure| wanted.say(failure, &daemon, &mut process.errors),
@@ -103,6 +109,18 @@ fn mode(text: &[u8]) -> Option<u32> {
     if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
 }
 
+/// Why clients that connect to the path do not reach the socket, which is bound to that path. `None` if
+/// they do, or if the kernel does not tell.
+fn obstacle(path: &CStr, socket: BorrowedFd, open_files: &OpenFiles) -> Option<&'static str> {
+    if file::exists(path) == Ok(false) {
+        return Some("its file is gone");
+    }
+    let diag = open_files.open(diag::open).ok()?;
+    let bound = diag::bound_inode(socket, &diag)?;
+    // The device is no help: on overlayfs and btrfs the kernel tells two different ones.
+    if file::inode(path).ok()? == bound { None } else { Some("its file has been replaced") }
+}
+
 impl Wanted<'_> {
     /// Makes sure that the daemon holds it.
     fn ensure(
@@ -111,14 +129,24 @@ impl Wanted<'_> {
         frame: &mut Frame,
         open_files: &OpenFiles,
     ) -> Result<(), Failure> {
-        if self.is_held(daemon, frame)? {
+        if self.is_held(daemon, frame, open_files)? {
+            return Ok(());
+        }
+        // Another process may be about to store it. Afterwards the daemon holds it, if all went well.
+        let mut deadline = Deadline::from_milliseconds(self.timeout);
+        let turn = Turn::wait(&self.address, &mut deadline, open_files);
+        let (_turn, has_waited) = turn.map_err(|errno| {
+            let doing = "wait for another fdholder-listen at ";
+            Failure::Socket(listener::Failure { doing, errno })
+        })?;
+        if has_waited && self.is_held(daemon, frame, open_files)? {
             return Ok(());
         }
         let done = self.store(daemon, frame, open_files);
         match &done {
             Err(failure) if failure.is_conflict() => {
                 for _ in 0..LOOKS {
-                    if self.is_held(daemon, frame)? {
+                    if self.is_held(daemon, frame, open_files)? {
                         return Ok(());
                     }
                     let _ = time::poll(&mut [], Some(PAUSE));
@@ -130,7 +158,12 @@ impl Wanted<'_> {
     }
 
     /// True if the daemon holds it. An error if it holds something else under the identifier.
-    fn is_held(&mut self, daemon: &mut Connection, frame: &mut Frame) -> Result<bool, Failure> {
+    fn is_held(
+        &mut self,
+        daemon: &mut Connection,
+        frame: &mut Frame,
+        open_files: &OpenFiles,
+    ) -> Result<bool, Failure> {
         let request = frame.retrieve(self.identifier, false).map_err(Error::Denied);
         let retrieved = request.and_then(|request| daemon.retrieve(request, false));
         let fd = match retrieved {
@@ -142,23 +175,24 @@ impl Wanted<'_> {
             }
             Err(error) => return Err(Failure::Daemon(&LOOK, error)),
         };
-        self.compare(fd.borrow())?;
+        self.compare(fd.borrow(), open_files)?;
         Ok(true)
     }
 
     /// Checks that a descriptor is the socket wanted.
-    fn compare(&mut self, fd: BorrowedFd) -> Result<(), Failure> {
+    fn compare(&mut self, fd: BorrowedFd, open_files: &OpenFiles) -> Result<(), Failure> {
         let socket = socket::describe(fd).map_err(|_| Failure::Elsewhere)?;
         self.other = Address::of(&socket);
-        if self.other.as_ref() != Some(&self.address) {
+        // The path @x is ./@x too.
+        if self.other.as_ref().map(Address::text) != Some(self.address.text()) {
             return Err(Failure::Elsewhere);
         }
         if self.address.kind().listens() && socket.listens == Some(false) {
-            return Err(Failure::Deaf("does not listen"));
+            return Err(Failure::Deaf);
         }
-        match self.path.map(file::exists) {
-            Some(Ok(false)) => Err(Failure::Deaf("its file is gone")),
-            _ => Ok(()),
+        match self.path.and_then(|path| obstacle(path, fd, open_files)) {
+            Some(obstacle) => Err(Failure::Lost(obstacle)),
+            None => Ok(()),
         }
     }
 
@@ -199,9 +233,15 @@ impl Wanted<'_> {
                 };
                 line.quoted(wanted.bytes()).end(Exit::DENIED)
             }
-            Failure::Deaf(why) => {
+            Failure::Deaf => {
                 let line = errors.fatal().quoted(self.identifier).text(" is held at ");
-                line.quoted(wanted.bytes()).text(", but ").text(why).end(Exit::DENIED)
+                line.quoted(wanted.bytes()).text(", but does not listen").end(Exit::DENIED)
+            }
+            Failure::Lost(obstacle) => {
+                let line = errors.fatal().quoted(self.identifier).text(" is held at ");
+                line.quoted(wanted.bytes()).text(", but ").text(obstacle);
+                line.text(": no client can reach it any more; delete it with s6-fdholder-delete")
+                    .end(Exit::DENIED)
             }
         }
     }

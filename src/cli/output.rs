@@ -202,10 +202,13 @@ impl Writer {
         self.to.is_open()
     }
 
-    /// Reports that an argument is no address, with the reason.
-    pub fn no_address(&mut self, text: &CStr, reason: &str) -> Exit {
+    /// Reports that an argument is not what it should be, such as `address`, with the reason. This
+    /// replaces the usage line.
+    pub fn wrong(&mut self, what: &str, text: &CStr, reason: &str) -> Exit {
         self.fatal()
-            .text("no address: ")
+            .text("no ")
+            .text(what)
+            .text(": ")
             .quoted(text.to_bytes())
             .text(": ")
             .text(reason)

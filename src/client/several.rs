@@ -8,8 +8,8 @@ use crate::io::error::Error;
 use crate::io::path::PathBuffer;
 use crate::protocol::frame::Frame;
 use crate::protocol::tai::Label;
-use crate::sys::Errno;
 use crate::sys::fd::BorrowedFd;
+use crate::sys::{Errno, file};
 use core::ops::Range;
 
 /// Descriptors to store, with indices from 0.
@@ -61,12 +61,13 @@ impl Connection<'_> {
             let mut buffer = PathBuffer::EMPTY;
             let Err(error) = self.store_one(all, index, frame, &mut buffer) else { continue };
             let line = self.report(errors, wording, buffer.bytes(), error);
-            if self.may_have_done_it(error) {
-                line.text(wording.doubt);
-            }
+            let is_in_doubt = self.may_have_done_it(error);
             if !matches!(error, Error::Denied(_)) {
                 // A new connection may work, if the deadline has not passed.
                 let _ = self.pause();
+            }
+            if is_in_doubt && !self.remove_doubtful(all, index, frame) {
+                line.text(wording.doubt);
             }
             let left = self.remove_all(all, 0..index, frame);
             if left > 0 {
@@ -87,6 +88,25 @@ impl Connection<'_> {
         let identifier = all.identifier(index, buffer)?;
         let request = frame.request(b'S').entry(&all.expiry(index)?, identifier);
         self.change(request.map_err(Error::Denied)?.finish(1), &[all.descriptor(index)])
+    }
+
+    /// Deletes one that may have been stored. True if the daemon does not hold it afterwards. That it holds
+    /// nothing now does not mean that: it may still have the request before it.
+    fn remove_doubtful(&mut self, all: &dyn Several, index: usize, frame: &mut Frame) -> bool {
+        let mut buffer = PathBuffer::EMPTY;
+        let identifier = all.identifier(index, &mut buffer);
+        let request = identifier.and_then(|it| frame.retrieve(it, false).map_err(Error::Denied));
+        let Ok(held) = request.and_then(|request| self.retrieve(request, false)) else {
+            return false;
+        };
+        match [held.borrow(), all.descriptor(index)].map(file::identity_of) {
+            [Ok(held), Ok(own)] if held == own => {
+                self.remove_all(all, index..index + 1, frame) == 0
+            }
+            // What another client has stored keeps this one out.
+            [Ok(_), Ok(_)] => true,
+            _ => false,
+        }
     }
 
     /// Deletes some that have been stored. Returns how many the daemon may still hold.

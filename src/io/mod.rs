@@ -10,3 +10,4 @@ pub mod open_files;
 pub mod path;
 pub mod pool;
 pub mod socket;
+pub mod turn;

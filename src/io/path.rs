@@ -1,6 +1,6 @@
 //! Building paths.
 
-use crate::slice::part;
+use crate::slice::{part, part_mut};
 use crate::sys::{Errno, file, strings};
 use core::ffi::CStr;
 
@@ -18,16 +18,14 @@ impl PathBuffer {
     /// An empty path.
     pub const EMPTY: PathBuffer = PathBuffer { bytes: [0; SIZE], length: 0, is_cut: false };
 
-    /// Appends bytes. If they do not fit, [`PathBuffer::path`] fails.
+    /// Appends bytes. If they do not fit, those that do are appended, for a message, and
+    /// [`PathBuffer::path`] fails.
     pub fn push(&mut self, bytes: &[u8]) -> &mut PathBuffer {
-        let place = self.bytes.get_mut(self.length..SIZE - 1);
-        match place.and_then(|place| place.get_mut(..bytes.len())) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                self.length += bytes.len();
-            }
-            None => self.is_cut = true,
-        }
+        let room = SIZE - 1 - self.length;
+        self.is_cut |= bytes.len() > room;
+        let bytes = part(bytes, ..bytes.len().min(room));
+        part_mut(&mut self.bytes, self.length..self.length + bytes.len()).copy_from_slice(bytes);
+        self.length += bytes.len();
         self
     }
 

@@ -7,6 +7,7 @@
 pub mod arch;
 #[cfg(feature = "fdholderd")]
 pub mod child;
+pub mod diag;
 pub mod errno;
 pub mod fd;
 pub mod file;

@@ -1,6 +1,5 @@
 //! The process: its end, the program that replaces it, and its user and groups.
 
-#[cfg(feature = "fdholderd")]
 use super::arch::word;
 use super::call3;
 use super::errno::Errno;
@@ -31,14 +30,12 @@ pub fn set_umask(mask: u32) {
 }
 
 /// The result of a call without arguments that cannot fail.
-#[cfg(feature = "fdholderd")]
 fn get(call: libc::c_long) -> u32 {
     // SAFETY: touches no memory, and cannot fail.
     unsafe { call3(call, 0, 0, 0) }.unwrap_or(usize::MAX) as u32
 }
 
 /// The effective user.
-#[cfg(feature = "fdholderd")]
 pub fn effective_user() -> u32 {
     get(word::SYS_geteuid)
 }

@@ -37,6 +37,11 @@ pub fn bind(socket: BorrowedFd, name: &Name) -> Result<(), Errno> {
     with_name(libc::SYS_bind, socket, name)
 }
 
+/// Connects a socket to the one that has an address.
+pub fn connect_to(socket: BorrowedFd, name: &Name) -> Result<(), Errno> {
+    with_name(libc::SYS_connect, socket, name)
+}
+
 /// The address family of Unix sockets.
 pub const UNIX: u16 = libc::AF_UNIX as u16;
 /// The address family of IPv4.
@@ -203,7 +208,6 @@ pub fn take_ipv6_only(socket: BorrowedFd) -> Result<(), Errno> {
 
 /// The process at the other end of a connection. Seen from a client it is the process that called
 /// `listen`.
-#[cfg(feature = "fdholderd")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Peer {
     /// Its process id; 0 if it has none in this namespace.
@@ -215,7 +219,6 @@ pub struct Peer {
 }
 
 /// The process at the other end (`SO_PEERCRED`).
-#[cfg(feature = "fdholderd")]
 pub fn peer(socket: BorrowedFd) -> Result<Peer, Errno> {
     let [process, uid, gid] = option(socket, libc::SO_PEERCRED)?;
     Ok(Peer { process, uid, gid })

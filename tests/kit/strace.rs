@@ -98,6 +98,7 @@ pub fn common(runs: [&[Call]; 3]) -> Vec<Call> {
 /// In which runs of a program, if not in all; which call; what stands in its line as strace prints
 /// it, or which of that name it is; what can be answered, errors or 0 for a result of nothing; and
 /// what is due then.
+#[derive(Clone, Copy)]
 pub struct Row<D: 'static>(
     pub &'static str,
     pub &'static str,

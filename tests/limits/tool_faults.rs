@@ -6,6 +6,7 @@
 //! kernel send and write in parts. What arrives in parts is in `hostile_transfers` and `deadlines` of
 //! the tools, and in `hostile_clients` of the daemon.
 
+use super::socket_faults;
 use crate::daemon::hostile_clients::Siege;
 use crate::kit::daemon::Generation::{self, Ours};
 use crate::kit::daemon::Setup;
@@ -18,10 +19,10 @@ use crate::kit::{self, make_room, memfd, program};
 use crate::tools::listen::free_port;
 use fdholder::applets::APPLETS;
 use libc::{
-    E2BIG, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED,
-    ECONNRESET, EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG,
-    ENFILE, ENOBUFS, ENOENT, ENOEXEC, ENOLCK, ENOMEM, ENOPROTOOPT, ENOSPC, ENOSYS, ENOTDIR,
-    ENOTSOCK, EOPNOTSUPP, EPERM, EPIPE, EPROTOTYPE, EROFS, ESRCH, ETOOMANYREFS, ETXTBSY,
+    E2BIG, EACCES, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EDQUOT, EEXIST,
+    EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT,
+    ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTSOCK, EPERM, EPIPE, EPROTOTYPE, EROFS,
+    ETOOMANYREFS, ETXTBSY,
 };
 use rustix::net::{
     AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, connect, getsockname,
@@ -42,7 +43,7 @@ use temp_dir::TempDir;
 
 /// What a tool is to make of an error.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Due {
+pub enum Due {
     /// It cannot happen, because of this.
     Never(&'static str),
     /// All goes on as if it had not.
@@ -62,137 +63,14 @@ enum Due {
 }
 use Due::{Closed, Failed, Mute, Never, Says, Unable, Unnoticed, Unreachable};
 
+/// All calls of the tools. The rows of `socket_faults` come first, since they are about fewer tools.
+fn all_rows() -> Vec<Row<Due>> {
+    [socket_faults::ROWS, ROWS].concat()
+}
+
 /// The calls of the tools. `FROM`, `TO`, `DIR`, `PORT` and `PID` are what stands on the command line, and
 /// `ADDRESS` is the last word of it.
 const ROWS: &[Row<Due>] = &[
-    // With a limit it depends on who is faster which request a call is about.
-    Row("listen -t", "sendmsg", "", LOST, Unable(111, "*")),
-    Row("listen -t", "sendmsg", "", GONE, Unable(1, "*")),
-    Row("listen -t", "recvmsg", "", &[ENOBUFS, ENOMEM], Unable(111, "*")),
-    Row("listen -t", "recvmsg", "", &[0, ECONNRESET], Unable(1, "*")),
-    // The second socket of fdholder-listen is the one to be stored, on the third connection it is.
-    Row("listen", "socket", "#2", SOCKET, Unable(111, "make a socket for ADDRESS: REASON")),
-    Row(
-        "listen",
-        "setsockopt",
-        "",
-        &[ENOMEM, EPERM],
-        Unable(111, "make a socket for ADDRESS: REASON"),
-    ),
-    Row("listen", "umask", "", &[], Never("it has always been something")),
-    // Without the lock the worst is a race.
-    Row("listen", "openat", "O_NOFOLLOW", &[EINTR], Unnoticed),
-    Row("listen", "openat", "O_NOFOLLOW", &[ELOOP], Unable(111, "bind to ADDRESS: File exists")),
-    Row("listen", "openat", "O_NOFOLLOW", &[EACCES, EMFILE, ENFILE, ENOENT, ENOMEM], BIND),
-    Row("listen", "openat", "", &[EACCES, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM], Unnoticed),
-    Row("listen", "flock", "", &[EAGAIN, EINTR, ENOLCK, EOPNOTSUPP], Unnoticed),
-    Row("listen stale", "bind", "#1", &[EADDRINUSE], Unnoticed),
-    Row("listen", "bind", "", PATH, BIND),
-    Row("listen", "bind", "", &[EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOSPC, EPERM, EROFS], BIND),
-    // Somebody may listen: then it is not replaced.
-    Row("listen stale", "connect", "#2", &[ECONNREFUSED, EINTR], Unnoticed),
-    Row(
-        "listen stale",
-        "connect",
-        "#2",
-        CONNECT,
-        Unable(111, "bind to ADDRESS: Address already in use"),
-    ),
-    Row("listen stale", "unlinkat", "", PATH, BIND),
-    Row("listen stale", "unlinkat", "", &[EBUSY, EISDIR, EPERM], BIND),
-    Row("listen", "statx", "", &[EACCES, ENOENT, ENOSYS, EPERM], Unnoticed),
-    Row("listen", "listen", "", &[EADDRINUSE, EINVAL], Unable(111, "listen at ADDRESS: REASON")),
-    Row("listen", "sendmsg", "#1", LOST, Unable(111, "retrieve fd for id new: REASON")),
-    Row("listen", "sendmsg", "#1", GONE, Unable(1, "retrieve fd for id new: connection closed*")),
-    Row("listen", "sendmsg", "#2", LOST, Unable(111, "store fd for id new: REASON")),
-    Row("listen", "sendmsg", "#2", GONE, Unable(1, "store fd for id new: connection closed*")),
-    Row(
-        "listen",
-        "recvmsg",
-        "#1",
-        &[ENOBUFS, ENOMEM],
-        Unable(111, "retrieve fd for id new: REASON"),
-    ),
-    Row(
-        "listen",
-        "recvmsg",
-        "#1",
-        &[0, ECONNRESET],
-        Unable(1, "retrieve fd for id new: connection closed*"),
-    ),
-    Row("listen", "recvmsg", "#2", &[ENOBUFS, ENOMEM], Unable(111, "store fd for id new: REASON*")),
-    Row(
-        "listen",
-        "recvmsg",
-        "#2",
-        &[0, ECONNRESET],
-        Unable(1, "store fd for id new: connection closed*"),
-    ),
-    Row(
-        "listen",
-        "fcntl",
-        "F_DUPFD_CLOEXEC",
-        &[EMFILE, EINVAL],
-        Unable(111, "retrieve fd for id new: REASON"),
-    ),
-    // What is held is looked at.
-    Row(
-        "listen held",
-        "getsockname",
-        "",
-        &[EBADF, ENOBUFS],
-        Says(1, "new is held, but is no socket at ADDRESS"),
-    ),
-    Row(
-        "listen held",
-        "getsockopt",
-        "SO_TYPE",
-        &[ENOBUFS, ENOPROTOOPT, EPERM],
-        Says(1, "new is held, but is no socket at ADDRESS"),
-    ),
-    Row("listen held", "getsockopt", "", &[ENOPROTOOPT, EPERM], Unnoticed),
-    Row(
-        "listen held",
-        "faccessat",
-        "",
-        &[ENOENT],
-        Says(1, "new is held at ADDRESS, but its file is gone"),
-    ),
-    Row("listen held", "faccessat", "", &[EACCES, ELOOP, ENOSYS], Unnoticed),
-    // A process is looked into, of which numbers 3 and 4 are wanted.
-    Row("adopt", "pidfd_open", "", &[EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, ESRCH], TAKE),
-    Row("adopt", "pidfd_getfd", "#4", &[EBADF], NOT_THERE),
-    Row("adopt", "pidfd_getfd", "#5", &[EBADF], NOT_THERE),
-    Row("adopt", "pidfd_getfd", "", &[EBADF, EINTR], Unnoticed),
-    Row("adopt", "pidfd_getfd", "", &[EMFILE, ENFILE, ENOSYS, EPERM, ESRCH], TAKE),
-    Row("adopt", "getsockname", "#4", &[EBADF, ENOBUFS], NOT_THERE),
-    Row("adopt", "getsockname", "#5", &[EBADF, ENOBUFS], NOT_THERE),
-    Row("adopt", "getsockname", "", &[EBADF, ENOBUFS], Unnoticed),
-    // One of which it is not known whether it listens may be a connection.
-    Row("adopt", "getsockopt", "SO_PROTOCOL", &[ENOPROTOOPT, EPERM], Unnoticed),
-    Row("adopt", "getsockopt", "", &[ENOPROTOOPT, EPERM], NOT_THERE),
-    Row("adopt", "statx", "", &[ENOSYS, EPERM], Unable(111, "tell sockets apart: REASON")),
-    Row("adopt", "mmap", "", &[ENOMEM], TAKE),
-    Row("adopt -n", "fcntl", "F_GETFD", &[EBADF], Unable(111, "write to standard output: REASON")),
-    Row(
-        "adopt",
-        "fcntl",
-        "F_DUPFD_CLOEXEC",
-        &[EMFILE, EINVAL],
-        Unable(111, "retrieve fd for id *"),
-    ),
-    Row("adopt", "sendmsg", "#1", LOST, Unable(111, "retrieve fd for id *")),
-    Row("adopt", "sendmsg", "#1", GONE, Unable(1, "retrieve fd for id *")),
-    Row("adopt", "sendmsg", "#2", LOST, Unable(111, "retrieve fd for id *")),
-    Row("adopt", "sendmsg", "#2", GONE, Unable(1, "retrieve fd for id *")),
-    Row("adopt", "sendmsg", "", LOST, Unable(111, "store fd for id *")),
-    Row("adopt", "sendmsg", "", GONE, Unable(1, "store fd for id *")),
-    Row("adopt", "recvmsg", "#1", &[ENOBUFS, ENOMEM], Unable(111, "retrieve fd for id *")),
-    Row("adopt", "recvmsg", "#1", &[0, ECONNRESET], Unable(1, "retrieve fd for id *")),
-    Row("adopt", "recvmsg", "#2", &[ENOBUFS, ENOMEM], Unable(111, "retrieve fd for id *")),
-    Row("adopt", "recvmsg", "#2", &[0, ECONNRESET], Unable(1, "retrieve fd for id *")),
-    Row("adopt", "recvmsg", "", &[ENOBUFS, ENOMEM], Unable(111, "store fd for id *")),
-    Row("adopt", "recvmsg", "", &[0, ECONNRESET], Unable(1, "store fd for id *")),
     Row("", "exit_group", "", &[], Never("it does not come back")),
     // It is looked at before a daemon is asked anything, and then after each wait.
     Row("", "clock_gettime", "_REALTIME", CLOCK, NO_CLOCK),
@@ -277,8 +155,8 @@ const LASTING: &[Row<Due>] = &[
     Row("", "symlinkat", "", &[ENOSPC], LINKS),
 ];
 
-const SOCKET: &[i32] = &[EACCES, EAFNOSUPPORT, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM];
-const CONNECT: &[i32] = &[
+pub const SOCKET: &[i32] = &[EACCES, EAFNOSUPPORT, EINVAL, EMFILE, ENFILE, ENOBUFS, ENOMEM];
+pub const CONNECT: &[i32] = &[
     EACCES,
     EAGAIN,
     ECONNREFUSED,
@@ -292,12 +170,9 @@ const CONNECT: &[i32] = &[
     EPERM,
     EPROTOTYPE,
 ];
-const GONE: &[i32] = &[EPIPE, ECONNRESET];
-const LOST: &[i32] = &[ENOBUFS, ENOMEM, ETOOMANYREFS, EBADF, EINVAL];
-const PATH: &[i32] = &[EACCES, EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR];
-const BIND: Due = Unable(111, "bind to ADDRESS: REASON");
-const TAKE: Due = Unable(111, "take descriptors out of process PID: REASON*");
-const NOT_THERE: Due = Says(1, "process PID has no socket at *");
+pub const GONE: &[i32] = &[EPIPE, ECONNRESET];
+pub const LOST: &[i32] = &[ENOBUFS, ENOMEM, ETOOMANYREFS, EBADF, EINVAL];
+pub const PATH: &[i32] = &[EACCES, EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOMEM, ENOTDIR];
 const EXECUTE: &[i32] =
     &[EACCES, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENFILE, ENOEXEC, ENOMEM, EPERM, ETXTBSY];
 const WRITE: &[i32] = &[0, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, EPERM, EPIPE];
@@ -632,7 +507,8 @@ impl Fault<'_> {
     /// What is wrong with what it has come to.
     fn wrong(&self, is: &Outcome) -> Option<String> {
         let normal = self.normal;
-        if let Some(call) = is.calls.iter().find(|c| !ROWS.iter().any(|row| row.1 == c.name)) {
+        if let Some(call) = is.calls.iter().find(|c| !all_rows().iter().any(|row| row.1 == c.name))
+        {
             return Some(format!("{} is not in the table", call.name));
         }
         let ends = |ended: &Ended| (ended.code, ended.err.clone(), ended.out.clone());
@@ -702,7 +578,7 @@ fn fails_as_it_should(run: &Run, world: &mut World) -> Vec<String> {
     assert!(normal.ended.code == 0 || run.only == "write", "{}: {:?}", run.name, normal.ended);
     let (mut count, mut tries, mut heard) = (0, 0, 0);
     for call in all.iter().filter(|call| run.only.is_empty() || call.name == run.only) {
-        for (table, lasts) in [(ROWS, false), (LASTING, true)] {
+        for (table, lasts) in [(&all_rows()[..], false), (LASTING, true)] {
             let due = rows(table, run.name, call, None);
             if due.is_none() && !lasts {
                 wrong.push(format!("{}: {} is not in the table", run.name, call.line));
@@ -790,7 +666,7 @@ fn every_row_is_about_a_call_that_a_tool_makes() {
         calls.extend(world.run(run, &[]).calls.into_iter().map(|call| (run, call)));
         world.restore();
     }
-    for row in ROWS.iter().chain(LASTING) {
+    for row in all_rows().iter().chain(LASTING) {
         let is_used = calls.iter().any(|(run, call)| row.is_about(run.name, call));
         assert!(is_used, "{:?} {} {} is about nothing", row.0, row.1, row.2);
     }

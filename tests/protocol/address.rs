@@ -2,7 +2,7 @@
 
 use fdholder::protocol::address::{Address, Kind};
 use fdholder::sys::fd::BorrowedFd;
-use fdholder::sys::socket;
+use fdholder::sys::socket::{self, Name, STREAM, Socket, UNIX};
 use proptest::prelude::*;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -19,6 +19,14 @@ fn of(socket: &impl AsRawFd) -> Option<String> {
     let described = socket::describe(BorrowedFd::named(socket.as_raw_fd() as u32)).unwrap();
     let address = Address::of(&described)?;
     Some(String::from_utf8_lossy(address.text().bytes()).into_owned())
+}
+
+/// The text of the address of a Unix socket, in the kernel's form.
+fn text_of(name: &[u8]) -> Option<Vec<u8>> {
+    let mut bound = Name::new(UNIX);
+    bound.push(name);
+    let socket = Socket { name: bound, kind: STREAM, protocol: 0, listens: None };
+    Some(Address::of(&socket)?.text().bytes().to_vec())
 }
 
 /// IPv6 addresses with many zeros in them: there the short forms differ.
@@ -78,7 +86,31 @@ proptest! {
         }
         text.extend(name);
         prop_assume!(!text.ends_with(b":@"));
+        // What stands for something else is in the next test.
+        let looks_abstract = text.windows(2).any(|pair| pair == b":@");
+        prop_assume!(!looks_abstract || !text.contains(&b'%'));
         prop_assert_eq!(canonical(&text), Ok(text));
+    }
+
+    #[test]
+    fn no_two_unix_addresses_have_one_text(
+        [one, two] in proptest::array::uniform2(proptest::collection::vec(
+            prop_oneof![Just(0u8), Just(b'@'), Just(b'%'), Just(b'0'), Just(b'/'), Just(b'.')], 1..=5)),
+    ) {
+        let texts = [&one, &two].map(|name| text_of(name));
+        // The path `@x` is the path `./@x` too, which is the same file.
+        let places = [&one, &two].map(|name| match &name[..] {
+            [0, ..] => name.clone(),
+            path => {
+                let path = path.split(|byte| *byte == 0).next().unwrap();
+                [if path[0] == b'@' { &b"./"[..] } else { b"" }, path].concat()
+            }
+        });
+        prop_assert_eq!(texts[0] == texts[1], places[0] == places[1], "{:?}", texts);
+        // The text is that of the same address again. A name without a byte cannot be given.
+        for text in texts.iter().flatten().filter(|text| *text != b"unix:@") {
+            prop_assert_eq!(canonical(text), Ok(text.clone()));
+        }
     }
 
     #[test]
@@ -184,7 +216,9 @@ fn an_address_of_the_kernel_is_that_of_the_text() {
     }
     // Programs that give the size of the structure as the length of a name bind to its zeros too.
     let name = SocketAddrUnix::new_abstract_name(b"a\0\0").unwrap();
-    assert_eq!(of(&bound(SocketType::STREAM, &name)), Some("unix:@a@@".into()));
+    assert_eq!(of(&bound(SocketType::STREAM, &name)), Some("unix:@a%0%0".into()));
+    let name = SocketAddrUnix::new_abstract_name(b"a@%%0").unwrap();
+    assert_eq!(of(&bound(SocketType::STREAM, &name)), Some("unix:@a@%%%%0".into()));
     // The kernel takes a path without a NUL behind it, and adds one where it gives it.
     let long = dir.path().to_str().unwrap().to_string();
     let long = format!("{long}/{}", "x".repeat(107 - long.len()));

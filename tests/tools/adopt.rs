@@ -1,19 +1,14 @@
-//! What fdholder-adopt takes out of a process, what it leaves alone, and what it says.
+//! What fdholder-adopt takes out of a process, and what it leaves alone. What it refuses is in
+//! `adopt_refusals`.
 
 use super::listen::{free_port, held, ids};
 use crate::kit::clients::succeeded;
-use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, STORE, Setup};
-use crate::kit::fake::{
-    Fake,
-    Step::{self, HangUp, Receive, Send},
-    status,
-};
+use crate::kit::daemon::{Daemon, Generation};
 use crate::kit::target::{Target, high};
 use crate::kit::tool::{Ended, run, tool};
-use crate::kit::wire::{self, Held, frame, inode};
+use crate::kit::wire::{self, Held, inode};
 use crate::kit::{make_room, memfd, program};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
-use rustix::process::geteuid;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -21,18 +16,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 use temp_dir::TempDir;
 
 /// Runs the tool on a daemon and a process, with options in front and addresses behind.
-fn adopt(options: &[&str], path: &Path, target: &Target, addresses: &[&str]) -> Ended {
+pub fn adopt(options: &[&str], path: &Path, target: &Target, addresses: &[&str]) -> Ended {
     let mut command = tool("fdholder-adopt");
     command.args(options).arg(path).arg(target.pid().to_string());
     run(command.args(addresses))
 }
 
+/// Checks exit code and message.
 #[track_caller]
-fn is_fatal(ended: &Ended, code: i32, line: &str) {
+pub fn is_fatal(ended: &Ended, code: i32, line: &str) {
     let line = format!("fdholder-adopt: fatal: {line}\n");
     assert_eq!((ended.code, &ended.err[..], &ended.out[..]), (code, &line[..], &b""[..]));
 }
@@ -48,19 +45,20 @@ fn shared(port: u16) -> OwnedFd {
 }
 
 /// Sockets of all kinds, some of which listen.
-struct Sockets {
-    all: Vec<OwnedFd>,
+pub struct Sockets {
+    /// All of them.
+    pub all: Vec<OwnedFd>,
     /// What listens, by the address that is due.
-    listening: Vec<(String, (u64, u64))>,
+    pub listening: Vec<(String, (u64, u64))>,
     /// What is bound and does not know connections.
     bound: Vec<(String, (u64, u64))>,
     /// The addresses of a connection, and of a UDP socket that has a peer.
-    connections: [String; 2],
+    pub connections: [String; 2],
     _dir: TempDir,
 }
 
 impl Sockets {
-    fn new() -> Sockets {
+    pub fn new() -> Sockets {
         make_room();
         let dir = TempDir::new().unwrap();
         let (mut all, mut listening, mut bound) = (Vec::new(), Vec::new(), Vec::new());
@@ -119,7 +117,7 @@ impl Sockets {
     }
 
     /// A process that has them, with gaps in between.
-    fn target(&self) -> Target {
+    pub fn target(&self) -> Target {
         let numbers = (3..).step_by(2);
         let all: Vec<_> = numbers.zip(&self.all).map(|(at, fd)| (at, fd.as_fd())).collect();
         Target::start(&all)
@@ -195,6 +193,100 @@ fn addresses_name_what_is_taken_also_if_it_does_not_listen() {
 }
 
 #[test]
+fn sockets_that_share_an_address_are_known_by_what_they_are() {
+    let [a, b, c] = [free_port(); 3].map(shared).map(high);
+    let x = format!("tcp:{}", SocketAddr::try_from(net::getsockname(&a).unwrap()).unwrap());
+    let numbered = |number: u32, fd: &OwnedFd| match number {
+        1 => (x.clone(), inode(fd)),
+        number => (format!("{x}#{number}"), inode(fd)),
+    };
+    let with = |all: &[&OwnedFd]| {
+        let all: Vec<_> = (3..).zip(all).map(|(at, fd)| (at, fd.as_fd())).collect();
+        Target::start(&all)
+    };
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        let is_right = |all: &[&OwnedFd], due: &[(u32, &OwnedFd)]| {
+            succeeded(&adopt(&[], &daemon.path, &with(all), &[]));
+            let due: Vec<_> = due.iter().map(|(number, fd)| numbered(*number, fd)).collect();
+            assert_eq!(dump(&daemon), due);
+        };
+        let delete = |id: &str| {
+            wire::delete(&UnixStream::connect(&daemon.path).unwrap(), id.as_bytes()).unwrap();
+        };
+        is_right(&[&a, &b], &[(1, &a), (2, &b)]);
+        is_right(&[&a, &b], &[(1, &a), (2, &b)]);
+        // It has closed the first.
+        is_right(&[&b], &[(1, &a), (2, &b)]);
+        // In another order, and with another one.
+        is_right(&[&c, &b, &a], &[(1, &a), (2, &b), (3, &c)]);
+        // What has become free is used again, and what is behind it is still known.
+        delete(&x);
+        is_right(&[&b], &[(2, &b), (3, &c)]);
+        is_right(&[&c, &b, &a], &[(1, &a), (2, &b), (3, &c)]);
+        delete(&format!("{x}#2"));
+        is_right(&[&b, &c], &[(1, &a), (2, &b), (3, &c)]);
+    }
+}
+
+#[test]
+fn names_that_look_alike_are_not_confused() {
+    let dir = TempDir::new().unwrap();
+    let name = dir.path().display().to_string();
+    let named = |name: &str| {
+        let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+        let fd = net::socket_with(family, kind, SocketFlags::CLOEXEC, None).unwrap();
+        net::bind(&fd, &SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap()).unwrap();
+        net::listen(&fd, 1).unwrap();
+        fd
+    };
+    // Of a thread alone the directory changes.
+    let path = dir.path();
+    let in_it = thread::scope(|scope| {
+        let bind = || {
+            // SAFETY: touches no memory.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_FS) }, 0);
+            std::env::set_current_dir(path).unwrap();
+            UnixListener::bind("@x").unwrap()
+        };
+        scope.spawn(bind).join().unwrap()
+    });
+    let fds = [
+        high(named(&format!("{name}\0a"))),
+        high(named(&format!("{name}@a"))),
+        high(named(&format!("{name}%0a"))),
+        high(in_it),
+    ];
+    let all: Vec<_> = (3..).zip(&fds).map(|(at, fd)| (at, fd.as_fd())).collect();
+    let target = Target::start(&all);
+    let texts = [
+        format!("unix:@{name}%0a"),
+        format!("unix:@{name}@a"),
+        format!("unix:@{name}%%0a"),
+        String::from("unix:./@x"),
+    ];
+    let nowhere = PathBuf::from("/nowhere/s");
+    let ended = adopt(&["-n"], &nowhere, &target, &[]);
+    assert_eq!(String::from_utf8(ended.out).unwrap(), texts.join("\n") + "\n");
+    for (text, fd) in texts.iter().zip(&fds) {
+        let daemon = Daemon::start(Generation::Ours);
+        succeeded(&adopt(&[], &daemon.path, &target, &[text]));
+        assert_eq!(dump(&daemon), [(text.clone(), inode(fd))]);
+        // What it is called is what fdholder-listen would be told.
+        if !text.contains("./") {
+            succeeded(&run(tool("fdholder-listen").arg(&daemon.path).args([text, text])));
+        }
+    }
+    let ended = adopt(&["-n"], &nowhere, &target, &["unix:@x"]);
+    is_fatal(&ended, 1, &format!("process {} has no socket at unix:@x", target.pid()));
+    let daemon = Daemon::start(Generation::Ours);
+    succeeded(&adopt(&[], &daemon.path, &target, &["unix:./@x"]));
+    let mut command = tool("fdholder-listen");
+    command.current_dir(dir.path()).arg(&daemon.path).args(["unix:./@x", "unix:./@x"]);
+    succeeded(&run(&mut command));
+}
+
+#[test]
 fn who_connects_is_served_by_the_next_when_the_process_is_killed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
@@ -208,169 +300,6 @@ fn who_connects_is_served_by_the_next_when_the_process_is_killed() {
     client.write_all(b"x").unwrap();
     let next = TcpListener::from(held(&daemon, format!("tcp:{at}")));
     next.accept().unwrap().0.read_exact(&mut [0]).unwrap();
-}
-
-#[test]
-fn what_is_not_there_is_said_before_a_daemon_hears_of_anything() {
-    let sockets = Sockets::new();
-    let target = sockets.target();
-    let tcp = &sockets.listening[0].0;
-    let [client, udp] = &sockets.connections;
-    let no_client = format!("process PID has no socket at {client}");
-    let no_udp = format!("process PID has no socket at {udp}");
-    let rows: [(&[&str], i32, &str); 10] = [
-        (&[tcp, "tcp:127.0.0.1:1"], 1, "process PID has no socket at tcp:127.0.0.1:1"),
-        (&["unix:/nowhere", tcp], 1, "process PID has no socket at unix:/nowhere"),
-        (&["tcp:[::]:1"], 1, "process PID has no socket at tcp:[::]:1"),
-        // A connection has an address too.
-        (&[tcp, client], 1, &no_client),
-        (&[tcp, udp], 1, &no_udp),
-        (&["tcp:0.0.0.0:1", "x"], 100, "no address: x: it does not begin with *"),
-        (&["tcp:localhost:1"], 100, "no address: tcp:localhost:1: it is not ADDRESS:PORT or *"),
-        (&["tcp:1.2.3.4:0"], 100, "no address: tcp:1.2.3.4:0: there is no port 0"),
-        (&["unix:"], 100, "no address: unix:: there is no path"),
-        (&["\n"], 100, "no address: \\n: it does not begin with *"),
-    ];
-    for option in ["-t0", "-n"] {
-        for (addresses, code, line) in rows {
-            let fake = Fake::start(vec![]);
-            let ended = adopt(&[option], &fake.path, &target, addresses);
-            let line =
-                format!("fdholder-adopt: fatal: {line}").replace("PID", &target.pid().to_string());
-            match line.strip_suffix('*') {
-                Some(start) => assert!(ended.err.starts_with(start), "{ended:?}"),
-                None => assert_eq!(ended.err, format!("{line}\n")),
-            }
-            assert_eq!((ended.code, &ended.out[..]), (code, &b""[..]));
-            assert!(!fake.seen().connected);
-        }
-    }
-    let (empty, fake) = (Target::start(&[]), Fake::start(vec![]));
-    let ended = adopt(&[], &fake.path, &empty, &[]);
-    is_fatal(&ended, 1, &format!("process {} has no listening socket", empty.pid()));
-    let gone = Target::start(&[]);
-    let pid = gone.pid().to_string();
-    gone.kill();
-    let unable = "unable to take descriptors out of process";
-    for (pid, code, line) in [
-        (&pid[..], 111, format!("{unable} {pid}: No such process")),
-        ("0", 111, format!("{unable} 0: Invalid argument")),
-        ("4294967295", 111, format!("{unable} 4294967295: Invalid argument")),
-    ] {
-        let ended = run(tool("fdholder-adopt").arg(&fake.path).arg(pid));
-        is_fatal(&ended, code, &line);
-    }
-    assert!(!fake.seen().connected);
-}
-
-#[test]
-fn what_is_held_by_something_else_stops_it_before_anything_is_stored() {
-    let sockets = Sockets::new();
-    let target = sockets.target();
-    for generation in Generation::DAEMONS {
-        let (daemon, id) = (Daemon::start(generation), &sockets.listening[5].0);
-        let stream = UnixStream::connect(&daemon.path).unwrap();
-        // That the address is the same does not make it the same socket.
-        let other = &sockets.all[6];
-        wire::store(&stream, &Held::new(id, wire::never(), other)).unwrap();
-        let ended = adopt(&[], &daemon.path, &target, &[]);
-        is_fatal(&ended, 1, &format!("{id} is held, but is another socket"));
-        assert_eq!(ids(&daemon), [&id[..]]);
-    }
-    let long = "x".repeat(256 - sockets.listening[0].0.len());
-    let fake = Fake::start(vec![]);
-    let ended = adopt(&["-p", &long], &fake.path, &target, &[]);
-    let id = format!("{long}{}", sockets.listening[0].0);
-    is_fatal(&ended, 1, &format!("unable to store fd for id {id}: File name too long"));
-    assert!(!fake.seen().connected);
-}
-
-#[test]
-fn what_cannot_be_stored_takes_what_was_stored_before_it_along() {
-    let sockets = Sockets::new();
-    let target = sockets.target();
-    for generation in Generation::DAEMONS {
-        let rights = Some(&[GETDUMP, LIST, RETRIEVE, STORE][..]);
-        let daemon =
-            Daemon::start_with(generation, Setup { maxfds: 4, rights, ..Setup::default() });
-        let stream = UnixStream::connect(&daemon.path).unwrap();
-        wire::store(&stream, &Held::new("mine", wire::never(), memfd())).unwrap();
-        let ended = adopt(&[], &daemon.path, &target, &[]);
-        let reason = "Too many open files in system";
-        let id = &sockets.listening[3].0;
-        is_fatal(&ended, 1, &format!("unable to store fd for id {id}: {reason}"));
-        assert_eq!(ids(&daemon), ["mine"]);
-        for (right, what) in [(STORE, "store"), (RETRIEVE, "retrieve")] {
-            fs::remove_file(daemon.rules().join("uid/default/env").join(right)).unwrap();
-            let ended = adopt(&[], &daemon.path, &target, &[]);
-            let id = &sockets.listening[0].0;
-            let reason = format!("Operation not permitted (the right {right} is missing)");
-            is_fatal(&ended, 1, &format!("unable to {what} fd for id {id}: {reason}"));
-        }
-        assert_eq!(ids(&daemon), ["mine"]);
-    }
-}
-
-/// An answer without descriptors.
-fn says(number: u8) -> Step {
-    Send(status(number), vec![])
-}
-
-#[test]
-fn daemons_that_do_not_do_as_they_should_are_said_to() {
-    let [one, two] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let names = [&one, &two].map(|it| format!("tcp:{}", it.local_addr().unwrap()));
-    let [one, two] = [one, two].map(high);
-    let target = Target::start(&[(3, one.as_fd()), (4, two.as_fd())]);
-    let against = |options: &[&str], steps: Vec<Step>| {
-        let fake = Fake::start(steps);
-        let ended = adopt(options, &fake.path, &target, &[]);
-        drop(fake.seen());
-        ended
-    };
-    let (noent, perm) = (2, 1);
-    let store = |number: usize| format!("unable to store fd for id {}", names[number]);
-    let advice = " (the right S6_FDHOLDER_STORE_REGEX is missing)";
-    let neither = || vec![Receive, says(noent), Receive, says(noent)];
-    let then = |steps: Vec<Step>| neither().into_iter().chain(steps).collect::<Vec<_>>();
-    // It holds something that is no socket.
-    let ended = against(&[], vec![Receive, Send(frame(&[0], 1), vec![memfd()])]);
-    is_fatal(&ended, 1, &format!("{} is held, but is another socket", names[0]));
-    // It refuses the second, and forgets the first or does not.
-    let refuses = |last: u8| then(vec![Receive, says(0), Receive, says(perm), Receive, says(last)]);
-    let line = format!("{}: Operation not permitted{advice}", store(1));
-    is_fatal(&against(&[], refuses(0)), 1, &line);
-    is_fatal(&against(&[], refuses(noent)), 1, &line);
-    let line = format!("{line}; of those before it 1 may still be held");
-    is_fatal(&against(&[], refuses(perm)), 1, &line);
-    // It is gone: then it may hold both.
-    let gone = then(vec![Receive, says(0), Receive, Send(vec![0], vec![]), HangUp]);
-    let doubt = "; it may have been done; of those before it 1 may still be held";
-    let ended = against(&["-t2000"], gone);
-    is_fatal(&ended, 1, &format!("{}: connection closed{doubt}", store(1)));
-    let late = then(vec![Receive, says(0), Receive]);
-    let ended = against(&["-t300"], late);
-    is_fatal(&ended, 1, &format!("{}: Connection timed out{doubt}", store(1)));
-    assert!(ended.wall >= Duration::from_millis(300));
-}
-
-#[test]
-fn rights_that_are_missing_are_named() {
-    if !geteuid().is_root() {
-        return;
-    }
-    let target = Target::start(&[]);
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-    command.arg(program()).args(["adopt", "-n", "/nowhere/s"]).arg(target.pid().to_string());
-    let ended = run(&mut command);
-    let line = format!(
-        "unable to take descriptors out of process {}: Operation not permitted (this needs \
-         CAP_SYS_PTRACE in the user namespace of the process; its own user may do it too, if \
-         kernel.yama.ptrace_scope is 0 and it can be traced)",
-        target.pid()
-    );
-    is_fatal(&ended, 111, &line);
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use crate::kit::clients::succeeded;
 use crate::kit::daemon::{Daemon, Generation, RETRIEVE, STORE, Setup};
-use crate::kit::memfd;
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, inode};
+use crate::kit::{make_device, memfd};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::ffi::{OsStr, OsString};
@@ -19,13 +19,23 @@ use std::process::Command;
 use std::time::Duration;
 use temp_dir::TempDir;
 
+/// The kinds of Unix sockets.
+pub const KINDS: [(&str, SocketType); 3] = [
+    ("unix", SocketType::STREAM),
+    ("unix-dgram", SocketType::DGRAM),
+    ("unix-seqpacket", SocketType::SEQPACKET),
+];
+
+/// What is said of a socket that no client can reach by its path.
+pub const LOST: &str = ": no client can reach it any more; delete it with s6-fdholder-delete";
+
 /// A port of this machine's loopback that is free now.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Runs the tool on a daemon, with these words behind its socket.
-fn listen(daemon: &Daemon, options: &[&str], id: impl AsRef<OsStr>, address: &str) -> Ended {
+pub fn listen(daemon: &Daemon, options: &[&str], id: impl AsRef<OsStr>, address: &str) -> Ended {
     let mut command = tool("fdholder-listen");
     run(command.args(options).arg(&daemon.path).arg(id).arg(address))
 }
@@ -45,13 +55,13 @@ pub fn ids(daemon: &Daemon) -> Vec<String> {
 
 /// Checks exit code and message.
 #[track_caller]
-fn says(ended: &Ended, code: i32, line: &str) {
+pub fn says(ended: &Ended, code: i32, line: &str) {
     let line = format!("fdholder-listen: fatal: {line}\n");
     assert_eq!((ended.code, &ended.err[..], &ended.out[..]), (code, &line[..], &b""[..]));
 }
 
 /// Makes a Unix socket on which nobody listens any more.
-fn stale(path: &Path, kind: SocketType) {
+pub fn stale(path: &Path, kind: SocketType) {
     bound(path, kind);
     assert!(fs::symlink_metadata(path).unwrap().file_type().is_socket());
 }
@@ -86,11 +96,7 @@ fn every_kind_of_socket_is_made_as_it_should_be_and_held() {
                 assert!(!fcntl_getfl(&fd).unwrap().contains(OFlags::NONBLOCK));
             }
         }
-        for (kind, socket_type) in [
-            ("unix", SocketType::STREAM),
-            ("unix-dgram", SocketType::DGRAM),
-            ("unix-seqpacket", SocketType::SEQPACKET),
-        ] {
+        for (kind, socket_type) in KINDS {
             let path = dir.child(kind);
             for place in [path.display().to_string(), format!("@{}", path.display())] {
                 let address = format!("{kind}:{place}");
@@ -173,7 +179,7 @@ fn what_is_held_but_not_there_is_named_with_both_addresses_and_stays() {
             (tcp.into(), "tcp:127.0.0.1:1", format!("{at}, not at tcp:127.0.0.1:1")),
             (client.into(), &at, format!("{other}, not at {at}")),
             (accepted.into(), &at, format!("{at}, but does not listen")),
-            (gone_socket.into(), &gone_at, format!("{gone_at}, but its file is gone")),
+            (gone_socket.into(), &gone_at, format!("{gone_at}, but its file is gone{LOST}")),
             (unix.try_clone().unwrap(), &unix_at, format!("{unix_at}, but does not listen")),
             (unix, &at, format!("{unix_at}, not at {at}")),
             (memfd(), &at, format!(", but is no socket at {at}")),
@@ -227,13 +233,8 @@ fn the_file_has_the_mode_from_the_first_moment() {
 #[test]
 fn a_socket_that_nobody_listens_on_is_replaced() {
     let (daemon, dir) = (Daemon::start(Generation::Ours), TempDir::new().unwrap());
-    let kinds = [
-        ("unix", SocketType::STREAM),
-        ("unix-dgram", SocketType::DGRAM),
-        ("unix-seqpacket", SocketType::SEQPACKET),
-    ];
-    for (kind, _) in kinds {
-        for (old, socket_type) in kinds {
+    for (kind, _) in KINDS {
+        for (old, socket_type) in KINDS {
             let path = dir.child(format!("{old} {kind}"));
             stale(&path, socket_type);
             let address = format!("{kind}:{}", path.display());
@@ -266,6 +267,7 @@ fn anything_else_in_the_way_stays_and_is_an_error() {
     symlink(path("live"), path("link to live")).unwrap();
     symlink(path("nothing"), path("dangling")).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RUSR).unwrap();
+    let has_device = make_device(&path("device"));
     let (used, exists) = ("Address already in use", "File exists");
     for (name, reason) in [
         ("live", used),
@@ -277,7 +279,11 @@ fn anything_else_in_the_way_stays_and_is_an_error() {
         ("link to live", used),
         ("dangling", used),
         ("fifo", exists),
+        ("device", exists),
     ] {
+        if name == "device" && !has_device {
+            continue;
+        }
         let before = fs::symlink_metadata(path(name)).unwrap().ino();
         let address = format!("unix:{}", path(name).display());
         let ended = listen(&daemon, &[], "it", &address);
@@ -361,6 +367,11 @@ fn odd_names_are_kept_and_quoted() {
         succeeded(&run_it(OsStr::new(name), OsStr::new(&format!("unix:{name}"))));
         UnixStream::connect(dir.child(name)).unwrap();
     }
+    // An abstract name with NULs, which the text of the address cannot have.
+    succeeded(&run_it(OsStr::new("nul"), OsStr::new("unix:@%0%%0%%%x%")));
+    let name = SocketAddrUnix::try_from(net::getsockname(held(&daemon, "nul")).unwrap()).unwrap();
+    assert_eq!(name.abstract_name(), Some(&b"\0%0%%x%"[..]));
+    succeeded(&run_it(OsStr::new("nul"), OsStr::new("unix:@%0%%0%%%x%")));
     let ended = run_it(OsStr::new("it"), OsStr::new("unix:\n"));
     says(&ended, 111, "unable to bind to unix:\\n: Address already in use");
     // The longest path, and one that is longer.

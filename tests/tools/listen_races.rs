@@ -13,6 +13,10 @@ use crate::kit::tool::{Ended, Running, run, tool};
 use crate::kit::wire::{self, Held, frame};
 use crate::kit::{memfd, program};
 use rustix::fs::{FlockOperation, flock};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+use rustix::process::geteuid;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -20,8 +24,83 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 use temp_dir::TempDir;
+
+/// A daemon that holds nothing, and refuses to store anything after so long. Says when it has been asked.
+fn slow(time: Duration) -> (Fake, mpsc::Receiver<()>) {
+    let (asked, is_asked) = mpsc::channel();
+    let tell = Do(Box::new(move || asked.send(()).unwrap()));
+    (Fake::start(then([tell, Step::Pause(time), says(PERM)])), is_asked)
+}
+
+/// Addresses of all kinds at which nothing is.
+fn addresses(dir: &TempDir) -> [String; 4] {
+    let path = dir.child("s").display().to_string();
+    [
+        format!("tcp:127.0.0.1:{}", free_port()),
+        format!("udp:[::1]:{}", free_port()),
+        format!("unix:{path}"),
+        format!("unix-dgram:@{path}"),
+    ]
+}
+
+#[test]
+fn the_second_waits_as_long_as_the_first_takes_to_store_it() {
+    let (daemon, dir) = (Daemon::start(Generation::Ours), TempDir::new().unwrap());
+    for address in addresses(&dir) {
+        let time = Duration::from_millis(1500);
+        let (first_daemon, is_asked) = slow(time);
+        let mut first = tool("fdholder-listen");
+        let first = Running::start(first.arg(&first_daemon.path).args(["it", &address]));
+        is_asked.recv().unwrap();
+        // One that does not wait for ever.
+        let mut command = tool("fdholder-listen");
+        let ended = run(command.arg("-t300").arg(&daemon.path).args([&address, &address]));
+        let line = format!("unable to wait for another fdholder-listen at {address}");
+        is_fatal(&ended, 111, &format!("{line}: Connection timed out"));
+        assert!(ended.wall >= Duration::from_millis(300) && ended.wall < time, "{ended:?}");
+        let mut command = tool("fdholder-listen");
+        let second = run(command.arg(&daemon.path).args([&address, &address]));
+        assert_eq!(first.wait().code, 1);
+        succeeded(&second);
+        drop(held(&daemon, &address));
+    }
+}
+
+/// A user who is not root.
+const OTHER: u32 = 65534;
+
+#[test]
+fn nobody_waits_for_another_user_or_for_who_does_not_listen() {
+    let (daemon, dir) = (Daemon::start(Generation::Ours), TempDir::new().unwrap());
+    for (number, address) in addresses(&dir).into_iter().enumerate() {
+        let kind = SocketType::STREAM;
+        let taken = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
+        let text =
+            [&b"fdholder-listen "[..], &address.as_bytes()[address.len().saturating_sub(91)..]]
+                .concat();
+        bind(&taken, &SocketAddrUnix::new_abstract_name(&text).unwrap()).unwrap();
+        if geteuid().is_root() && number % 2 == 0 {
+            // The user of a thread alone changes. The kernel notes who calls listen.
+            let taken = &taken;
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    // SAFETY: touches no memory.
+                    let done = unsafe { libc::syscall(libc::SYS_setresuid, OTHER, OTHER, OTHER) };
+                    assert_eq!(done, 0);
+                    listen(taken, 5).unwrap();
+                });
+            });
+        }
+        let mut command = tool("fdholder-listen");
+        let ended = run(command.arg(&daemon.path).args([&address, &address]));
+        succeeded(&ended);
+        assert!(ended.wall < Duration::from_secs(2), "{ended:?}");
+    }
+}
 
 /// Error numbers of the kernel, as a daemon answers.
 const PERM: u8 = 1;

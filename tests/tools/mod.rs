@@ -2,6 +2,7 @@
 //! deadlines, what the program that it executes gets, and what it makes of hostile daemons.
 
 mod adopt;
+mod adopt_refusals;
 mod command_lines;
 mod deadlines;
 mod handover_to_prog;
@@ -9,6 +10,7 @@ mod hostile_replies;
 mod hostile_transfers;
 pub mod listen;
 mod listen_races;
+mod lost_sockets;
 mod own_command_lines;
 mod setdump;
 mod store_delete_list;

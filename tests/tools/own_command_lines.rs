@@ -102,9 +102,8 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
         let too_few = (0..operands.len()).map(|length| operands[..length].to_vec());
         let mut rows: Vec<_> = rows.chain(too_few).collect();
         // What is ignored could be an option that somebody relies on.
-        match *name {
-            "fdholder-listen" => rows.push([operands, &["-m600"][..]].concat()),
-            _ => rows.extend([vec!["s", ""], vec!["s", "x"], vec!["s", "-1"], vec!["s", "1x"]]),
+        if *name == "fdholder-listen" {
+            rows.push([operands, &["-m600"][..]].concat());
         }
         for row in rows {
             let ended = run(tool(name).current_dir(dir.path()).args(&row));
@@ -113,6 +112,18 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
         }
     }
     assert!(!dir.child("never").exists());
+}
+
+#[test]
+fn a_process_id_that_is_none_is_said_to_be_none() {
+    for pid in ["", "x", "-1", "1x", "0", "00", "2147483648", "4294967295", "4294967296", "1 "] {
+        for option in ["-t0", "-n"] {
+            let ended = run(tool("fdholder-adopt").args([option, "s", pid]));
+            let reason = "it is not a number from 1 to 2147483647";
+            let line = format!("fdholder-adopt: fatal: no process id: {pid}: {reason}\n");
+            assert_eq!((ended.code, &ended.err, &ended.out[..]), (100, &line, &b""[..]));
+        }
+    }
 }
 
 #[test]

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `tcp:127.0.0.1:80`, `tcp:[::1]:80`, `tcp:[fe80::1%2]:80` | TCP; behind `%` the number of an interface |
 //! | `udp:127.0.0.1:53` and so on | UDP |
-//! | `unix:/run/x`, `unix:@name` | Unix stream, at a path or by an abstract name |
+//! | `unix:/run/x`, `unix:@name` | Unix stream, at a path or by an abstract name; a path that begins with `@` is `./@` |
 //! | `unix-dgram:/run/x` and so on | Unix datagram |
 //! | `unix-seqpacket:/run/x` and so on | Unix seqpacket |
 //!
-//! The text of an address is canonical; IPv6 follows RFC 5952. `fdholder-adopt` uses it as an
+//! In an abstract name `%0` is NUL and `%%` is `%`. The text of an address is canonical; IPv6 follows RFC 5952. `fdholder-adopt` uses it as an
 //! identifier.
 
 mod read;
@@ -136,8 +136,13 @@ impl Address {
         &self.name
     }
 
+    /// True if it is that of a Unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.family() == UNIX
+    }
+
     /// True if it is a path.
     pub fn is_path(&self) -> bool {
-        self.family() == UNIX && !self.name.rest().starts_with(&[0])
+        self.is_unix() && !self.name.rest().starts_with(&[0])
     }
 }

@@ -18,18 +18,35 @@ impl Address {
 
 /// Parses the part behind the kind, of a Unix socket.
 fn unix(text: &[u8]) -> Result<Name, &'static str> {
-    let (start, name): (&[u8], _) = match text {
+    let mut name = Name::new(UNIX);
+    let length = match text {
         [] => return Err("there is no path"),
         [b'@'] => return Err("there is no name behind the @"),
-        [b'@', name @ ..] => (&[0], name),
-        path => (&[], path),
+        [b'@', escaped @ ..] => unescape(escaped, name.push(&[0])),
+        path => {
+            name.push(path);
+            path.len()
+        }
     };
-    if name.len() > PATH_MAX {
+    if length > PATH_MAX {
         return Err("a path or an abstract name is at most 107 bytes long");
     }
-    let mut bound = Name::new(UNIX);
-    bound.push(start).push(name);
-    Ok(bound)
+    Ok(name)
+}
+
+/// Adds an abstract name to a NUL, and returns its length: `%0` stands for NUL, `%%` for `%`.
+fn unescape(mut text: &[u8], name: &mut Name) -> usize {
+    let mut length = 0;
+    while let [byte, behind @ ..] = text {
+        let (byte, behind) = match text {
+            [b'%', b'0', behind @ ..] => (&0, behind),
+            [b'%', b'%', behind @ ..] => (byte, behind),
+            _ => (byte, behind),
+        };
+        name.push(&[*byte]);
+        (length, text) = (length + 1, behind);
+    }
+    length
 }
 
 /// Parses the part behind the kind, of a TCP or UDP socket.

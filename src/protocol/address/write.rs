@@ -4,6 +4,7 @@ use super::Address;
 use crate::slice::part;
 use crate::sys::bug;
 use crate::sys::socket::{INET, INET6, PATH_MAX};
+use core::slice::from_ref;
 
 impl Address {
     /// Its text.
@@ -30,11 +31,12 @@ impl Address {
                 text.push(b"]").port(port);
             }
             _ => {
-                for byte in rest {
-                    // An identifier has no NUL. `@` for the NUL in front of an abstract name is usual;
-                    // /proc/net/unix has it for all NULs.
-                    text.push(&[if *byte == 0 { b'@' } else { *byte }]);
-                }
+                match rest {
+                    // `@` for the NUL in front of an abstract name is usual.
+                    [0, name @ ..] => text.push(b"@").escaped(name),
+                    [b'@', ..] => text.push(b"./").push(rest),
+                    path => text.push(path),
+                };
             }
         }
         text
@@ -49,14 +51,21 @@ fn field<const N: usize>(bytes: &[u8]) -> ([u8; N], &[u8]) {
     }
 }
 
-/// The longest text, in bytes: `unix-seqpacket:` and 108 more.
-pub const TEXT_MAX: usize = 15 + PATH_MAX + 1;
+/// The longest text, in bytes: `unix-seqpacket:@` and an abstract name of which every byte is escaped.
+pub const TEXT_MAX: usize = 16 + 2 * PATH_MAX;
 
 /// The text of an address.
+#[derive(Clone)]
 pub struct Text {
     start: usize,
     length: usize,
     bytes: [u8; TEXT_MAX],
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.bytes() == other.bytes()
+    }
 }
 
 impl Text {
@@ -76,6 +85,19 @@ impl Text {
         if let Some(place) = place {
             place.copy_from_slice(bytes);
             self.length += bytes.len();
+        }
+        self
+    }
+
+    /// Adds an abstract name. An identifier has no NUL, so `%0` stands for that, and `%%` for `%`. Programs
+    /// that give the size of the structure as the length of the name have many NULs in it.
+    fn escaped(&mut self, name: &[u8]) -> &mut Text {
+        for byte in name {
+            self.push(match byte {
+                0 => b"%0",
+                b'%' => b"%%",
+                byte => from_ref(byte),
+            });
         }
         self
     }
