@@ -1,7 +1,7 @@
 //! The rows of `tool_faults` about fdholder-listen and fdholder-adopt.
 
 use super::tool_faults::Due::{self, Never, Says, Unable, Unnoticed};
-use super::tool_faults::{CONNECT, GONE, LOST, PATH, SOCKET};
+use super::tool_faults::{CONNECT, GONE, LOST, PATH, SOCKET, WRITE};
 use crate::kit::strace::Row;
 use libc::{
     EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EINTR,
@@ -21,7 +21,8 @@ pub const ROWS: &[Row<Due>] = &[
     Row("listen held", "socket", "NETLINK", SOCKET, Unnoticed),
     Row("listen", "socket", "#2", SOCKET, Unnoticed),
     Row("listen", "socket", "#3", SOCKET, Unable(111, "make a socket for ADDRESS: REASON")),
-    Row("listen", "bind", "#1", &[EADDRINUSE, EACCES, EINVAL, ENOMEM, EPERM], Unnoticed),
+    Row("listen", "bind", "#1", PATH, Unnoticed),
+    Row("listen", "bind", "#1", TAKEN, Unnoticed),
     Row("listen", "listen", "#1", &[EADDRINUSE, EINVAL], Unnoticed),
     Row(
         "listen",
@@ -38,7 +39,7 @@ pub const ROWS: &[Row<Due>] = &[
     Row("listen", "flock", "", &[EAGAIN, EINTR, ENOLCK, EOPNOTSUPP], Unnoticed),
     Row("listen stale", "bind", "#2", &[EADDRINUSE], Unnoticed),
     Row("listen", "bind", "", PATH, BIND),
-    Row("listen", "bind", "", &[EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOSPC, EPERM, EROFS], BIND),
+    Row("listen", "bind", "", TAKEN, BIND),
     // Somebody may listen: then it is not replaced.
     Row("listen stale", "connect", "#2", &[ECONNREFUSED, EINTR], Unnoticed),
     Row(
@@ -109,7 +110,8 @@ pub const ROWS: &[Row<Due>] = &[
         Says(1, "new is held at ADDRESS, but its file is gone: *"),
     ),
     // It is not known then whose file it is.
-    Row("listen held", "write", "", &[0, EACCES, ENOBUFS, ENOMEM, EPERM, EINTR], Unnoticed),
+    Row("listen held", "write", "", &[EACCES, ENOBUFS, ENOMEM], Unnoticed),
+    Row("listen held", "write", "", WRITE, Unnoticed),
     Row("listen held", "read", "", &[0, EAGAIN, EINTR, ENOBUFS, ENOMEM], Unnoticed),
     Row("listen held", "faccessat", "", &[EACCES, ELOOP, ENOSYS], Unnoticed),
     // A process is looked into, of which numbers 3 and 4 are wanted.
@@ -159,3 +161,4 @@ pub const ROWS: &[Row<Due>] = &[
 const BIND: Due = Unable(111, "bind to ADDRESS: REASON");
 const TAKE: Due = Unable(111, "take descriptors out of process PID: REASON*");
 const NOT_THERE: Due = Says(1, "process PID has no socket at *");
+const TAKEN: &[i32] = &[EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOSPC, EPERM, EROFS];
