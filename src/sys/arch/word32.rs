@@ -6,11 +6,10 @@ use crate::sys::errno::Errno;
 use crate::sys::time::Time;
 use crate::sys::{call3, call5};
 use core::ptr;
-pub use libc::SYS_fstatat64 as SYS_fstatat;
 #[cfg(target_arch = "mips")]
 pub use libc::SYS_geteuid;
 #[cfg(not(target_arch = "mips"))]
-pub use libc::SYS_geteuid32 as SYS_geteuid;
+pub use libc::{SYS_fstatat64 as SYS_fstatat, SYS_geteuid32 as SYS_geteuid};
 #[cfg(all(feature = "fdholderd", target_arch = "mips"))]
 pub use libc::{SYS_getegid, SYS_getgroups, SYS_setgid, SYS_setgroups, SYS_setuid};
 #[cfg(all(feature = "fdholderd", not(target_arch = "mips")))]
@@ -24,6 +23,10 @@ pub use libc::{
 /// own: `pidfd_open` is 434, these are 403 and 414.
 const CLOCK_GETTIME: libc::c_long = libc::SYS_pidfd_open - 434 + 403;
 const PPOLL: libc::c_long = libc::SYS_pidfd_open - 434 + 414;
+
+/// `fstatat64`, which the libc crate lacks on MIPS: 293, where `statx` is 366.
+#[cfg(target_arch = "mips")]
+pub const SYS_fstatat: libc::c_long = libc::SYS_statx - 366 + 293;
 
 /// A time of the older calls: seconds and nanoseconds.
 type Old = [i32; 2];
