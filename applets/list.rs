@@ -9,6 +9,8 @@ applets! {
     setdump
     listen
     adopt
+    activate
+    import
     fdholderd
     daemon
 }

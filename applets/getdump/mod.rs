@@ -47,7 +47,7 @@ fn environment(mut dump: Dump, window: &mut Window, inherited: Strings) -> Resul
     // Each entry has up to three variables.
     let strings = total.saturating_mul(3).saturating_add(1 + inherited.count());
     let mut environment = Builder::new(strings).ok_or(Errno::NOMEM)?;
-    environment.begin().bytes(Kind::Count.name().as_bytes()).bytes(b"=").number(total as u32).end();
+    environment.begin().bytes(Kind::Count.name().as_bytes()).bytes(b"=").number(total).end();
     for string in inherited {
         // Inherited variables must not have the names of variables of this dump.
         let is_in_the_way = |it: Variable| it.kind == Kind::Count || it.index < total;
@@ -69,12 +69,12 @@ fn environment(mut dump: Dump, window: &mut Window, inherited: Strings) -> Resul
 }
 
 /// Begins a variable with an index at the end of its name.
-fn variable(environment: &mut Builder, kind: Kind, index: u32) -> &mut Builder {
+fn variable(environment: &mut Builder, kind: Kind, index: usize) -> &mut Builder {
     environment.begin().bytes(kind.name().as_bytes()).number(index).bytes(b"=")
 }
 
 /// Appends the variables of an entry, and passes its descriptor to the program.
-fn describe(environment: &mut Builder, index: u32, fd: Fd, entry: Entry, now: Time) {
+fn describe(environment: &mut Builder, index: usize, fd: Fd, entry: Entry, now: Time) {
     variable(environment, Kind::Fd, index).number(fd.leave_to_program()).end();
     variable(environment, Kind::Identifier, index).bytes(entry.identifier).end();
     if !tai::is_never(entry.expiry, now) {

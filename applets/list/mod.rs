@@ -23,14 +23,16 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
         return Ok(process.errors.output_failed(errno));
     }
     let out = &mut process.out;
-    let listed = daemon.list(|piece| {
-        for byte in piece {
-            match byte {
-                0 => out.byte(b'\n'),
-                byte => out.quoted(from_ref(byte)),
-            };
-        }
-        Ok(out.status()?)
+    let listed = daemon.request_list().and_then(|announced| {
+        daemon.list(announced, |piece| {
+            for byte in piece {
+                match byte {
+                    0 => out.byte(b'\n'),
+                    byte => out.quoted(from_ref(byte)),
+                };
+            }
+            Ok(out.status()?)
+        })
     });
     // An output error is reported before an error of the daemon.
     if let Err(errno) = process.out.flush() {

@@ -118,6 +118,9 @@ fn zsh(info: &CommandInfoWithArgs) -> String {
                 "address" => "':address: '",
                 "pid" => "':process: _pids'",
                 "[ address... ]" => "'*:address: '",
+                "id..." => "'*:identifier: '",
+                // What is behind any number of identifiers zsh cannot be told.
+                "--" => break,
                 path => &format!("':{path}:_files'"),
             };
             writeln!(whole, "        {operand} \\").unwrap();

@@ -39,7 +39,7 @@ impl Error {
     }
 
     /// Appends the reason to a message.
-    fn explain(self, line: &mut Writer) {
+    pub fn explain(self, line: &mut Writer) {
         match self {
             Error::System(errno)
             | Error::Unreachable(errno)

@@ -20,6 +20,15 @@ use crate::sys::message::Received;
 use crate::sys::time;
 use core::ffi::CStr;
 
+/// What a daemon announces in front of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Announced {
+    /// The number of identifiers.
+    pub number: usize,
+    /// Their bytes, with a NUL behind each.
+    pub bytes: usize,
+}
+
 /// A connection to a daemon. It may not have been made yet.
 pub struct Connection<'a> {
     stream: Stream<'a>,
@@ -50,6 +59,12 @@ impl<'a> Connection<'a> {
     fn connect(&mut self) -> Result<(), Error> {
         self.stream.begin_turn()?;
         self.stream.connect(self.path).map_err(Error::Unreachable)
+    }
+
+    /// Connects, with a descriptor number that is not below `least`.
+    pub fn connect_from(&mut self, least: u32) -> Result<(), Error> {
+        self.connect()?;
+        self.stream.move_up(least)
     }
 
     /// Disconnects, and ends the daemon's turn. The next request connects again.
@@ -149,21 +164,30 @@ impl<'a> Connection<'a> {
         if said == status { Ok(()) } else { Err(Error::Denied(errno)) }
     }
 
-    /// Requests the identifiers of all held descriptors. Passes them to `put` in pieces as they come,
-    /// each identifier with its NUL. The daemon's deadline does not run during `put`.
-    pub fn list(&mut self, mut put: impl FnMut(&[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    /// Requests the identifiers of all held descriptors. They follow: see [`Connection::list`].
+    pub fn request_list(&mut self) -> Result<Announced, Error> {
         self.connect()?;
         self.stream.send(&LIST, &[])?;
         self.reply(Expected::LIST, 0)?;
         let number = reply::number(&self.head, 0) as usize;
         let Header { length, .. } = Header::parse(&self.head).ok_or(Error::Protocol)?;
         // The status and the number belong to the payload.
-        let mut missing = length.saturating_sub(STATUS - HEADER + size_of::<u32>());
+        let bytes = length.saturating_sub(STATUS - HEADER + size_of::<u32>());
         // A length that cannot be right fails at once.
         let longest = number.saturating_mul(IDENTIFIER_MAX + 1);
-        if missing > longest || missing < number.saturating_mul(2) {
+        if bytes > longest || bytes < number.saturating_mul(2) {
             return Err(Error::Protocol);
         }
+        Ok(Announced { number, bytes })
+    }
+
+    /// Passes the announced identifiers to `put` in pieces as they come, each identifier with its NUL. The
+    /// daemon's deadline does not run during `put`.
+    pub fn list(
+        &mut self,
+        Announced { number, bytes: mut missing }: Announced,
+        mut put: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let (mut complete, mut length) = (0, 0);
         let (mut buffer, mut received) = ([0; 1024], Received::NOTHING);
         while missing > 0 {

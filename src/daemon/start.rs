@@ -134,7 +134,7 @@ fn prepare<'p>(
     else {
         return Err(Failure::Unable("the open-file limit is too low", Errno::MFILE));
     };
-    let signals = Signals::new();
+    let signals = Signals::of_a_daemon();
     let signals = signals.map_err(|errno| Failure::Unable("unable to wait for signals", errno))?;
     // One more, for a connection that waits for a place.
     let clients = 1 + clients;

@@ -71,6 +71,17 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
+    /// Moves the connection to a descriptor number that is not below `least`: what is received then gets
+    /// the free numbers below. [`Error::LimitTooLow`] if the limit on open files allows no such number.
+    pub fn move_up(&mut self, least: u32) -> Result<(), Error> {
+        match self.fd().duplicate_from(least) {
+            Ok(moved) => self.fd = Some(moved),
+            Err(Errno::INVAL | Errno::MFILE) => return Err(Error::LimitTooLow(least as usize + 1)),
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(())
+    }
+
     /// True if it is connected.
     pub fn is_connected(&self) -> bool {
         self.fd.is_some()

@@ -18,6 +18,7 @@
 //! | set dump | `!` u32 entries | 0 | errno alone, or 0, u32 frames | 0 |
 //! | its frames | `.` entries | one per entry | `EAGAIN` = more to come, 0 = complete, else errno | 0 |
 
+pub mod activation;
 pub mod address;
 pub mod entry;
 pub mod frame;

@@ -42,11 +42,11 @@ impl Fd {
 
     /// Clears close-on-exec, gives up ownership, and returns the number: the executed program inherits
     /// it.
-    pub fn leave_to_program(self) -> u32 {
-        let number = ManuallyDrop::new(self).0.get();
+    pub fn leave_to_program(self) -> usize {
+        let number = ManuallyDrop::new(self).borrow().number();
         // SAFETY: touches no memory.
-        let _ = unsafe { call3(libc::SYS_fcntl, number as usize, libc::F_SETFD as usize, 0) };
-        number as u32
+        let _ = unsafe { call3(libc::SYS_fcntl, number, libc::F_SETFD as usize, 0) };
+        number
     }
 }
 
@@ -107,10 +107,16 @@ impl<'a> BorrowedFd<'a> {
     /// free number among 0, 1 and 2, that copy stays open, and the next copy is returned: those numbers
     /// are never this program's.
     pub fn duplicate(self) -> Result<Fd, Errno> {
+        self.duplicate_from(0)
+    }
+
+    /// The same, with the lowest free number that is not below `least`; `EINVAL` if the limit on open
+    /// files allows no such number.
+    pub fn duplicate_from(self, least: u32) -> Result<Fd, Errno> {
         loop {
             let command = libc::F_DUPFD_CLOEXEC as usize;
             // SAFETY: touches no memory.
-            let number = unsafe { call3(libc::SYS_fcntl, self.number(), command, 0)? };
+            let number = unsafe { call3(libc::SYS_fcntl, self.number(), command, least as usize)? };
             // SAFETY: the kernel has just opened it.
             if let Some(fd) = unsafe { Fd::own(number) } {
                 return Ok(fd);

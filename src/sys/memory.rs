@@ -152,6 +152,13 @@ impl<T> List<T> {
         index
     }
 
+    /// Appends several values. All of them must fit.
+    pub fn extend(&mut self, values: impl IntoIterator<Item = T>) {
+        for value in values {
+            self.push(value);
+        }
+    }
+
     /// The number of values that fit; 0 if there was no memory.
     pub fn capacity(&self) -> usize {
         self.pages.count

@@ -18,7 +18,7 @@ pub mod memory;
 pub mod message;
 pub mod pidfd;
 pub mod process;
-#[cfg(feature = "fdholderd")]
+#[cfg(any(feature = "fdholderd", feature = "activate"))]
 pub mod signal;
 pub mod socket;
 pub mod stack;

@@ -3,6 +3,7 @@
 use super::arch::word;
 use super::call3;
 use super::errno::Errno;
+use super::pidfd;
 use super::strings::Strings;
 use core::ffi::CStr;
 
@@ -27,6 +28,21 @@ pub fn execute(path: &CStr, arguments: Strings, environment: Strings) -> Errno {
 pub fn set_umask(mask: u32) {
     // SAFETY: touches no memory.
     let _ = unsafe { call3(libc::SYS_umask, mask as usize, 0, 0) };
+}
+
+/// The number of the process.
+pub fn id() -> u32 {
+    get(libc::SYS_getpid)
+}
+
+/// The number of the parent.
+pub fn parent() -> u32 {
+    get(libc::SYS_getppid)
+}
+
+/// The number that no other process ever has; `None` if the kernel does not tell it.
+pub fn unique_id() -> Option<usize> {
+    pidfd::Process::open(id()).ok()?.unique_id()
 }
 
 /// The result of a call without arguments that cannot fail.

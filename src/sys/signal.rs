@@ -6,9 +6,13 @@ use super::{call5, file};
 use core::ptr;
 
 /// A signalfd.
-pub struct Signals(Fd);
+pub struct Signals {
+    fd: Fd,
+    /// What was blocked before.
+    before: Set,
+}
 
-/// A signal that the daemon reads.
+/// A signal that is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// `SIGTERM`.
@@ -17,33 +21,59 @@ pub enum Signal {
     HangUp,
 }
 
+/// The kernel's set of signals: a bit each, the lowest of the first word for the first one.
+type Set = [usize; SIGNALS / usize::BITS as usize];
+
+/// The kernel's number of signals.
+const SIGNALS: usize = if cfg!(target_arch = "mips") { 128 } else { 64 };
+
+/// The bit of a signal.
+const fn bit(signal: i32) -> usize {
+    1 << (signal - 1)
+}
+
 impl Signals {
     /// Blocks SIGTERM and SIGHUP, which arrive on the descriptor from now on. Also blocks SIGPIPE and
     /// SIGXFSZ, which writing to a log can raise; [`Signals::next`] skips them.
-    pub fn new() -> Result<Signals, Errno> {
-        /// The number of signals that the kernel has.
-        const SIGNALS: usize = if cfg!(target_arch = "mips") { 128 } else { 64 };
-        /// The bit of a signal in the first word of a set.
-        const fn bit(signal: i32) -> usize {
-            1 << (signal - 1)
-        }
-        let mut set = [0; SIGNALS / usize::BITS as usize];
-        set[0] = bit(libc::SIGTERM) | bit(libc::SIGHUP) | bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
-        let (place, length) = (ptr::from_ref(&set) as usize, size_of_val(&set));
-        let how = libc::SIG_BLOCK as usize;
-        // SAFETY: the kernel reads the set. It cannot fail.
-        let _ = unsafe { call5(libc::SYS_rt_sigprocmask, how, place, 0, length, 0) };
+    pub fn of_a_daemon() -> Result<Signals, Errno> {
+        let log = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
+        Signals::new(bit(libc::SIGTERM) | bit(libc::SIGHUP) | log)
+    }
+
+    /// Blocks SIGTERM, which arrives on the descriptor from now on.
+    pub fn of_termination() -> Result<Signals, Errno> {
+        Signals::new(bit(libc::SIGTERM))
+    }
+
+    /// Blocks the signals whose bits are set.
+    fn new(bits: usize) -> Result<Signals, Errno> {
+        let mut set = Set::default();
+        set[0] = bits;
+        let mut before = Set::default();
+        let (place, length) = (ptr::from_ref(&set) as usize, size_of::<Set>());
+        let (how, old) = (libc::SIG_BLOCK as usize, ptr::from_mut(&mut before) as usize);
+        // SAFETY: the kernel reads one set and writes the other. It cannot fail.
+        let _ = unsafe { call5(libc::SYS_rt_sigprocmask, how, place, old, length, 0) };
         let flags = (libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) as usize;
         // SAFETY: the kernel reads the set.
         let number = unsafe { call5(libc::SYS_signalfd4, usize::MAX, place, length, flags, 0)? };
         // SAFETY: the kernel has just opened it.
         let fd = unsafe { Fd::own(number) };
-        fd.map(Signals).ok_or(Errno::BADF)
+        fd.map(|fd| Signals { fd, before }).ok_or(Errno::BADF)
+    }
+
+    /// From now on what was not blocked before interrupts again; so does what has come and not been
+    /// taken.
+    pub fn restore(self) {
+        let (how, place) = (libc::SIG_SETMASK as usize, ptr::from_ref(&self.before) as usize);
+        let length = size_of::<Set>();
+        // SAFETY: the kernel reads the set. It cannot fail.
+        let _ = unsafe { call5(libc::SYS_rt_sigprocmask, how, place, 0, length, 0) };
     }
 
     /// The descriptor. It is open as long as `self` exists.
     pub fn descriptor(&self) -> BorrowedFd<'static> {
-        BorrowedFd::named(self.0.borrow().number() as u32)
+        BorrowedFd::named(self.fd.borrow().number() as u32)
     }
 
     /// Reads the next signal; `None` if none is pending.

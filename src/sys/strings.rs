@@ -154,7 +154,10 @@ impl Pointer {
 const KERNEL_MAX: usize = 6 << 20;
 /// Bytes of a chunk of memory for new strings.
 const CHUNK: usize = 1 << 16;
-/// The longest new string, in bytes, NUL included.
+/// Bytes of the longest string that every kernel takes, NUL included: `MAX_ARG_STRLEN` where pages have
+/// 4096 bytes.
+const KERNEL_STRING_MAX: usize = 32 * 4096;
+/// The longest new string, in bytes, NUL included, unless [`Builder::begin_long`] asks for more.
 const STRING_MAX: usize = 512;
 
 /// Builds an environment. Its memory is mapped as needed and never unmapped, since the finished vector
@@ -168,6 +171,8 @@ pub struct Builder {
     start: usize,
     /// Where the next byte goes.
     end: usize,
+    /// The bytes that the new string may have.
+    size: usize,
     /// True if something did not fit, or memory was refused.
     is_full: bool,
 }
@@ -179,7 +184,7 @@ impl Builder {
         // One more for the final NULL.
         let room = strings.min(KERNEL_MAX / size_of::<Pointer>()) + 1;
         let (pointers, chunk) = (Mapping::new(room)?, Mapping::new(CHUNK)?);
-        Some(Builder { pointers, count: 0, chunk, start: 0, end: 0, is_full: false })
+        Some(Builder { pointers, count: 0, chunk, start: 0, end: 0, size: 0, is_full: false })
     }
 
     /// Appends a string that exists already.
@@ -201,8 +206,13 @@ impl Builder {
 
     /// Begins a new string.
     pub fn begin(&mut self) -> &mut Builder {
-        if CHUNK - self.end < STRING_MAX {
-            match Mapping::new(CHUNK) {
+        self.begin_long(STRING_MAX)
+    }
+
+    /// The same, with room for `size` bytes, NUL included.
+    pub fn begin_long(&mut self, size: usize) -> &mut Builder {
+        if self.chunk.len() - self.end < size {
+            match Mapping::new(size.max(CHUNK)) {
                 // The strings in the old chunk stay valid.
                 Some(chunk) => forget(replace(&mut self.chunk, chunk)),
                 None => self.is_full = true,
@@ -210,6 +220,7 @@ impl Builder {
             self.end = 0;
         }
         self.start = self.end;
+        self.size = size;
         self
     }
 
@@ -217,7 +228,7 @@ impl Builder {
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Builder {
         let end = self.end + bytes.len();
         match self.chunk.get_mut(self.end..end) {
-            Some(place) if end - self.start < STRING_MAX => {
+            Some(place) if end - self.start <= self.size => {
                 place.copy_from_slice(bytes);
                 self.end = end;
             }
@@ -227,7 +238,7 @@ impl Builder {
     }
 
     /// Appends a number in decimal to the new string.
-    pub fn number(&mut self, number: u32) -> &mut Builder {
+    pub fn number(&mut self, number: usize) -> &mut Builder {
         if number >= 10 {
             self.number(number / 10);
         }
@@ -237,6 +248,7 @@ impl Builder {
     /// Ends the new string and appends it to the vector.
     pub fn end(&mut self) {
         self.bytes(&[0]);
+        self.is_full |= self.end - self.start > KERNEL_STRING_MAX;
         let string = self.chunk.get(self.start..).map_or(ptr::null(), |string| string.as_ptr());
         self.set(Pointer(string.cast()));
     }

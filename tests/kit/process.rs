@@ -1,8 +1,9 @@
 //! What the kernel says of a process and of a connection to it, and waiting until it says that.
 
 use super::tool::PATIENCE;
+use super::wire::inode;
 use rustix::ioctl::{Getter, Opcode, ioctl};
-use rustix::process::geteuid;
+use rustix::process::{Pid, PidfdFlags, geteuid, getpid, pidfd_open};
 use std::ffi::c_int;
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -24,6 +25,15 @@ pub fn memory(pid: u32, field: &str) -> u64 {
     let line = all.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let number = line.and_then(|line| line.strip_suffix("kB")).expect("a line in kilobytes");
     number.trim().parse().unwrap()
+}
+
+/// Whether a process of ours knows a number that no other process ever has: the kernel numbers pidfds,
+/// and the number fits into a register.
+pub fn has_unique_id() -> bool {
+    let [own, first] =
+        [getpid(), Pid::INIT].map(|pid| pidfd_open(pid, PidfdFlags::empty()).unwrap());
+    let is_told = inode(own) != inode(first);
+    is_told && cfg!(target_pointer_width = "64")
 }
 
 /// Waits for something that announces itself to nobody. `what` says what is missing if it does not

@@ -27,8 +27,8 @@ impl Call {
     /// What it is about: the descriptor in most cases.
     pub fn object(&self) -> &str {
         let object = self.line.split(['(', ',', ')']).nth(1).unwrap_or_default();
-        // Where memory lies differs from run to run.
-        if object.starts_with("0x") { "" } else { object }
+        // Where memory lies differs from run to run, and so does the number of the process.
+        if object.starts_with("0x") || self.name == "pidfd_open" { "" } else { object }
     }
 
     /// What strace is to be told so that this call, or if it `lasts` all of that name from this one

@@ -21,7 +21,7 @@ use fdholder::applets::APPLETS;
 use libc::{
     E2BIG, EACCES, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EDQUOT, EEXIST,
     EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT,
-    ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTSOCK, EPERM, EPIPE, EPROTOTYPE, EROFS,
+    ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTSOCK, EOVERFLOW, EPERM, EPIPE, EPROTOTYPE, EROFS,
     ETOOMANYREFS, ETXTBSY,
 };
 use rustix::net::{
@@ -60,8 +60,10 @@ pub enum Due {
     Says(i32, &'static str),
     /// What would have been said is not.
     Mute,
+    /// All goes on, with a warning that something could not be deleted.
+    Warned,
 }
-use Due::{Closed, Failed, Mute, Never, Says, Unable, Unnoticed, Unreachable};
+use Due::{Closed, Failed, Mute, Never, Says, Unable, Unnoticed, Unreachable, Warned};
 
 /// All calls of the tools. The rows of `socket_faults` come first, since they are about fewer tools.
 fn all_rows() -> Vec<Row<Due>> {
@@ -80,35 +82,54 @@ const ROWS: &[Row<Due>] = &[
     Row("low limit", "socket", "#1", &[EMFILE], Unnoticed),
     // The destination is tried early, and once more when it is needed.
     Row("transferdump", "socket", "#2", SOCKET, Unnoticed),
+    // What is deleted is asked for when the program can be the only one that has it.
+    Row("activate -wD", "socket", "#2", SOCKET, Warned),
     Row("", "socket", "", SOCKET, Unreachable),
     Row("transferdump", "connect", "#2", CONNECT, Unnoticed),
     Row("", "connect", "", &[EINTR, EAGAIN], Unnoticed),
+    Row("activate -wD", "connect", "#2", CONNECT, Warned),
     Row("", "connect", "", CONNECT, Unreachable),
     Row("low limit", "sendmsg", "#1", &[ETOOMANYREFS], Unnoticed),
     Row("", "sendmsg", "", &[EINTR, EAGAIN], Unnoticed),
+    Row("D", "sendmsg", "#3", LOST, Warned),
+    Row("D", "sendmsg", "#4", LOST, Warned),
+    Row("D", "sendmsg", "#3", GONE, Warned),
+    Row("D", "sendmsg", "#4", GONE, Warned),
     Row("", "sendmsg", "", LOST, Failed),
     // Then the daemon has nothing more to say.
     Row("", "sendmsg", "", GONE, Closed),
     Row("", "recvmsg", "", &[EINTR, EAGAIN], Unnoticed),
+    Row("D", "recvmsg", "#3", &[ENOBUFS, ENOMEM, 0, ECONNRESET], Warned),
+    Row("D", "recvmsg", "#4", &[ENOBUFS, ENOMEM, 0, ECONNRESET], Warned),
     Row("", "recvmsg", "", &[ENOBUFS, ENOMEM], Failed),
     Row("", "recvmsg", "", &[0, ECONNRESET], Closed),
     Row("", "ppoll", "", &[EINTR], Unnoticed),
     Row("no place", "ppoll", "", &[ENOMEM], Unreachable),
+    Row("activate", "ppoll", "", &[ENOMEM], PREPARE),
     Row("", "ppoll", "", &[ENOMEM], Failed),
     // A socket that does not block will do as well.
     Row("", "fcntl", "F_SETFL", &[EPERM, EINVAL], Unnoticed),
+    // Where strace answers nothing is closed, which shows where the number is needed.
+    Row("activate", "close", "#1", &[EINTR, EIO], Says(100, "number 3 is open already, *")),
     // The kernel has closed it even so.
     Row("", "close", "", &[EINTR, EIO], Unnoticed),
     // Then it closes them one by one.
     Row("low limit", "close_range", "", &[EINVAL, ENOMEM, ENOSYS, EPERM], Unnoticed),
     Row("list", "fcntl", "F_GETFD", &[EBADF], Unable(111, "write to standard output: REASON")),
+    // It is looked whether a number is free.
+    Row("activate", "fcntl", "F_GETFD", &[EBADF, EINVAL], Unnoticed),
+    Row("import", "fcntl", "F_GETFD", &[EBADF], Says(100, "$LISTEN_FDS is 2, but number *")),
     Row("", "fcntl", "F_GETFD", &[EBADF], Failed),
     // Whether there is room is asked when descriptors have been lost.
     Row("low limit", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE], Unnoticed),
+    Row("activate", "fcntl", "F_DUPFD_CLOEXEC, 0", &[EMFILE, EINVAL], Failed),
+    Row("activate", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE, EINVAL], NO_ROOM),
     Row("", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE, EINVAL], Failed),
     Row("", "fcntl", "F_SETFD", &[], Never("the descriptor is open")),
     Row("", "dup3", "", &[EINTR], Unnoticed),
     Row("", "dup3", "", &[EBADF, EBUSY, EMFILE], Failed),
+    Row("activate", "mmap", "", &[ENOMEM], Unable(111, "*")),
+    Row("import", "mmap", "", &[ENOMEM], Unable(111, "store fd for id : REASON")),
     Row("", "mmap", "", &[ENOMEM], Failed),
     Row("", "munmap", "", &[EINVAL, ENOMEM], Unnoticed),
     // A limit that cannot be known, or not be raised, is reached sooner.
@@ -134,9 +155,25 @@ const ROWS: &[Row<Due>] = &[
     Row("", "readlinkat", "", LOOK, LINKS),
     // What is there is another one's.
     Row("", "symlinkat", "", &[EEXIST], LINKS),
+    Row("activate", "faccessat", "/nowhere/", &[ENAMETOOLONG, ENOENT], Unnoticed),
+    Row("activate", "faccessat", "/nowhere/", LOOK, Unnoticed),
+    Row("activate", "faccessat", "", &[ENAMETOOLONG, ENOENT, ENOTDIR], Unable(127, ABSENT)),
+    Row("activate", "faccessat", "", LOOK, Unnoticed),
     Row("", "faccessat", "", &[EACCES, ENOENT], Unable(111, NO_PROGRAM)),
     Row("", "symlinkat", "", &[EDQUOT, ENOENT, ENOSPC, EPERM, EROFS], LINKS),
     Row("", "symlinkat", "", LOOK, LINKS),
+    Row("", "getpid", "", &[], Never("every process has a number")),
+    Row("activate", "getppid", "", &[], Never("every process has a parent")),
+    // Without a number of its own it is described without that.
+    Row("activate", "pidfd_open", "", &[EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM], Unnoticed),
+    Row("activate", "fstatfs", "", &[ENOSYS, EPERM, EOVERFLOW], Unnoticed),
+    Row("activate", "fstat", "", &[EACCES, ENOMEM, EOVERFLOW], Unnoticed),
+    // What is no socket has no address, and is called by its name.
+    Row("activate", "getsockname", "", &[ENOBUFS, EPERM, EINVAL], Unnoticed),
+    Row("activate", "rt_sigprocmask", "", &[], Never("the set is a set")),
+    Row("activate", "signalfd4", "", &[EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS], PREPARE),
+    // Then it is taken for the client.
+    Row("activate", "read", "", &[EIO, EINTR], Unnoticed),
 ];
 
 /// What lasts from some call on.
@@ -149,6 +186,11 @@ const LASTING: &[Row<Due>] = &[
     Row("adopt", "sendmsg", "", &[ENOMEM, ETOOMANYREFS], Unable(111, "*")),
     Row("adopt", "recvmsg", "", &[ENOMEM], Unable(111, "*")),
     Row("adopt", "recvmsg", "", &[0, ECONNRESET], Unable(1, "*")),
+    Row("activate -wD", "socket", "#2", SOCKET, Warned),
+    Row("D", "sendmsg", "#3", &[ENOMEM, ETOOMANYREFS], Warned),
+    Row("D", "sendmsg", "#4", &[ENOMEM, ETOOMANYREFS], Warned),
+    Row("D", "recvmsg", "#3", &[ENOMEM, 0, ECONNRESET], Warned),
+    Row("D", "recvmsg", "#4", &[ENOMEM, 0, ECONNRESET], Warned),
     Row("", "sendmsg", "", &[ENOMEM, ETOOMANYREFS], Failed),
     Row("", "recvmsg", "", &[ENOMEM], Failed),
     Row("", "recvmsg", "", &[0, ECONNRESET], Closed),
@@ -179,6 +221,9 @@ pub const WRITE: &[i32] = &[0, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, EPERM, EPIPE]
 const LOOK: &[i32] = &[EACCES, EIO, ELOOP, ENOMEM, ENOTDIR];
 const CLOCK: &[i32] = &[EINVAL, EPERM];
 const NO_CLOCK: Due = Unable(111, "read the clock: REASON");
+const PREPARE: Due = Unable(111, "prepare what prog gets: REASON");
+const NO_ROOM: Due =
+    Unable(111, "prepare what prog gets: Too many open files: the open-file limit is *");
 const LINKS: Due = Unable(111, "make links in DIR: NAME: REASON");
 const NO_PROGRAM: &str = "make links in DIR: the program itself: REASON";
 const ABSENT: &str = "exec PROG: No such file or directory";
@@ -207,6 +252,10 @@ const PLAIN: Run = Run { name: "", words: &[], first: "", answers: &[], only: ""
 /// Has every descriptor that a dump has brought shown, and what is said of it.
 const SHOW: &str = "exec /usr/bin/stat -L -c \"$S6_FDID_0 $S6_FDLIMIT_0 $S6_FDID_2 %d %i\" \
     /proc/$$/fd/$S6_FD_0 /proc/$$/fd/$S6_FD_1 /proc/$$/fd/$S6_FD_2";
+
+/// Has what activation has brought shown, and what is said of it.
+const GOT: &str = "exec /usr/bin/stat -L -c \"$LISTEN_FDS $LISTEN_FDNAMES $SERVER_STARTER_PORT %d %i\" \
+    /proc/$$/fd/3 /proc/$$/fd/4";
 
 /// Every tool, with what else there is to its calls.
 pub const RUNS: &[Run] = &[
@@ -259,6 +308,38 @@ pub const RUNS: &[Run] = &[
     },
     Run { name: "adopt", words: &["FROM", "PID", "tcp:FIRST", "tcp:SECOND"], ..PLAIN },
     Run { name: "adopt -n", words: &["-n", "FROM", "PID", "tcp:FIRST", "tcp:SECOND"], ..PLAIN },
+    Run { name: "activate", words: &["FROM", "001", "002", "--", "sh", "-c", GOT], ..PLAIN },
+    Run { name: "activate -p", words: &["-p", "00", "FROM", "--", "sh", "-c", GOT], ..PLAIN },
+    Run {
+        name: "activate -e",
+        words: &["-e", "starter", "FROM", "001", "002", "--", "sh", "-c", GOT],
+        ..PLAIN
+    },
+    Run {
+        name: "activate -D",
+        words: &["-D", "FROM", "001", "002", "--", "sh", "-c", GOT],
+        ..PLAIN
+    },
+    // A file can always be read.
+    Run {
+        name: "activate -wD",
+        words: &["-wD", "FROM", "001", "002", "--", "sh", "-c", GOT],
+        ..PLAIN
+    },
+    Run {
+        name: "import",
+        words: &["-p", "p:", "FROM"],
+        first: "exec 3<&0 4<&0",
+        answers: &["getpid:retval=77"],
+        ..PLAIN
+    },
+    Run {
+        name: "import -r",
+        words: &["-r", "-p", "00", "FROM"],
+        first: "exec 3<&0 4<&0",
+        answers: &["getpid:retval=77"],
+        ..PLAIN
+    },
     Run { name: "--help", ..PLAIN },
     Run { name: "--list", ..PLAIN },
     Run { name: "--install", words: &["DIR"], ..PLAIN },
@@ -285,6 +366,10 @@ const PHRASES: &[(&str, [&str; 2], [&str; 2])] = &[
     ("setdump", [CONNECT_TO, "set dump"], [""; 2]),
     ("listen", [CONNECT_TO; 2], [CONNECT_TO; 2]),
     ("adopt", [CONNECT_TO; 2], [CONNECT_TO; 2]),
+    ("activate", [CONNECT_TO, "retrieve fd for id *"], [CONNECT_TO, "retrieve fd for id *"]),
+    ("activate -p", [CONNECT_TO, "*"], [""; 2]),
+    ("import", [CONNECT_TO, "store fd for id p:*"], [""; 2]),
+    ("import -r", [CONNECT_TO, "replace what is held under prefix 00"], [""; 2]),
 ];
 const CONNECT_TO: &str = "connect to a fd-holder daemon at FROM";
 
@@ -402,6 +487,8 @@ impl World {
         // Shells drop a variable of such a name.
         command.envs([("S6_FD#", "2"), ("S6_FD_0", "0"), ("S6_FDID_0", "new")]);
         command.envs([("S6_FD_1", "0"), ("S6_FDID_1", "001"), ("PATH", "/nowhere:/usr/bin")]);
+        command.envs([("LISTEN_FDS", "2"), ("LISTEN_PID", "77"), ("LISTEN_FDNAMES", "1:7")]);
+        command.env_remove("LISTEN_PIDFDID");
         let ended = kit::tool::run(&mut command);
         Outcome { ended, calls: calls(&trace), state: self.state() }
     }
@@ -460,18 +547,24 @@ impl Fault<'_> {
         let (object, poll) = (self.call.object(), format!("[{{fd={number}"));
         let is_made = self.call.name == "socket" && line.ends_with(&format!("= {number}"));
         let side = is_made || object == number || object == poll;
-        let phrases = PHRASES.iter().find(|(name, ..)| *name == tool);
+        let of = |sought: &str| PHRASES.iter().find(|(name, ..)| *name == sought);
+        let phrases = of(self.run.name).or(of(tool));
         let [connect, transfer] = match phrases {
             Some((_, _, second)) if side => *second,
             Some((_, first, _)) => *first,
             None => [""; 2],
         };
         let reason = reason(self.errno);
+        let said = |reason: &str| match transfer.strip_suffix('*') {
+            Some(_) => transfer.to_string(),
+            None => format!("{transfer}: {reason}"),
+        };
+        let is_other = side && tool == "transferdump";
         let (code, what) = match self.due {
             Unreachable => (111, format!("{connect}: {reason}")),
-            Closed => (1 + i32::from(side), format!("{transfer}: connection closed")),
+            Closed => (1 + i32::from(is_other), said("connection closed")),
             Unable(code, what) | Says(code, what) => (code, what.replace("REASON", &reason)),
-            _ => (111, format!("{transfer}: {reason}")),
+            _ => (111, said(&reason)),
         };
         let name = match &self.call.name[..] {
             "chdir" => Some("the directory"),
@@ -516,6 +609,13 @@ impl Fault<'_> {
         let right = match self.due {
             Unnoticed => ends(&normal.ended) == (code, err, out),
             Mute => (code, &err[..], &out[..]) == (normal.ended.code, "", b""),
+            Warned => {
+                let warning = "fdholder-activate: warning: unable to delete fd for id 00";
+                let is_warning = err.starts_with(warning) && err.lines().count() == 1;
+                let is_right = is_warning && (code, &out) == (0, &normal.ended.out);
+                let is_known = is_between(&is.state, self.before, &normal.state);
+                return (!is_right || !is_known).then(|| format!("no warning: {:?}", is.ended));
+            }
             _ => return self.wrong_end(is),
         };
         (!right || is.state != normal.state).then(|| format!("does not go on: {:?}", is.ended))
@@ -545,10 +645,14 @@ impl Fault<'_> {
         let remark = match self.run.name.split(',').next() {
             Some("store" | "store -t" | "delete") if is_sent => "; it may have been done",
             Some("retrieve -D") if is_sent => "; the daemon may no longer hold it",
+            Some("activate -D" | "activate -wD") if self.call.name == "execve" => {
+                "; the daemon may no longer hold the descriptors"
+            }
             _ => "",
         };
-        let is_dump =
-            ["transferdump", "setdump"].iter().any(|name| self.run.name.starts_with(name));
+        let is_dump = ["transferdump", "setdump", "import -r"]
+            .iter()
+            .any(|name| self.run.name.starts_with(name));
         let closed = " without an answer: is this user allowed to connect?";
         let is_closed = self.due == Closed && rest == closed;
         let right = match rest.split_once(" descriptors acknowledged") {
@@ -656,6 +760,11 @@ fn every_fault_of_sockets_that_are_adopted_is_borne_or_named() {
 #[test]
 fn every_fault_of_the_clients_for_all_descriptors_is_borne_or_named() {
     all_fail_as_they_should(MANY, &["list", "getdump"]);
+}
+
+#[test]
+fn every_fault_of_socket_activation_is_borne_or_named() {
+    all_fail_as_they_should(3, &["activate", "import"]);
 }
 
 #[test]

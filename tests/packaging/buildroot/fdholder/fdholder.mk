@@ -11,7 +11,7 @@ FDHOLDER_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = --exclude /target
 FDHOLDER_LICENSE = MIT or Apache-2.0
 
 FDHOLDER_FEATURES = $(foreach tool, \
-	transferdump store retrieve delete list getdump setdump listen adopt \
+	transferdump store retrieve delete list getdump setdump listen activate import adopt \
 	fdholderd daemon, \
 	$(if $(BR2_PACKAGE_FDHOLDER_$(call UPPERCASE,$(tool))),$(tool)))
 FDHOLDER_CARGO_BUILD_OPTS = \

@@ -1,0 +1,567 @@
+//! `fdholder-import`: the descriptors of socket activation into a daemon, all of them or none, and only
+//! those that are this process's.
+
+use crate::kit::clients::{hold, same_dump, succeeded};
+use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
+use crate::kit::fake::{Fake, Step, opened, status};
+use crate::kit::process::has_unique_id;
+use crate::kit::strace::strace;
+use crate::kit::tool::{Ended, run, tool};
+use crate::kit::wire::{self, Held, expiry_in, identities, inode};
+use crate::kit::{make_room, memfd, program};
+use crate::limits::open_files::closed;
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+use temp_dir::TempDir;
+
+const NAME: &str = "fdholder-import";
+
+/// A command that has a shell open these files from number 3 on, and then become the program with its
+/// own process in LISTEN_PID. Behind it stand options and operands.
+fn import(files: &[OwnedFd], names: Option<&[u8]>) -> Command {
+    import_through(files, names, "LISTEN_PID=$$", "")
+}
+
+/// The same with something that the shell does before, and redirections.
+fn import_through(
+    files: &[OwnedFd],
+    names: Option<&[u8]>,
+    first: &str,
+    redirections: &str,
+) -> Command {
+    let own = std::process::id();
+    let open = files
+        .iter()
+        .zip(3..)
+        .map(|(file, number)| format!("{number}<>/proc/{own}/fd/{} ", file.as_raw_fd()));
+    let open: String = open.collect();
+    let script = format!("{first} exec \"$0\" \"$@\" {open} {redirections}");
+    let mut command = Command::new("bash");
+    command.args(["-c", &script]).arg(program()).arg(NAME).stdin(Stdio::null());
+    for variable in ["LISTEN_FDNAMES", "LISTEN_PID", "LISTEN_PIDFDID"] {
+        command.env_remove(variable);
+    }
+    command.env("LISTEN_FDS", files.len().to_string());
+    if let Some(names) = names {
+        command.env("LISTEN_FDNAMES", OsStr::from_bytes(names));
+    }
+    command
+}
+
+fn said(ended: &Ended) -> (i32, &str, &str) {
+    (ended.code, std::str::from_utf8(&ended.out).unwrap(), &ended.err)
+}
+
+fn fatal(what: &str) -> String {
+    format!("{NAME}: fatal: {what}\n")
+}
+
+fn memfds(count: usize) -> Vec<OwnedFd> {
+    (0..count).map(|_| memfd()).collect()
+}
+
+/// What a daemon holds: identifier and file, sorted.
+fn held(path: &Path) -> Vec<(Vec<u8>, (u64, u64))> {
+    let all = wire::get_dump(path).unwrap();
+    let mut all: Vec<_> = all.into_iter().map(|held| (held.id, inode(&held.fd))).collect();
+    all.sort();
+    all
+}
+
+/// These files under these identifiers.
+fn due(ids: &[&[u8]], files: &[OwnedFd]) -> Vec<(Vec<u8>, (u64, u64))> {
+    assert_eq!(ids.len(), files.len());
+    let mut all: Vec<_> = ids.iter().map(|id| id.to_vec()).zip(files.iter().map(inode)).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn all_are_stored_under_prefix_and_name() {
+    let long = [b'x'; 253];
+    let long_with_prefix = [&b"p:"[..], &long].concat();
+    let names_of_long = [&b"a:"[..], &long].concat();
+    // Names, and the identifiers behind the prefix `p:`.
+    type Case<'a> = (Option<&'a [u8]>, &'a [&'a [u8]]);
+    let cases: &[Case] = &[
+        (None, &[b"p:unknown", b"p:unknown#2", b"p:unknown#3"]),
+        (Some(b""), &[b"p:unknown"]),
+        (Some(b"a"), &[b"p:a"]),
+        (Some(b"a"), &[b"p:a", b"p:unknown"]),
+        (Some(b"a:b"), &[b"p:a", b"p:b"]),
+        (Some(b"b:a:b:b:a"), &[b"p:b", b"p:a", b"p:b#2", b"p:b#3", b"p:a#2"]),
+        (Some(b":unknown:a"), &[b"p:unknown", b"p:unknown#2", b"p:a"]),
+        (Some(b"a#2:a"), &[b"p:a#2", b"p:a"]),
+        (Some(b"a b:\xff\x01:#"), &[b"p:a b", b"p:\xff\x01", b"p:#"]),
+        (Some(&names_of_long), &[b"p:a", &long_with_prefix]),
+    ];
+    for generation in Generation::DAEMONS {
+        for (names, ids) in cases {
+            for options in [&["-p", "p:"][..], &["-r", "--prefix=p:"], &["-rp", "p:", "-t", "9000"]]
+            {
+                let daemon = Daemon::start(generation);
+                let files = memfds(ids.len());
+                let mut command = import(&files, *names);
+                succeeded(&run(command.args(options).arg(&daemon.path)));
+                assert_eq!(held(&daemon.path), due(ids, &files), "{generation:?} {options:?}");
+            }
+        }
+        let daemon = Daemon::start(generation);
+        let files = memfds(1);
+        succeeded(&run(import(&files, Some(b"bare")).arg(&daemon.path)));
+        assert_eq!(held(&daemon.path), due(&[b"bare"], &files));
+    }
+}
+
+#[test]
+fn each_expires_when_it_should_and_no_two_at_once() {
+    for generation in Generation::DAEMONS {
+        for options in [&["-T", "3600000"][..], &["-T3600000", "-r"], &["-T0"], &["-r"]] {
+            let daemon = Daemon::start(generation);
+            let early = expiry_in(Duration::from_secs(3599));
+            let files = memfds(3);
+            succeeded(&run(import(&files, None).args(options).arg(&daemon.path)));
+            let late = expiry_in(Duration::from_secs(3601));
+            let mut dates: Vec<_> =
+                wire::get_dump(&daemon.path).unwrap().iter().map(|held| held.expiry).collect();
+            dates.sort();
+            dates.dedup();
+            assert_eq!(dates.len(), 3);
+            let is_never = dates.iter().all(|date| *date > expiry_in(Duration::from_secs(1 << 60)));
+            let is_due = dates.iter().all(|date| (early..late).contains(date));
+            assert!(if options[0] == "-r" || options[0] == "-T0" { is_never } else { is_due });
+        }
+    }
+}
+
+/// A table with equal dates in it makes them spin, or forget.
+#[test]
+fn daemons_of_c_stay_sound() {
+    make_room();
+    for generation in Generation::DAEMONS {
+        for options in [&[][..], &["-r"], &["-T", "3600000"]] {
+            let source = Daemon::start(Generation::Ours);
+            let daemon = Daemon::start(generation);
+            let all = hold((0..300).map(|at| format!("{at:03}")));
+            wire::set_dump(&source.path, &all).unwrap();
+            let mut command = tool("fdholder-activate");
+            command.args(["-p", ""]).arg(&source.path).arg("--").arg(program()).arg(NAME);
+            succeeded(&run(command.args(options).arg(&daemon.path).stdin(Stdio::null())));
+            let stream = UnixStream::connect(&daemon.path).unwrap();
+            for held in all.iter().step_by(3) {
+                wire::delete(&stream, &held.id).unwrap();
+                let expiry = expiry_in(Duration::from_secs(7200));
+                wire::store(&stream, &Held::new(&held.id, expiry, &held.fd)).unwrap();
+                wire::delete(&stream, &held.id).unwrap();
+            }
+            let due: Vec<_> = all.iter().map(|held| held.id.clone()).collect();
+            let due: Vec<_> = due.chunks(3).flat_map(|three| three[1..].to_vec()).collect();
+            let mut found = wire::list(&stream).unwrap();
+            found.sort();
+            assert_eq!(found, due, "{generation:?} {options:?}");
+        }
+    }
+}
+
+/// What one process was activated with another one is activated with: numbers, names, files.
+#[test]
+fn names_and_files_come_back_by_activation() {
+    for generation in Generation::DAEMONS {
+        let [first, second] = [(); 2].map(|()| Daemon::start(generation));
+        let files = memfds(5);
+        let mut command = import(&files, Some(b"web:web::a b:web"));
+        succeeded(&run(command.args(["-p", "x:"]).arg(&first.path)));
+        let names = "printf '%s %s' $LISTEN_FDS \"$LISTEN_FDNAMES\"";
+        let activate = |daemon: &Daemon| {
+            let mut command = tool("fdholder-activate");
+            command.args(["-p", "x:"]).arg(&daemon.path).arg("--").stdin(Stdio::null());
+            command
+        };
+        let ended = run(activate(&first).args(["sh", "-c", names]));
+        assert_eq!(said(&ended), (0, "5 a b:unknown:web:web:web", ""));
+        let mut command = activate(&first);
+        succeeded(&run(command.arg(program()).args([NAME, "-p", "x:"]).arg(&second.path)));
+        assert_eq!(held(&first.path), held(&second.path));
+    }
+}
+
+#[test]
+fn what_is_in_use_stays_and_nothing_is_stored_unless_it_is_to_be_replaced() {
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        let old = hold(["p:c", "other"]);
+        wire::set_dump(&daemon.path, &old).unwrap();
+        let before = identities(&wire::get_dump(&daemon.path).unwrap());
+        let files = memfds(4);
+        let mut command = import(&files, Some(b"a:b:c:d"));
+        let ended = run(command.args(["-p", "p:"]).arg(&daemon.path));
+        let line = fatal("unable to store fd for id p:c: Device or resource busy");
+        assert_eq!(said(&ended), (1, "", &line[..]), "{generation:?}");
+        let after = identities(&wire::get_dump(&daemon.path).unwrap());
+        assert!(same_dump(&after, &before));
+        let mut command = import(&files, Some(b"a:b:c:d"));
+        succeeded(&run(command.args(["-rp", "p:"]).arg(&daemon.path)));
+        let mut due = due(&[b"p:a", b"p:b", b"p:c", b"p:d"], &files);
+        due.insert(0, (b"other".to_vec(), inode(&old[1].fd)));
+        assert_eq!(held(&daemon.path), due);
+    }
+}
+
+#[test]
+fn a_daemon_that_has_no_room_is_left_as_it_was() {
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start_with(generation, Setup { maxfds: 3, ..Setup::default() });
+        let one = hold(["one"]);
+        wire::set_dump(&daemon.path, &one).unwrap();
+        let before = identities(&wire::get_dump(&daemon.path).unwrap());
+        for (options, what) in [
+            ("-t0", "store fd for id c: Too many open files in system"),
+            ("-r", "replace what is held under prefix : Too many open files in system"),
+        ] {
+            let files = memfds(4);
+            let mut command = import(&files, Some(b"a:b:c:d"));
+            let ended = run(command.arg(options).arg(&daemon.path));
+            let line = fatal(&format!("unable to {what}"));
+            assert_eq!(said(&ended), (1, "", &line[..]), "{generation:?}");
+            assert!(same_dump(&identities(&wire::get_dump(&daemon.path).unwrap()), &before));
+        }
+    }
+}
+
+#[test]
+fn each_way_needs_its_right() {
+    const DENIED: &str = "Operation not permitted";
+    for generation in Generation::DAEMONS {
+        for (rights, option, due) in [
+            (&[GETDUMP, STORE][..], "-t0", None),
+            (&[GETDUMP, SETDUMP], "-r", None),
+            (
+                &[GETDUMP, SETDUMP, LIST, RETRIEVE],
+                "-t0",
+                Some(format!(
+                    "store fd for id a: {DENIED} (the right S6_FDHOLDER_STORE_REGEX is missing)"
+                )),
+            ),
+            (
+                &[GETDUMP, STORE, LIST, RETRIEVE],
+                "-r",
+                Some(format!(
+                    "replace what is held under prefix : {DENIED} (the right S6_FDHOLDER_SETDUMP is \
+                     missing)"
+                )),
+            ),
+        ] {
+            let setup = Setup { rights: Some(rights), ..Setup::default() };
+            let daemon = Daemon::start_with(generation, setup);
+            let files = memfds(2);
+            let ended = run(import(&files, Some(b"a:b")).arg(option).arg(&daemon.path));
+            let count = wire::get_dump(&daemon.path).unwrap().len();
+            match due {
+                None => assert_eq!((said(&ended), count), ((0, "", ""), 2)),
+                Some(due) => {
+                    let line = fatal(&format!("unable to {due}"));
+                    assert_eq!((said(&ended), count), ((1, "", &line[..]), 0));
+                }
+            }
+        }
+    }
+}
+
+/// What the environment may say, and why nothing is stored then.
+#[test]
+fn variables_that_are_wrong_or_another_process_s_are_exit_100() {
+    let own = "LISTEN_PID=$$";
+    let missing = |name: &str| format!("{name} not set");
+    let invalid = |name: &str| format!("invalid ${name}");
+    let foreign = |name: &str| format!("${name} names another process");
+    // What the shell does, and what is wrong.
+    let cases: Vec<(String, String)> = [
+        ("unset LISTEN_FDS;", missing("LISTEN_FDS")),
+        ("LISTEN_FDS=", invalid("LISTEN_FDS")),
+        ("LISTEN_FDS=0", invalid("LISTEN_FDS")),
+        ("LISTEN_FDS=-1", invalid("LISTEN_FDS")),
+        ("LISTEN_FDS=+1", invalid("LISTEN_FDS")),
+        ("LISTEN_FDS=1x", invalid("LISTEN_FDS")),
+        ("LISTEN_FDS=\\ 1", invalid("LISTEN_FDS")),
+        ("LISTEN_FDS=2147483645", invalid("LISTEN_FDS")),
+        ("LISTEN_FDS=4294967298", invalid("LISTEN_FDS")),
+        ("LISTEN_FDS=18446744073709551618", invalid("LISTEN_FDS")),
+        ("LISTEN_FDS=3", "$LISTEN_FDS is 3, but number 5 is not open".into()),
+        ("LISTEN_FDS=2147483644", "$LISTEN_FDS is 2147483644, but number 5 is not open".into()),
+        ("LISTEN_FDNAMES=a:b:c", invalid("LISTEN_FDNAMES")),
+        ("LISTEN_FDNAMES=::", invalid("LISTEN_FDNAMES")),
+        ("LISTEN_PIDFDID=1", foreign("LISTEN_PIDFDID")),
+        ("LISTEN_PIDFDID=", foreign("LISTEN_PIDFDID")),
+        ("LISTEN_PIDFDID=18446744073709551616", foreign("LISTEN_PIDFDID")),
+        ("unset LISTEN_PID;", missing("LISTEN_PID")),
+        ("LISTEN_PID=", invalid("LISTEN_PID")),
+        ("LISTEN_PID=x", invalid("LISTEN_PID")),
+        ("LISTEN_PID=1", foreign("LISTEN_PID")),
+        ("LISTEN_PID=$PPID", foreign("LISTEN_PID")),
+        ("LISTEN_PID=${$}0", foreign("LISTEN_PID")),
+        (
+            "LISTEN_FDNAMES=a:a:a#2 LISTEN_FDS=3",
+            "$LISTEN_FDS is 3, but number 5 is not open".into(),
+        ),
+        ("LISTEN_FDNAMES=a#2:a", String::new()),
+    ]
+    .map(|(first, due)| {
+        (format!("export {own}; export {first}").replace("export unset", "unset"), due)
+    })
+    .into();
+    for (first, due) in cases {
+        for option in ["-t0", "-r"] {
+            let fake = Fake::start(vec![Step::HangUp]);
+            let files = memfds(2);
+            let mut command =
+                import_through(&files, None, &format!("{first};").replace(";;", ";"), "");
+            command.env("LISTEN_FDS", "2");
+            let ended = run(command.arg(option).arg(&fake.path));
+            let connected = fake.seen().connected;
+            let is_unknown = due.contains("PIDFDID") && !has_unique_id();
+            if due.is_empty() || is_unknown {
+                assert!(connected, "{first}");
+            } else {
+                assert_eq!(said(&ended), (100, "", &fatal(&due)[..]), "{first}");
+                assert!(!connected, "{first}");
+            }
+        }
+    }
+}
+
+#[test]
+fn identifiers_that_collide_or_are_too_long_are_noticed_before_anything_is_stored() {
+    let long = |length| "x".repeat(length);
+    let cases = [
+        ("a:a:a#2".to_string(), "", 100, "two descriptors would have id a#2".to_string()),
+        ("a#2:a:a".to_string(), "p:", 100, "two descriptors would have id p:a#2".into()),
+        (
+            format!("a:{}", long(256)),
+            "",
+            1,
+            format!("unable to store fd for id {}: File name too long", long(256)),
+        ),
+        (
+            format!("a:{}", long(254)),
+            "p:",
+            1,
+            format!("unable to store fd for id p:{}: File name too long", long(254)),
+        ),
+        (
+            format!("{0}:{0}", long(254)),
+            "",
+            1,
+            format!("unable to store fd for id {}#2: File name too long", long(254)),
+        ),
+        (
+            format!("a:{}", long(3000)),
+            "",
+            1,
+            "unable to store fd for id : File name too long".into(),
+        ),
+    ];
+    for (names, prefix, code, due) in cases {
+        for option in ["-t0", "-r"] {
+            let fake = Fake::start(vec![]);
+            let files = memfds(names.split(':').count());
+            let mut command = import(&files, Some(names.as_bytes()));
+            let ended = run(command.args([option, "-p", prefix]).arg(&fake.path));
+            assert_eq!(said(&ended), (code, "", &fatal(&due)[..]));
+            assert!(!fake.seen().connected);
+        }
+    }
+}
+
+/// What strace answers the daemon has not heard of.
+#[test]
+fn what_was_stored_is_removed_if_a_call_fails() {
+    for generation in Generation::DAEMONS {
+        for (answer, why) in [
+            ("recvmsg:error=ECONNRESET:when=3", "connection closed; it may have been done"),
+            ("recvmsg:error=ENOMEM:when=3", "Cannot allocate memory; it may have been done"),
+            ("sendmsg:error=ENOMEM:when=3", "Cannot allocate memory"),
+        ] {
+            let daemon = Daemon::start(generation);
+            let dir = TempDir::new().unwrap();
+            let answers = ["getpid:retval=77".to_string(), answer.into()];
+            let traced = strace(&dir.child("trace"), &answers);
+            let files = memfds(4);
+            let mut command = import_through(&files, Some(b"a:b:c:d"), "LISTEN_PID=77", "");
+            let mut shell = Command::new("bash");
+            // Behind the script stand the program and its name.
+            let words: Vec<_> = command.get_args().map(OsStr::to_os_string).collect();
+            shell.args(&words[..2]).arg(traced.get_program()).args(traced.get_args());
+            shell.args(&words[3..]).arg(&daemon.path).stdin(Stdio::null());
+            for (name, value) in command.get_envs() {
+                match value {
+                    Some(value) => shell.env(name, value),
+                    None => shell.env_remove(name),
+                };
+            }
+            command = shell;
+            let ended = run(&mut command);
+            let due = fatal(&format!("unable to store fd for id c: {why}"));
+            assert_eq!(ended.err, due, "{generation:?}");
+            // Whether the one in doubt has been stored nobody knows, and it may be another's.
+            let left: Vec<_> = held(&daemon.path).into_iter().map(|(id, _)| id).collect();
+            assert!(left.is_empty() || left == [b"c"], "{left:?}");
+        }
+    }
+}
+
+#[test]
+fn a_daemon_that_hangs_up_is_connected_to_again_to_remove_what_it_holds() {
+    let dir = TempDir::new().unwrap();
+    let listener = UnixListener::bind(dir.child("s")).unwrap();
+    let daemon = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        for _ in 0..2 {
+            wire::receive_frame(&stream).unwrap();
+            wire::send(&stream, &status(0), &[]).unwrap();
+        }
+        wire::receive_frame(&stream).unwrap();
+        drop(stream);
+        let (stream, _) = listener.accept().unwrap();
+        [(); 2].map(|()| {
+            let (request, _) = wire::receive_frame(&stream).unwrap();
+            wire::send(&stream, &status(0), &[]).unwrap();
+            request
+        })
+    });
+    let files = memfds(3);
+    let ended = run(import(&files, Some(b"a:b:c")).arg("-t20000").arg(dir.child("s")));
+    let line = fatal("unable to store fd for id c: connection closed; it may have been done");
+    assert_eq!(said(&ended), (1, "", &line[..]));
+    assert_eq!(daemon.join().unwrap(), [&b"a"[..], b"b"].map(wire::delete_request));
+}
+
+#[test]
+fn what_could_not_be_removed_is_counted() {
+    let says = |number: i32| Step::Send(status(number as u8), Vec::new());
+    let two = || vec![Step::Receive, says(0), Step::Receive, says(0), Step::Receive];
+    let busy = "Device or resource busy";
+    let cases: Vec<(Vec<Step>, String)> = vec![
+        (vec![says(libc::EBUSY), Step::Receive, says(0), Step::Receive, says(0)], busy.into()),
+        (
+            vec![says(libc::EBUSY), Step::Receive, says(libc::ENOENT), Step::Receive, says(0)],
+            busy.into(),
+        ),
+        (
+            vec![says(libc::EBUSY), Step::Receive, says(libc::EPERM), Step::Receive, says(0)],
+            format!("{busy}; of those before it 1 may still be held"),
+        ),
+        (
+            vec![says(libc::EBUSY), Step::Receive, Step::HangUp],
+            format!("{busy}; of those before it 2 may still be held"),
+        ),
+        (
+            vec![says(libc::EBUSY), Step::Receive, says(0), Step::Receive, Step::Deaf],
+            format!("{busy}; of those before it 1 may still be held"),
+        ),
+        (
+            vec![Step::Deaf],
+            "Connection timed out; it may have been done; of those before it 2 may still be held"
+                .into(),
+        ),
+    ];
+    for (steps, due) in cases {
+        let fake = Fake::start(two().into_iter().chain(steps).collect());
+        let files = memfds(3);
+        let mut command = import(&files, Some(b"a:b:c"));
+        let ended = run(command.arg("-t500").arg(&fake.path));
+        let line = fatal(&format!("unable to store fd for id c: {due}"));
+        assert_eq!(said(&ended), (1, "", &line[..]));
+        fake.seen();
+    }
+    // Of a dump it is said how far it came.
+    let script =
+        vec![Step::Receive, Step::Send(opened(1), vec![]), Step::Receive, says(libc::EPERM)];
+    let fake = Fake::start(script);
+    let files = memfds(3);
+    let ended = run(import(&files, None).args(["-r", "-p", "p:"]).arg(&fake.path));
+    let line = "unable to replace what is held under prefix p:: Operation not permitted (the right \
+                S6_FDHOLDER_SETDUMP is missing); 0 of 3 descriptors acknowledged";
+    assert_eq!(said(&ended), (1, "", &fatal(line)[..]));
+    fake.seen();
+}
+
+#[test]
+fn closed_standard_descriptors_are_no_obstacle() {
+    let daemon = Daemon::start(Generation::Ours);
+    for (redirections, _) in closed() {
+        for option in ["-r", "-t0"] {
+            let files = memfds(3);
+            let mut command =
+                import_through(&files, Some(b"a:b:c"), "LISTEN_PID=$$", &redirections);
+            assert_eq!(run(command.arg(option).arg(&daemon.path)).code, 0, "{redirections}");
+            assert_eq!(held(&daemon.path), due(&[b"a", b"b", b"c"], &files), "{redirections}");
+            let stream = UnixStream::connect(&daemon.path).unwrap();
+            [b"a", b"b", b"c"].iter().for_each(|id| wire::delete(&stream, *id).unwrap());
+        }
+    }
+}
+
+/// It needs a number for the connection.
+#[test]
+fn a_low_limit_is_raised_or_named() {
+    let daemon = Daemon::start(Generation::Ours);
+    for (limit, due) in [("ulimit -Sn 6", 0), ("ulimit -Sn 6; ulimit -Hn 6", 111)] {
+        let first = format!("{limit}; LISTEN_PID=$$");
+        let files = memfds(3);
+        let mut command = import_through(&files, None, &first, "");
+        let ended = run(command.arg("-r").arg(&daemon.path));
+        let what = format!(
+            "unable to connect to a fd-holder daemon at {}: Too many open files",
+            daemon.path.to_str().unwrap()
+        );
+        let line = if due == 0 { String::new() } else { fatal(&what) };
+        assert_eq!(said(&ended), (due, "", &line[..]));
+    }
+    assert_eq!(held(&daemon.path).len(), 3);
+}
+
+#[test]
+fn a_right_command_line_is_taken_as_getopt_does_and_a_wrong_one_is_exit_100() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.child("absent").into_os_string().into_vec();
+    let path = String::from_utf8(path).unwrap();
+    let right: &[&[&str]] = &[
+        &["PATH"],
+        &["--", "PATH"],
+        &["-r", "-p", "", "PATH"],
+        &["-rrpx", "-T5", "-t", "5", "PATH"],
+        &["--replace", "--prefix", "x", "--expire=1", "--timeout=1", "PATH"],
+    ];
+    for case in right {
+        let files = memfds(1);
+        let mut command = import(&files, None);
+        let ended = run(command.args(case.iter().map(|word| word.replace("PATH", &path))));
+        let what = "unable to connect to a fd-holder daemon at ";
+        let line = fatal(&format!("{what}{path}: No such file or directory"));
+        assert_eq!(said(&ended), (111, "", &line[..]), "{case:?}");
+    }
+    let wrong: &[&[&str]] = &[
+        &[],
+        &["-r"],
+        &["-T", "x", "s"],
+        &["-t", "", "s"],
+        &["-D", "s"],
+        &["--expire", "s"],
+        &["s", "more"],
+        &["-p"],
+    ];
+    let usage = format!(
+        "{NAME}: usage: {NAME} [ -p prefix ] [ -r ] [ -T fdtimeout ] [ -t timeout ] socket\n"
+    );
+    for case in wrong {
+        // The command line is looked at first.
+        let ended = run(tool(NAME).args(*case).env_remove("LISTEN_FDS"));
+        assert_eq!(said(&ended), (100, "", &usage[..]), "{case:?}");
+    }
+}

@@ -1,0 +1,802 @@
+//! What `fdholder-activate` hands over to a program: exactly the descriptors that were asked for, from
+//! number 3 on, described by each convention, and all of them or none.
+
+use crate::kit::clients::{LOOK, Look, hold, succeeded};
+use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
+use crate::kit::fake::{Fake, Step, status};
+use crate::kit::process::has_unique_id;
+use crate::kit::tool::{Ended, run, tool};
+use crate::kit::wire::{self, Held, expiry_in, frame, inode};
+use crate::kit::{make_room, memfd, program};
+use crate::limits::open_files::closed;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use temp_dir::TempDir;
+
+const NAME: &str = "fdholder-activate";
+
+/// A command that activates with these options, with variables of every convention in its environment
+/// that describe something else.
+fn activate(options: &[&str]) -> Command {
+    let mut command = tool(NAME);
+    command.args(options).stdin(Stdio::null()).env_clear();
+    command.envs([("PATH", "/usr/bin:/bin"), ("NGINXES", "kept"), ("UPSTART_JOB", "kept")]);
+    for name in STALE {
+        command.env(name, "stale");
+    }
+    command
+}
+
+const STALE: [&str; 12] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    "NGINX",
+    "SERVER_STARTER_PORT",
+    "SERVER_STARTER_GENERATION",
+    "EINHORN_FD_COUNT",
+    "EINHORN_FD_7",
+    "EINHORN_SOCK_PATH",
+    "UPSTART_FDS",
+    "UPSTART_EVENTS",
+];
+
+/// What prog sees: its descriptors, and its environment in order but for what is [`kept`].
+fn look(command: &mut Command) -> (Look, Vec<String>) {
+    let ended = run(command.args(["--", "sh", "-c", LOOK]));
+    succeeded(&ended);
+    let look = Look::new(&ended.out);
+    let all: Vec<_> =
+        look.environment.iter().map(|v| String::from_utf8(v.clone()).unwrap()).collect();
+    let kept = ["NGINXES=kept", "PATH=/usr/bin:/bin", "UPSTART_JOB=kept"];
+    assert!(kept.iter().all(|one| all.iter().any(|other| other == one)), "{all:?}");
+    let mut own: Vec<_> = all.into_iter().filter(|one| !kept.contains(&&one[..])).collect();
+    own.sort();
+    (look, own)
+}
+
+/// Has a daemon hold something under each of these identifiers, and says what.
+fn holding(daemon: &Daemon, ids: &[&[u8]]) -> Vec<(u64, u64)> {
+    let all = hold(ids);
+    wire::set_dump(&daemon.path, &all).unwrap();
+    all.iter().map(|held| inode(&held.fd)).collect()
+}
+
+/// The identifiers that a daemon holds.
+fn ids(daemon: &Daemon) -> Vec<Vec<u8>> {
+    let mut all: Vec<_> =
+        wire::get_dump(&daemon.path).unwrap().into_iter().map(|held| held.id).collect();
+    all.sort();
+    all
+}
+
+/// The names that prog is told.
+fn names(variables: &[String]) -> &str {
+    variables.iter().find_map(|one| one.strip_prefix("LISTEN_FDNAMES=")).unwrap()
+}
+
+fn said(ended: &Ended) -> (i32, &str, &str) {
+    (ended.code, std::str::from_utf8(&ended.out).unwrap(), &ended.err)
+}
+
+#[test]
+fn prog_gets_what_was_asked_for_from_3_on_and_nothing_else() {
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        let files = holding(&daemon, &[b"a", b"b", b"c"]);
+        for options in [&[][..], &["-w"], &["-t", "20000"], &["-wt20000"]] {
+            let command = &mut activate(options);
+            let (look, variables) = look(command.arg(&daemon.path).args(["c", "a", "c"]));
+            let open: Vec<_> =
+                look.open.iter().filter(|(number, _)| *number > 2).copied().collect();
+            assert_eq!(open, [(3, files[2]), (4, files[0]), (5, files[2])], "{generation:?}");
+            assert_eq!(names(&variables), "c:a:c");
+        }
+        assert_eq!(ids(&daemon), [b"a", b"b", b"c"]);
+    }
+}
+
+/// Has a shell report its own process and then wait until it may end, and looks at it meanwhile.
+#[test]
+fn the_process_is_named_in_both_ways_that_systemd_knows() {
+    let daemon = Daemon::start(Generation::Ours);
+    holding(&daemon, &[b"a"]);
+    let mut command = activate(&[]);
+    command.arg(&daemon.path).args(["a", "--", "sh", "-c"]);
+    command.arg("tr '\\0' ' ' </proc/$$/environ; echo; exec cat").stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+    let word = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name));
+    assert_eq!(word("LISTEN_PID="), Some(&child.id().to_string()[..]));
+    let due = has_unique_id().then(|| inode(&pidfd).1.to_string());
+    assert_eq!(word("LISTEN_PIDFDID=").map(str::to_string), due, "{line}");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn every_convention_describes_the_descriptors() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.child("so;c=k");
+    let abstract_name = format!("fdholder-{}", std::process::id());
+    let abstract_name = abstract_name.as_bytes();
+    let (four, udp) = (TcpListener::bind("127.0.0.1:0"), UdpSocket::bind("127.0.0.1:0"));
+    let (four, udp) = (four.unwrap(), udp.unwrap());
+    let six = TcpListener::bind("[::1]:0").unwrap();
+    let by_name = SocketAddr::from_abstract_name(abstract_name).unwrap();
+    let (unix, by_name) =
+        (UnixListener::bind(&path).unwrap(), UnixListener::bind_addr(&by_name).unwrap());
+    let unbound = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let unbound = unbound.unwrap();
+    let address = |socket: &TcpListener| socket.local_addr().unwrap().to_string();
+    let places = format!(
+        "{}=3;{}=4;{}=5;{}=6;@{}=7;{}=8;a pipe=9",
+        address(&four),
+        address(&six),
+        udp.local_addr().unwrap(),
+        path.to_str().unwrap().replace([';', '='], "_"),
+        std::str::from_utf8(abstract_name).unwrap(),
+        "f",
+    );
+    let fds: [OwnedFd; 7] = [
+        four.into(),
+        six.into(),
+        udp.into(),
+        unix.into(),
+        by_name.into(),
+        unbound,
+        std::io::pipe().unwrap().0.into(),
+    ];
+    let all: Vec<_> = fds
+        .iter()
+        .zip(["a", "b", "c", "d", "e", "f", "a pipe"])
+        .zip(0..)
+        .map(|((fd, id), at)| Held::new(id, expiry_in(Duration::from_secs(3600 + at)), fd))
+        .collect();
+    let parent = std::process::id();
+    let process = "LISTEN_PID";
+    let nginx = ["NGINX=3;4;5;6;7;8;9;".to_string()];
+    let starter = ["SERVER_STARTER_GENERATION=1".into(), format!("SERVER_STARTER_PORT={places}")];
+    let upstart = ["UPSTART_EVENTS=socket".to_string(), "UPSTART_FDS=3 4 5 6 7 8 9".into()];
+    let mut einhorn = vec!["EINHORN_FD_COUNT=7".into(), format!("EINHORN_MASTER_PID={parent}")];
+    let families = ["AF_INET", "AF_INET6", "AF_INET", "AF_UNIX", "AF_UNIX"];
+    einhorn.extend((0..7).map(|at| format!("EINHORN_FD_{at}={}", at + 3)));
+    einhorn.extend(
+        families.iter().zip(0..).map(|(name, at)| format!("EINHORN_FD_FAMILY_{at}={name}")),
+    );
+    einhorn.sort();
+    let systemd = ["LISTEN_FDNAMES=a:b:c:d:e:f:a pipe".to_string(), "LISTEN_FDS=7".into()];
+    let conventions: [(&[&str], &[String]); 6] = [
+        (&[], &systemd),
+        (&["-e", "systemd"], &systemd),
+        (&["-e", "nginx"], &nginx),
+        (&["-e", "starter"], &starter),
+        (&["-e", "einhorn"], &einhorn),
+        (&["--convention=upstart"], &upstart),
+    ];
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        wire::set_dump(&daemon.path, &all).unwrap();
+        for (options, due) in conventions {
+            let command = &mut activate(options);
+            command.arg(&daemon.path).args(all.iter().map(|held| OsStr::from_bytes(&held.id)));
+            let (look, mut variables) = look(command);
+            variables.retain(|one| !one.starts_with(process));
+            assert_eq!(variables, due, "{options:?}");
+            for (number, held) in (3..).zip(&all) {
+                assert_eq!(look.inode(number), inode(&held.fd), "{options:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_are_made_valid() {
+    let long = [b'x'; 255];
+    // What is given, and the name that prog gets.
+    let cases: &[(&[u8], &str)] = &[
+        (b"a:b", "a_b"),
+        (b"a b~!", "a b~!"),
+        (b"\x01\x1f\x7f\x80\xff", "_____"),
+        ("é".as_bytes(), "__"),
+        (b"a\nb", "a_b"),
+        (b"same#2", "same#2"),
+        (&long, std::str::from_utf8(&long).unwrap()),
+    ];
+    let daemon = Daemon::start(Generation::Ours);
+    let all: Vec<_> = cases.iter().map(|(id, _)| *id).collect();
+    holding(&daemon, &all);
+    let mut command = activate(&[]);
+    command.arg(&daemon.path).args(all.iter().map(|id| OsStr::from_bytes(id)));
+    let due: Vec<_> = cases.iter().map(|(_, name)| *name).collect();
+    assert_eq!(names(&look(&mut command).1), due.join(":"));
+    // Names on the command line are separated by what may not be in them.
+    let given: [(&[u8], &str); 6] = [
+        (b"http", "http"),
+        (b"", "unknown"),
+        (b"\xff", "_"),
+        (b"http", "http"),
+        (&[b'y'; 300], std::str::from_utf8(&[b'y'; 255]).unwrap()),
+        (b"same#2", "same#2"),
+    ];
+    let (value, due): (Vec<_>, Vec<_>) = given.into_iter().unzip();
+    let mut command = activate(&["-n"]);
+    command.arg(OsStr::from_bytes(&value.join(&b':'))).arg(&daemon.path);
+    command.args(all[..6].iter().map(|id| OsStr::from_bytes(id)));
+    assert_eq!(names(&look(&mut command).1), due.join(":"));
+}
+
+#[test]
+fn a_prefix_stands_for_all_that_begin_with_it_in_the_order_of_their_bytes() {
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        let ids: [&[u8]; 9] =
+            [b"w:b", b"other", b"w:", b"w:a", b"w:a#2", b"w:a#10", b"w:\xff", b"w", b"w:a#01"];
+        let files = holding(&daemon, &ids);
+        let file = |id: &[u8]| files[ids.iter().position(|other| *other == id).unwrap()];
+        // Options and operands, and the identifiers and names that prog gets.
+        type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a [&'a [u8]], &'a str);
+        let cases: &[Case] = &[
+            (
+                &["-p", "w:"],
+                &[],
+                &[b"w:", b"w:a", b"w:a#01", b"w:a#10", b"w:a#2", b"w:b", b"w:\xff"],
+                "unknown:a:a#01:a:a:b:_",
+            ),
+            (&["-p", "w:b"], &[], &[b"w:b"], "unknown"),
+            (&["-p", "w:a#1"], &[], &[b"w:a#10"], "0"),
+            (
+                &["-p", "w:a", "-n", "first:second"],
+                &["w:b", "w:a#2"],
+                &[b"w:b", b"w:a#2", b"w:a", b"w:a#01", b"w:a#10"],
+                "first:second:unknown:#01:unknown",
+            ),
+        ];
+        for (options, operands, due, due_names) in cases {
+            let command = &mut activate(options);
+            let (look, variables) = look(command.arg(&daemon.path).args(*operands));
+            let open: Vec<_> =
+                look.open.iter().filter(|(number, _)| *number > 2).map(|(_, file)| *file).collect();
+            let due: Vec<_> = due.iter().map(|id| file(id)).collect();
+            assert_eq!(open, due, "{options:?}");
+            assert_eq!(names(&variables), *due_names, "{options:?}");
+        }
+        let (look, variables) = look(activate(&["-p", ""]).arg(&daemon.path));
+        assert_eq!(look.open.iter().filter(|(number, _)| *number > 2).count(), ids.len());
+        assert_eq!(names(&variables), "other:w:w_:w_a:w_a#01:w_a:w_a:w_b:w__");
+        let ended = run(activate(&["-p", "x"]).arg(&daemon.path).args(["--", "echo", "executed"]));
+        assert_eq!(said(&ended), (1, "", &fatal("no identifier begins with x")[..]));
+        let ended = run(activate(&["-p", "x"]).arg(&daemon.path).args(["w", "--", "true"]));
+        assert_eq!(ended.code, 0, "what stands on the command line is enough");
+    }
+}
+
+/// The line of a failure.
+fn fatal(what: &str) -> String {
+    format!("{NAME}: fatal: {what}\n")
+}
+
+#[test]
+fn listing_and_retrieving_are_the_rights_that_a_prefix_needs() {
+    for generation in Generation::DAEMONS {
+        for (rights, due) in [
+            (&[SETDUMP, LIST, RETRIEVE][..], ""),
+            (&[SETDUMP, GETDUMP, RETRIEVE, STORE], "get fd list: LIST"),
+            (&[SETDUMP, GETDUMP, LIST, STORE], "retrieve fd for id a: RETRIEVE_REGEX"),
+        ] {
+            let setup = Setup { rights: Some(rights), ..Setup::default() };
+            let daemon = Daemon::start_with(generation, setup);
+            holding(&daemon, &[b"a"]);
+            let mut command = activate(&["-p", ""]);
+            let ended = run(command.arg(&daemon.path).args(["--", "echo", "executed"]));
+            match due {
+                "" => assert_eq!(said(&ended), (0, "executed\n", "")),
+                due => {
+                    let (what, right) = due.split_once(": ").unwrap();
+                    let line = format!(
+                        "unable to {what}: Operation not permitted (the right S6_FDHOLDER_{right} is \
+                         missing)"
+                    );
+                    assert_eq!(said(&ended), (1, "", &fatal(&line)[..]));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn if_one_cannot_be_retrieved_nothing_is_executed_or_deleted() {
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        holding(&daemon, &[b"a", b"b"]);
+        let long = "x".repeat(256);
+        let cases = [
+            ("absent", "absent: No such file or directory".to_string()),
+            ("", ": Invalid argument".into()),
+            (&long, format!("{long}: File name too long")),
+        ];
+        for (id, reason) in cases {
+            for options in [&[][..], &["-D"], &["-w"], &["-Dp", "a"]] {
+                let mut command = activate(options);
+                command.arg(&daemon.path).args(["b", id, "a", "--", "echo", "executed"]);
+                let line = fatal(&format!("unable to retrieve fd for id {reason}"));
+                assert_eq!(said(&run(&mut command)), (1, "", &line[..]), "{generation:?}");
+            }
+        }
+        assert_eq!(ids(&daemon), [b"a", b"b"]);
+    }
+}
+
+#[test]
+fn what_is_handed_over_is_deleted_only_if_that_is_asked_for() {
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        let files = holding(&daemon, &[b"a", b"b", b"c", b"d"]);
+        let (look, _) = look(activate(&["-D"]).arg(&daemon.path).args(["a", "c"]));
+        assert_eq!((look.inode(3), look.inode(4)), (files[0], files[2]));
+        assert_eq!(ids(&daemon), [b"b", b"d"]);
+        succeeded(&run(activate(&["-wDp", ""]).arg(&daemon.path).args(["--", "true"])));
+        assert!(ids(&daemon).is_empty());
+    }
+}
+
+/// Two that want the same do not both get it.
+#[test]
+fn of_two_that_delete_the_same_only_one_is_executed() {
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        for _ in 0..20 {
+            holding(&daemon, &[b"a", b"b"]);
+            let begin = || {
+                let mut command = activate(&["-D"]);
+                command.arg(&daemon.path).args(["a", "b", "--", "echo", "executed"]);
+                crate::kit::tool::Running::start(&mut command)
+            };
+            let all = [begin(), begin()].map(|running| running.wait());
+            let executed = all.iter().filter(|ended| ended.out == b"executed\n").count();
+            let other = all.iter().find(|ended| ended.code != 0);
+            // A daemon of C hangs up if what it is about to send has just been deleted.
+            let is_late = other.is_some_and(|ended| {
+                let is_absent = ended.err.ends_with(": No such file or directory\n");
+                ended.code == 1 && (is_absent || generation != Generation::Ours)
+            });
+            assert!(executed == 1 && is_late, "{generation:?} {all:?}");
+            assert!(ids(&daemon).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_refused_deletion_leaves_all_as_it_was() {
+    for generation in Generation::DAEMONS {
+        let rights = Some(&[GETDUMP, SETDUMP, LIST, RETRIEVE][..]);
+        let daemon = Daemon::start_with(generation, Setup { rights, ..Setup::default() });
+        holding(&daemon, &[b"a", b"b"]);
+        for options in ["-D", "-wD"] {
+            let mut command = activate(&[options]);
+            command.arg(&daemon.path).args(["b", "a", "--", "echo", "executed"]);
+            let line = fatal(
+                "unable to delete fd for id b: Operation not permitted (the right \
+                 S6_FDHOLDER_STORE_REGEX is missing)",
+            );
+            assert_eq!(said(&run(&mut command)), (1, "", &line[..]), "{generation:?}");
+        }
+        assert_eq!(ids(&daemon), [b"a", b"b"]);
+    }
+}
+
+/// An answer with a descriptor.
+fn granted() -> Step {
+    Step::Send(frame(&[0], 1), vec![memfd()])
+}
+
+fn says(number: u8) -> Step {
+    Step::Send(status(number), Vec::new())
+}
+
+/// Once something is deleted the program is the only one that has it.
+#[test]
+fn what_is_deleted_is_executed_with_a_warning_of_what_may_still_be_held() {
+    const BUSY: u8 = libc::EBUSY as u8;
+    let retrieved = || [Step::Receive, granted(), Step::Receive, granted()];
+    let warning =
+        |id: &str, why: &str| format!("{NAME}: warning: unable to delete fd for id {id}: {why}\n");
+    let lost = "; the daemon may still hold it and what comes behind it";
+    let closed = format!("connection closed{lost}");
+    let cases = [
+        (vec![says(0), Step::Receive, says(BUSY)], warning("b", "Device or resource busy")),
+        (vec![Step::HangUp], warning("a", &closed)),
+        (vec![says(0), Step::Receive, Step::HangUp], warning("b", &closed)),
+        (
+            vec![Step::Send(b"xxxxxxx".to_vec(), vec![])],
+            warning("a", &format!("Protocol error{lost}")),
+        ),
+        (vec![Step::Deaf], warning("a", &format!("Connection timed out{lost}"))),
+    ];
+    for (steps, due) in cases {
+        let script: Vec<_> = retrieved().into_iter().chain([Step::Receive]).chain(steps).collect();
+        let fake = Fake::start(script);
+        let mut command = activate(&["-D", "-t500"]);
+        command.arg(&fake.path).args(["a", "b", "--", "echo", "executed"]);
+        assert_eq!(said(&run(&mut command)), (0, "executed\n", &due[..]));
+        fake.seen();
+    }
+}
+
+#[test]
+fn a_program_that_is_not_there_is_noticed_before_anything_is_done() {
+    let daemon = Daemon::start(Generation::Ours);
+    holding(&daemon, &[b"a"]);
+    for options in [&[][..], &["-D"], &["-w"]] {
+        for prog in ["no-such-program", "/no/such/program"] {
+            let mut command = activate(options);
+            command.arg(&daemon.path).args(["a", "--", prog]);
+            let line = fatal(&format!("unable to exec {prog}: No such file or directory"));
+            assert_eq!(said(&run(&mut command)), (127, "", &line[..]));
+            // No daemon is asked.
+            let fake = Fake::start(vec![]);
+            let mut command = activate(options);
+            run(command.arg(&fake.path).args(["a", "--", prog]));
+            assert!(!fake.seen().connected);
+        }
+    }
+    assert_eq!(ids(&daemon), [b"a"]);
+    // What is there and cannot be executed is noticed last.
+    let dir = TempDir::new().unwrap();
+    let file = dir.child("file");
+    fs::write(&file, "").unwrap();
+    for (options, remark) in
+        [("-t0", ""), ("-D", "; the daemon may no longer hold the descriptors")]
+    {
+        let mut command = activate(&[options]);
+        let ended = run(command.arg(&daemon.path).args(["a", "--"]).arg(&file));
+        let what = format!("unable to exec {}: Permission denied{remark}", file.to_str().unwrap());
+        assert_eq!(said(&ended), (126, "", &fatal(&what)[..]));
+    }
+}
+
+/// A command that has a shell do something and redirect before it activates.
+fn through(first: &str, redirections: &str, options: &[&str], path: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{first} exec \"$0\" \"$@\" {redirections}"));
+    command.arg(program()).arg(NAME).args(options).arg(path).stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn a_number_that_is_open_already_is_an_error_where_prog_needs_it() {
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        let files = holding(&daemon, &[b"a", b"b"]);
+        let open = |redirections: &str, options: &[&str], ids: &[&str]| {
+            let mut command = through("", redirections, options, &daemon.path);
+            run(command.args(ids).args(["--", "sh", "-c", LOOK]))
+        };
+        for (redirections, number, id) in [("3</dev/null", 3, "b"), ("4</dev/null", 4, "a")] {
+            for options in [&[][..], &["-D"], &["-p", "x"]] {
+                let ended = open(redirections, options, &["b", "a"]);
+                let line = format!("number {number} is open already, but is to be id {id}");
+                assert_eq!(said(&ended), (100, "", &fatal(&line)[..]));
+            }
+        }
+        // Above it stays with the program.
+        for redirections in ["5</dev/null 7</dev/null", "6</dev/null", "5</ 6</dev/null 7</ 8</"] {
+            let ended = open(redirections, &[], &["b", "a"]);
+            succeeded(&ended);
+            let look = Look::new(&ended.out);
+            let due = redirections.split(' ').map(|one| one[..1].parse::<u32>().unwrap());
+            let due: Vec<_> = due.collect();
+            let open: Vec<_> =
+                look.open.iter().map(|(number, _)| *number).filter(|number| *number > 4).collect();
+            assert_eq!(open, due, "{redirections}");
+            assert_eq!((look.inode(3), look.inode(4)), (files[1], files[0]));
+        }
+        assert_eq!(ids(&daemon), [b"a", b"b"]);
+    }
+}
+
+#[test]
+fn closed_standard_descriptors_stay_closed() {
+    let daemon = Daemon::start(Generation::Ours);
+    let files = holding(&daemon, &[b"a", b"b"]);
+    for (redirections, _) in closed() {
+        for options in [&[][..], &["-w"], &["-p", ""]] {
+            let dir = TempDir::new().unwrap();
+            // The shell redirects when it has looked.
+            let script = "for n in 0 1 2 3 4 5 6 7; do [ -h /proc/$$/fd/$n ] && all=\"$all$n \"; done; \
+                          { echo \"$all\"; stat -Lc%i /proc/$$/fd/3 /proc/$$/fd/4; } >\"$0\"";
+            let out = dir.child("out");
+            let mut command = through("", &redirections, options, &daemon.path);
+            let ids: &[&str] = if options == ["-p", ""] { &[] } else { &["a", "b"] };
+            command.args(ids).args(["--", "sh", "-c", script]).arg(&out);
+            assert_eq!(run(&mut command).code, 0, "{redirections}");
+            let is_open = |text: &str| !redirections.split(' ').any(|closed| closed == text);
+            let standard = [("<&-", "0 "), (">&-", "1 "), ("2>&-", "2 ")];
+            let standard = standard.iter().filter(|(text, _)| is_open(text));
+            let standard: String = standard.map(|(_, number)| *number).collect();
+            let due = format!("{standard}3 4 \n{}\n{}\n", files[0].1, files[1].1);
+            assert_eq!(fs::read_to_string(&out).unwrap(), due, "{redirections} {options:?}");
+        }
+    }
+}
+
+/// Prints the signals that are blocked and ignored, and the limits on open files: its own, since a shell
+/// changes what it executes.
+const STATE: [&str; 5] =
+    ["grep", "-hE", "^Sig(Blk|Ign)|open files", "/proc/self/status", "/proc/self/limits"];
+
+#[test]
+fn signals_and_limits_are_those_of_the_caller() {
+    let daemon = Daemon::start(Generation::Ours);
+    holding(&daemon, &[b"a"]);
+    for options in [&[][..], &["-w"], &["-wD"]] {
+        for limit in ["ulimit -Sn 64;", "ulimit -n 77;", ""] {
+            let env = ["env", "--block-signal=USR1,TERM", "--ignore-signal=PIPE,HUP", "sh", "-c"];
+            for env in [&env[..], &["env", "sh", "-c"]] {
+                let first = format!("{limit} exec \"$0\" \"$@\"");
+                let begin = || {
+                    let mut command = Command::new(env[0]);
+                    command.args(&env[1..]).arg(&first);
+                    command
+                };
+                let expected = run(begin().args(STATE)).out;
+                assert_eq!(expected.iter().filter(|byte| **byte == b'\n').count(), 3);
+                let mut command = begin();
+                command.arg(program()).arg(NAME).args(options).arg(&daemon.path);
+                let ended = run(command.args(["a", "--"]).args(STATE));
+                succeeded(&ended);
+                assert_eq!(ended.out, expected, "{options:?} {limit}");
+                holding(&daemon, &[b"a"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn three_hundred_are_handed_over() {
+    make_room();
+    let all: Vec<_> = (0..300).map(|at| format!("{at:0>5}{}", "x".repeat(250))).collect();
+    let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        let files = holding(&daemon, &all);
+        for options in [&["-p", ""][..], &["-wp", ""], &["-p", "", "-e", "einhorn"], &[]] {
+            let mut command = activate(options);
+            command.arg(&daemon.path);
+            if options.is_empty() {
+                command.args(all.iter().map(|id| OsStr::from_bytes(id)));
+            }
+            let ended = run(command.args(["--", "sh", "-c", LOOK]));
+            succeeded(&ended);
+            let look = Look::new(&ended.out);
+            let open: Vec<_> =
+                look.open.iter().filter(|(number, _)| *number > 2).copied().collect();
+            let due: Vec<_> = (3..).zip(files.iter().copied()).collect();
+            assert!(open == due, "{generation:?} {options:?}");
+            let has = |text: &str| look.environment.iter().any(|one| one == text.as_bytes());
+            assert!(has("LISTEN_FDS=300") || has("EINHORN_FD_COUNT=300"));
+        }
+    }
+}
+
+/// The program cannot be executed with them, which is known before they are deleted.
+#[test]
+fn more_names_than_a_variable_has_room_for_are_an_error_and_nothing_is_deleted() {
+    make_room();
+    let all: Vec<_> = (0..600).map(|at| format!("{at:0>5}{}", "x".repeat(250))).collect();
+    let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
+    let daemon = Daemon::start(Generation::S6_2_15);
+    holding(&daemon, &all);
+    let mut command = activate(&["-Dp", ""]);
+    let ended = run(command.arg(&daemon.path).args(["--", "echo", "executed"]));
+    let line = fatal("unable to prepare what prog gets: Argument list too long");
+    assert_eq!(said(&ended), (111, "", &line[..]));
+    let stream = UnixStream::connect(&daemon.path).unwrap();
+    assert_eq!(wire::list(&stream).unwrap().len(), all.len());
+    // Numbers alone take less.
+    let mut command = activate(&["-De", "nginx", "-p", ""]);
+    let ended = run(command.arg(&daemon.path).args(["--", "echo", "executed"]));
+    assert_eq!(said(&ended), (0, "executed\n", ""));
+    assert!(wire::list(&stream).unwrap().is_empty());
+}
+
+/// It is the limit of the program as well, which could open nothing if it were below.
+#[test]
+fn a_limit_that_leaves_no_room_for_all_is_named() {
+    make_room();
+    let all: Vec<_> = (0..30).map(|at| format!("{at:0>3}")).collect();
+    let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
+    let daemon = Daemon::start(Generation::Ours);
+    holding(&daemon, &all);
+    // The first three, these, and the connection.
+    let needed = 3 + all.len() + 1;
+    for soft in 5..needed + 3 {
+        for options in [&["-p", ""][..], &["-wDp", ""], &[]] {
+            let first = format!("ulimit -Sn {soft};");
+            let mut command = through(&first, "", options, &daemon.path);
+            if options.is_empty() {
+                command.args(all.iter().map(|id| OsStr::from_bytes(id)));
+            }
+            let ended = run(command.args(["--", "sh", "-c", "ulimit -Sn"]));
+            if soft < needed {
+                let line = format!(
+                    "unable to prepare what prog gets: Too many open files: the open-file limit is \
+                     {soft}, but has to be {needed} at least"
+                );
+                assert_eq!(said(&ended), (111, "", &fatal(&line)[..]));
+                assert_eq!(ids(&daemon).len(), all.len());
+            } else {
+                assert_eq!(said(&ended), (0, &format!("{soft}\n")[..], ""));
+                holding(&daemon, &all);
+            }
+        }
+    }
+}
+
+/// What a daemon may say that is not so.
+#[test]
+fn a_daemon_that_lies_executes_nothing() {
+    let send = |bytes: Vec<u8>, count: usize| {
+        Step::Send(bytes, std::iter::repeat_with(memfd).take(count).collect())
+    };
+    let list = |count: u32, ids: &[u8]| frame(&[&[0], &count.to_be_bytes()[..], ids].concat(), 0);
+    let received = |step| vec![Step::Receive, step];
+    let retrieve = "retrieve fd for id a: Protocol error";
+    let second = "retrieve fd for id b: connection closed";
+    let listed = "get fd list: Protocol error";
+    let cut = "get fd list: connection closed";
+    let cases: Vec<(&[&str], Vec<Step>, &str)> = vec![
+        (&[], received(send(frame(&[0], 0), 0)), retrieve),
+        (&[], received(send(frame(&[0], 0), 1)), retrieve),
+        (&[], received(send(frame(&[0], 1), 0)), retrieve),
+        (&[], received(send(frame(&[0], 2), 2)), retrieve),
+        (&[], received(send(frame(&[0], 1), 2)), retrieve),
+        (&[], received(send(frame(&[0, 0], 1), 1)), retrieve),
+        (&[], received(send(frame(&[2], 1), 1)), retrieve),
+        (&[], received(send(frame(b"", 1), 1)), retrieve),
+        (&[], vec![Step::Receive, granted(), Step::Receive, Step::HangUp], second),
+        (&["-p", "a"], received(send(list(2, b"a\0"), 0)), listed),
+        (&["-p", "a"], received(send(list(1, b"a\0b\0"), 0)), listed),
+        (&["-p", "a"], received(send(list(2, b"a\0\0"), 0)), listed),
+        (&["-p", "a"], received(send(list(1, b"a"), 0)), listed),
+        (&["-p", "a"], received(send(list(1, b"a\0"), 1)), listed),
+        (&["-p", "a"], received(send(list(0x0800_0000, b"a\0"), 0)), listed),
+        (
+            &["-p", "a"],
+            vec![Step::Receive, send(list(1, b"a\0")[..12].to_vec(), 0), Step::HangUp],
+            cut,
+        ),
+    ];
+    for (options, script, what) in cases {
+        let fake = Fake::start(script);
+        let mut command = activate(options);
+        command.arg(&fake.path);
+        if options.is_empty() {
+            command.args(["a", "b"]);
+        }
+        let ended = run(command.args(["--", "echo", "executed"]));
+        assert_eq!(said(&ended), (1, "", &fatal(&format!("unable to {what}"))[..]));
+        fake.seen();
+    }
+}
+
+/// A list may name the same twice, and more than can be open.
+#[test]
+fn a_list_of_any_length_is_sorted_or_refused() {
+    let ids: Vec<u8> =
+        (0..200_000u32).rev().flat_map(|id| format!("{id:06}\0").into_bytes()).collect();
+    let reply = frame(&[&[0], &200_000u32.to_be_bytes()[..], &ids].concat(), 0);
+    let fake = Fake::start(vec![Step::Receive, Step::Send(reply, vec![]), Step::Deaf]);
+    let mut command = through("ulimit -n 1000;", "", &["-p", "", "-t20000"], &fake.path);
+    let ended = run(command.args(["--", "true"]));
+    let line = "unable to prepare what prog gets: Too many open files: the open-file limit is 1000, \
+                but has to be 200004 at least";
+    assert_eq!(said(&ended), (111, "", &fatal(line)[..]));
+    fake.seen();
+}
+
+#[test]
+fn a_right_command_line_is_taken_as_getopt_does() {
+    let cases: &[&[&str]] = &[
+        &["PATH", "a", "--", "true"],
+        &["PATH", "a", "b", "--", "true", "--", "-x"],
+        &["--", "PATH", "a", "--", "true"],
+        &["-t5", "-n", "x", "PATH", "a", "--", "true"],
+        &["-n", "x:y", "PATH", "a", "b", "--", "true"],
+        &["-nx:y", "-p", "p", "PATH", "a", "b", "--", "true"],
+        &["-DwDw", "PATH", "a", "--", "true"],
+        &["-Dwt", "5", "PATH", "a", "--", "true"],
+        &["-p", "", "PATH", "--", "true"],
+        &["-pp", "PATH", "--", "true"],
+        &["-e", "nginx", "-e", "starter", "PATH", "a", "--", "true"],
+        &["--delete", "--wait", "--convention=einhorn", "--names", "x", "PATH", "a", "--", "true"],
+        &["--prefix=p", "--timeout=5", "PATH", "--", "true"],
+        &["PATH", "-D", "--help", "--", "true"],
+    ];
+    let dir = TempDir::new().unwrap();
+    let path = dir.child("absent");
+    let path = path.to_str().unwrap();
+    for case in cases {
+        let ended = run(activate(&[]).args(case.iter().map(|word| word.replace("PATH", path))));
+        let what =
+            format!("unable to connect to a fd-holder daemon at {path}: No such file or directory");
+        assert_eq!(said(&ended), (111, "", &fatal(&what)[..]), "{case:?}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
+    let cases: &[&[&str]] = &[
+        &[],
+        &["PATH"],
+        &["PATH", "--"],
+        &["PATH", "a"],
+        &["PATH", "a", "true"],
+        &["PATH", "a", "--"],
+        &["PATH", "--", "true"],
+        &["--", "PATH", "--", "true"],
+        &["-p", "p", "PATH", "--"],
+        &["-p", "p", "PATH", "true"],
+        &["-p"],
+        &["-n", "x:y", "PATH", "a", "--", "true"],
+        &["-n", "x", "PATH", "a", "b", "--", "true"],
+        &["-n", "", "-p", "p", "PATH", "--", "true"],
+        &["-n", "x", "-p", "p", "PATH", "--", "true"],
+        &["-e", "", "PATH", "a", "--", "true"],
+        &["-e", "Systemd", "PATH", "a", "--", "true"],
+        &["-e", "systemd2", "PATH", "a", "--", "true"],
+        &["-t", "x", "PATH", "a", "--", "true"],
+        &["-x", "PATH", "a", "--", "true"],
+        &["--deleted", "PATH", "a", "--", "true"],
+    ];
+    let usage = format!(
+        "{NAME}: usage: {NAME} [ -D ] [ -w ] [ -e convention ] [ -n names ] [ -p prefix ] \
+         [ -t timeout ] socket id... -- prog...\n"
+    );
+    for case in cases {
+        assert_eq!(said(&run(activate(&[]).args(*case))), (100, "", &usage[..]), "{case:?}");
+    }
+}
+
+/// The program is executed with the words behind `--` as they are.
+#[test]
+fn prog_gets_its_arguments_as_they_are() {
+    let daemon = Daemon::start(Generation::Ours);
+    holding(&daemon, &[b"a", b"-D", b"-"]);
+    let words = [&b"%s|"[..], b"-D", b"", b"--", b"two  words\n", b"\xff\xfe", b"--help"];
+    let mut command = activate(&[]);
+    command.arg(&daemon.path).args(["a", "-D", "-", "--", "printf"]);
+    let ended = run(command.args(words.map(OsStr::from_bytes)));
+    succeeded(&ended);
+    assert_eq!(ended.out, b"-D||--|two  words\n|\xff\xfe|--help|");
+}
+
+/// A program that lists its descriptors reads nothing out of what it has got.
+#[test]
+fn what_is_handed_over_is_the_same_open_file() {
+    let daemon = Daemon::start(Generation::Ours);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let expiry = expiry_in(Duration::from_secs(3600));
+    wire::set_dump(&daemon.path, &[Held::new("pipe", expiry, &writer)]).unwrap();
+    drop(writer);
+    let mut command = activate(&["-D"]);
+    command.arg(&daemon.path).args(["pipe", "--", "sh", "-c", "echo through >&3"]);
+    succeeded(&run(&mut command));
+    let mut text = String::new();
+    { reader }.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "through\n");
+}
