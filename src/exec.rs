@@ -1,6 +1,8 @@
 //! Executing a program.
 
 use crate::cli::exit::Exit;
+use crate::cli::output::Writer;
+use crate::io::open_files::OpenFiles;
 use crate::io::path::PathBuffer;
 use crate::process::Process;
 use crate::sys::strings::Strings;
@@ -19,36 +21,42 @@ pub fn execute(
     environment: Strings,
     remark: &str,
 ) -> Exit {
-    let name = arguments.first().unwrap_or_default();
-    process.open_files.restore();
-    let errno = search(name, environment, &|path| process::execute(path, arguments, environment));
-    fail(process, name, errno, remark)
+    let errno = attempt(&process.open_files, arguments, environment);
+    let (line, exit) = report(&mut process.errors, arguments, errno);
+    line.text(remark).end(exit)
 }
 
-/// Makes sure that there is such a program, as far as that can be known before it is executed: a name
-/// that nothing has is noticed while nothing has been done yet. If there is none a message says so.
-pub fn require(process: &mut Process, arguments: Strings) -> Result<(), Exit> {
+/// The same, but returns the reason for failure and prints no message: see [`report`].
+pub fn attempt(open_files: &OpenFiles, arguments: Strings, environment: Strings) -> Errno {
     let name = arguments.first().unwrap_or_default();
-    let errno = search(name, process.environment, &|path| match file::exists(path) {
-        Ok(true) => Errno::EXIST,
-        Ok(false) => Errno::NOENT,
-        Err(errno) => errno,
-    });
-    match errno {
-        Errno::NOENT => Err(fail(process, name, errno, "")),
+    open_files.restore();
+    search(name, environment, &|path| process::execute(path, arguments, environment))
+}
+
+/// Checks whether the program can be executed, as far as the kernel tells before. If it cannot, a message
+/// says so, and the tool has not done anything yet.
+pub fn require(errors: &mut Writer, environment: Strings, arguments: Strings) -> Result<(), Exit> {
+    let name = arguments.first().unwrap_or_default();
+    let found = |path: &CStr| file::is_executable(path).err().unwrap_or(Errno::EXIST);
+    match search(name, environment, &found) {
+        errno @ (Errno::NOENT | Errno::ACCES) => {
+            let (line, exit) = report(errors, arguments, errno);
+            Err(line.end(exit))
+        }
+        // The kernel may not tell, and execute it nevertheless.
         _ => Ok(()),
     }
 }
 
-/// Says why a program cannot be executed.
-fn fail(process: &mut Process, name: &CStr, errno: Errno, remark: &str) -> Exit {
+/// Begins the message that the program cannot be executed. The caller ends it with the exit code.
+pub fn report(errors: &mut Writer, arguments: Strings, errno: Errno) -> (&mut Writer, Exit) {
     let exit = match errno {
         Errno::NOENT => Exit::ABSENT,
         Errno::TOOBIG => Exit::SYSTEM,
         _ => Exit::NOT_EXECUTABLE,
     };
-    let line = process.errors.fatal().text("unable to exec ").quoted(name.to_bytes());
-    line.reason(errno).text(remark).end(exit)
+    let name = arguments.first().unwrap_or_default().to_bytes();
+    (errors.fatal().text("unable to exec ").quoted(name).reason(errno), exit)
 }
 
 /// Tries each directory of `PATH`, or the name itself if it has a slash. Returns the reason for

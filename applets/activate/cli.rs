@@ -8,9 +8,18 @@ use argh::{ArgsInfo, FromArgs};
     name = "fdholder-activate",
     example = "fdholder-activate -n http:https /run/fdholder/s tcp:0.0.0.0:80 tcp:0.0.0.0:443 -- httpd",
     example = "fdholder-activate -w -e nginx -p web: /run/fdholder/s -- nginx",
-    note = "Numbers from 3 on that prog needs must not be open. With -D, if the daemon refuses the
-        first deletion, nothing is deleted or executed. After that prog is executed in any case, and
-        a warning says what may still be held.",
+    note = "The numbers from 3 on that prog gets must not be open. If the soft limit on open files
+        does not allow two more numbers than those, it is raised that far, and stays so for prog.",
+    note = "-D: if the daemon refuses the first deletion, nothing is deleted or executed. After that
+        prog is executed in any case, and a warning says what may still be held. Of two that do this
+        at the same time both may execute prog. If prog then cannot be executed, what was deleted is
+        stored again, without an expiry.",
+    note = "-D with -w: before each deletion it compares what the daemon holds then, by device and
+        inode. Another file stays held, with a warning. A file that is stored between this and the
+        deletion is deleted.",
+    note = "-w: until the first client has come SIGTERM ends it with 0, even if the caller ignores or
+        blocks SIGTERM. It takes less than 64 KB of memory while it waits, and the bytes of the
+        identifiers that begin with prefix.",
     error_code(0, "with -w: ended by SIGTERM; else the code is that of prog"),
     error_code(1, "denied, or there is no such identifier"),
     error_code(100, "wrong usage, or a number that prog needs is open"),
@@ -19,25 +28,25 @@ use argh::{ArgsInfo, FromArgs};
     error_code(127, "prog does not exist")
 )]
 pub struct Cli {
-    /// the daemon is to forget them, once all of them are in place
+    /// delete them from the daemon before prog is executed
     #[argh(switch, short = 'D')]
     pub delete: bool,
 
-    /// execute prog only when one of them is readable or has hung up; meanwhile there is no
-    /// connection to the daemon
+    /// execute prog when one of them is readable or has hung up; until then there is no connection
+    /// to the daemon
     #[argh(switch, short = 'w')]
     pub wait: bool,
 
-    /// systemd, if not given, nginx, starter, einhorn or upstart: how to describe them
+    /// how to describe them: systemd, nginx, starter, einhorn or upstart; systemd if not given
     #[argh(option, short = 'e', arg_name = "convention")]
     pub convention: Option<String>,
 
-    /// a name for each id, a colon between them; if not given, the ids
+    /// a name for each id, with colons between them; the ids if not given
     #[argh(option, short = 'n', arg_name = "names")]
     pub names: Option<String>,
 
-    /// also all whose identifiers begin with prefix, in the order of their bytes, each named by
-    /// the rest, without #2 and the like at its end; at least one
+    /// also all whose identifiers begin with prefix, after the ids; each is named by the rest,
+    /// without #2 and the like at its end; they are in the order of names and these numbers
     #[argh(option, short = 'p', arg_name = "prefix")]
     pub prefix: Option<String>,
 
@@ -49,11 +58,11 @@ pub struct Cli {
     #[argh(positional)]
     pub socket: String,
 
-    /// identifiers; none with -p
-    #[argh(positional, arg_name = "id...")]
+    /// identifiers; at least one, unless -p is given
+    #[argh(positional, arg_name = "[ id... ]")]
     pub id: String,
 
-    /// what ends the identifiers
+    /// ends the identifiers
     #[argh(positional, arg_name = "--")]
     pub end: String,
 

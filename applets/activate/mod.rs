@@ -1,5 +1,6 @@
-//! `fdholder-activate`: a program with descriptors that a daemon holds, from number 3 on.
+//! `fdholder-activate`: executes a program with descriptors that a daemon holds, from number 3 on.
 
+mod deletion;
 mod wait;
 mod wanted;
 
@@ -11,14 +12,17 @@ use crate::client::Connection;
 use crate::client::failure::Wording;
 use crate::exec;
 use crate::io::error::Error;
+use crate::io::open_files::OpenFiles;
 use crate::process::Process;
 use crate::protocol::activation::{self, Convention, FIRST, Identity};
 use crate::protocol::address::Address;
 use crate::protocol::frame::Frame;
 use crate::sys::fd::{BorrowedFd, Fd};
+use crate::sys::signal::Signals;
 use crate::sys::strings::{Builder, Strings};
 use crate::sys::{Errno, process as own, socket};
 use core::ffi::CStr;
+use deletion::Deleted;
 use wanted::Wanted;
 
 const LIST: Wording = Wording {
@@ -29,14 +33,9 @@ const RETRIEVE: Wording = Wording {
     advice: " (the right S6_FDHOLDER_RETRIEVE_REGEX is missing)",
     ..Wording::only("retrieve fd for id ", "")
 };
-const DELETE: Wording = Wording {
-    advice: " (the right S6_FDHOLDER_STORE_REGEX is missing)",
-    ..Wording::only("delete fd for id ", "")
-};
 const PREPARE: Wording = Wording::only("prepare what prog gets", "");
-const GONE: &str = "; the daemon may no longer hold the descriptors";
 
-/// What the command line asks for.
+/// The command line.
 struct Order {
     deletes: bool,
     waits: bool,
@@ -78,36 +77,106 @@ impl Order {
     }
 }
 
-/// All that has to be done. It comes back only if the program is not executed, for which a message says
-/// why, or which SIGTERM has asked for.
+/// Does everything. It returns only if the program is not executed: a message says why, or SIGTERM has
+/// come.
 fn activate(process: &mut Process, order: &Order) -> Result<Exit, Exit> {
-    exec::require(process, order.program)?;
-    let errors = &mut process.errors;
-    let mut daemon = Connection::new(order.path, order.timeout, &process.open_files);
-    let listed = wanted::list(&mut daemon, order.prefix);
-    let listed = listed.map_err(|error| daemon.fail(errors, &LIST, b"", error))?;
+    let Process { environment: inherited, errors, frame, open_files, .. } = process;
+    let mut daemon = Connection::new(order.path, order.timeout, open_files);
+    let signals = if order.waits { Some(Signals::of_termination()) } else { None };
+    let signals = signals.transpose();
+    let mut signals = signals.map_err(|errno| unprepared(&daemon, errors, errno.into()))?;
+    daemon.set_interrupt(signals.as_ref().map(Signals::descriptor));
+    exec::require(errors, *inherited, order.program)?;
+    let wanted = wanted(&mut daemon, order, errors)?;
+    let moved = make_way(&mut daemon, &mut signals, wanted.count, open_files);
+    moved.map_err(|error| unprepared(&daemon, errors, error))?;
+    retrieve(&mut daemon, frame, &wanted, errors)?;
+    let environment = || environment(order.convention, &wanted, *inherited);
+    if let Some(signals) = signals {
+        // What the program cannot get is an error now, not when the first client has come. What it gets
+        // takes memory and may change, so it is made again.
+        let fits = environment().and_then(|environment| environment.check());
+        fits.map_err(|errno| unprepared(&daemon, errors, errno.into()))?;
+        daemon.set_interrupt(None);
+        let waited = daemon.pause().and_then(|()| Ok(wait::wait(wanted.count, &signals)?));
+        if !waited.map_err(|error| unprepared(&daemon, errors, error))? {
+            return Ok(Exit::SUCCESS);
+        }
+        signals.restore();
+    }
+    let environment = environment().and_then(Builder::finish);
+    let environment = environment.map_err(|errno| unprepared(&daemon, errors, errno.into()))?;
+    let mut deleted = None;
+    if order.deletes {
+        deleted = Some(Deleted::delete(&mut daemon, frame, &wanted, order.waits, errors)?);
+    }
+    let errno = exec::attempt(open_files, order.program, environment);
+    let count = deleted.as_ref().map_or(0, Deleted::count);
+    let lost = deleted.map_or(0, |deleted| deleted.store_again(&mut daemon, frame));
+    let (line, exit) = exec::report(errors, order.program, errno);
+    if lost > 0 {
+        line.text("; of the deleted descriptors ").number(lost as u32);
+        line.text(" could not be stored again");
+    } else if count > 0 {
+        line.text("; what was deleted is stored again, without an expiry");
+    }
+    Ok(line.end(exit))
+}
+
+/// Prints a message about the daemon and returns the exit code. If SIGTERM has ended a wait for the daemon,
+/// there is no message.
+fn failed(
+    daemon: &Connection,
+    errors: &mut Writer,
+    wording: &Wording,
+    object: &[u8],
+    error: Error,
+) -> Exit {
+    match error {
+        Error::System(Errno::INTR) | Error::Unreachable(Errno::INTR) => Exit::SUCCESS,
+        error => daemon.fail(errors, wording, object, error),
+    }
+}
+
+/// The same if the tool cannot prepare what the program gets.
+fn unprepared(daemon: &Connection, errors: &mut Writer, error: Error) -> Exit {
+    failed(daemon, errors, &PREPARE, b"", error)
+}
+
+/// Determines what the program gets. With a prefix, asks the daemon for it.
+fn wanted<'a>(
+    daemon: &mut Connection,
+    order: &'a Order,
+    errors: &mut Writer,
+) -> Result<Wanted<'a>, Exit> {
+    let listed = wanted::list(daemon, order.prefix);
+    let listed = listed.map_err(|error| failed(daemon, errors, &LIST, b"", error))?;
     let wanted = Wanted::new(&order.ids, order.prefix, &listed);
-    let wanted = wanted.map_err(|errno| daemon.fail(errors, &PREPARE, b"", errno.into()))?;
-    if wanted.identifiers.is_empty() {
+    let wanted = wanted.map_err(|errno| unprepared(daemon, errors, errno.into()))?;
+    if wanted.count == 0 {
         let prefix = order.prefix.unwrap_or_default().to_bytes();
         let line = errors.fatal().text("no identifier begins with ").quoted(prefix);
         return Err(line.end(Exit::DENIED));
     }
-    retrieve(&mut daemon, process.frame, &wanted, errors)?;
-    let environment = environment(order.convention, &wanted.names, process.environment);
-    let environment =
-        environment.map_err(|errno| daemon.fail(errors, &PREPARE, b"", errno.into()))?;
-    if order.waits {
-        let waited = daemon.pause().and_then(|()| Ok(wait::wait(wanted.names.len())?));
-        if !waited.map_err(|error| daemon.fail(errors, &PREPARE, b"", error))? {
-            return Ok(Exit::SUCCESS);
-        }
-    }
-    if order.deletes {
-        delete(&mut daemon, process.frame, &wanted, errors)?;
-    }
-    let remark = if order.deletes { GONE } else { "" };
-    Ok(exec::execute(process, order.program, environment, remark))
+    Ok(wanted)
+}
+
+/// Connects, and moves what this tool needs above the numbers of that many descriptors: the kernel gives
+/// the lowest free number to what is received. Raises the limit on open files if it is too low for that.
+fn make_way(
+    daemon: &mut Connection,
+    signals: &mut Option<Signals>,
+    count: usize,
+    open_files: &OpenFiles,
+) -> Result<(), Error> {
+    let end = FIRST + count as u32;
+    // Two more numbers: for the connection, and for the signals or what tells the unique id.
+    open_files.allow(u64::from(end) + 2);
+    daemon.connect_from(end + u32::from(signals.is_some()))?;
+    let Some(signals) = signals else { return Ok(()) };
+    signals.move_to(|fd| open_files.copy_from(fd, end))?;
+    daemon.set_interrupt(Some(signals.descriptor()));
+    Ok(())
 }
 
 /// Retrieves all of them, each to its number. They are left open to the program.
@@ -117,27 +186,23 @@ fn retrieve(
     wanted: &Wanted,
     errors: &mut Writer,
 ) -> Result<(), Exit> {
-    let end = FIRST + wanted.identifiers.len() as u32;
-    // The kernel gives the lowest free number to what is received: the connection makes way.
-    let connected = daemon.connect_from(end);
-    connected.map_err(|error| daemon.fail(errors, &PREPARE, b"", error))?;
-    for (number, identifier) in (FIRST..).zip(wanted.identifiers.iter()) {
+    for (number, identifier) in (FIRST..).zip(wanted.identifiers()) {
         let place = BorrowedFd::named(number);
         if place.is_open().is_ok() {
             let line = errors.fatal().text("number ").number(number);
             line.text(" is open already, but is to be id ").quoted(identifier);
             return Err(line.end(Exit::USAGE));
         }
-        // No daemon holds anything under a name that is not valid: that counts as denied.
+        // No daemon holds anything under an identifier that is not valid. The exit code is that of a denial.
         let request = frame.retrieve(identifier, false).map_err(Error::Denied);
         let retrieved = request.and_then(|request| daemon.retrieve(request, false));
         let placed = retrieved.and_then(|fd| Ok(put(fd, place)?));
-        placed.map_err(|error| daemon.fail(errors, &RETRIEVE, identifier, error))?;
+        placed.map_err(|error| failed(daemon, errors, &RETRIEVE, identifier, error))?;
     }
     Ok(())
 }
 
-/// Makes a descriptor the one that the program gets by that number, which is free, or its own.
+/// Gives a descriptor to the program under the number of `place`, which is free or its own.
 fn put(fd: Fd, place: BorrowedFd) -> Result<(), Errno> {
     if fd.borrow() != place {
         return fd.borrow().put_at(place, false);
@@ -146,13 +211,14 @@ fn put(fd: Fd, place: BorrowedFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The environment of the program: the one that is there, but for what describes other descriptors, and
-/// what describes these.
+/// The environment of the program: the inherited one, without the variables that describe other
+/// descriptors, and with those that describe these.
 fn environment(
     convention: Convention,
-    names: &[&[u8]],
+    wanted: &Wanted,
     inherited: Strings,
-) -> Result<Strings, Errno> {
+) -> Result<Builder, Errno> {
+    let names = wanted.names()?;
     let strings = inherited.count() + convention.variables(names.len());
     let mut environment = Builder::new(strings).ok_or(Errno::NOMEM)?;
     for string in inherited {
@@ -163,33 +229,6 @@ fn environment(
     let unique = if convention == Convention::Systemd { own::unique_id() } else { None };
     let identity = Identity { process: own::id(), parent: own::parent(), unique };
     let address = |number| Address::of(&socket::describe(BorrowedFd::named(number)).ok()?);
-    convention.describe(names, &address, identity, &mut environment);
-    environment.finish()
-}
-
-/// Has the daemon forget all of them. If it refuses the first one, it still holds all. After that the
-/// program may be the only one to have them, so what cannot be deleted stays held, with a warning.
-fn delete(
-    daemon: &mut Connection,
-    frame: &mut Frame,
-    wanted: &Wanted,
-    errors: &mut Writer,
-) -> Result<(), Exit> {
-    for (index, identifier) in wanted.identifiers.iter().enumerate() {
-        let request = frame.delete(identifier).map_err(Error::Denied);
-        let Err(error) = request.and_then(|request| daemon.change(request, &[])) else { continue };
-        let is_refused = matches!(error, Error::Denied(_));
-        if is_refused && index == 0 {
-            return Err(daemon.fail(errors, &DELETE, identifier, error));
-        }
-        let line = errors.message().text("warning: unable to delete fd for id ");
-        error.explain(line.quoted(identifier));
-        if is_refused {
-            line.end_line();
-        } else {
-            line.text("; the daemon may still hold it and what comes behind it").end_line();
-            break;
-        }
-    }
-    Ok(())
+    convention.describe(&names, &address, identity, &mut environment);
+    Ok(environment)
 }

@@ -1,4 +1,4 @@
-//! `fdholder-import`: the descriptors of socket activation, into a daemon.
+//! `fdholder-import`: stores the descriptors that it got by socket activation.
 
 use crate::applets::options::import::Opt;
 use crate::cli::exit::Exit;
@@ -31,13 +31,13 @@ const REPLACE: Wording = Wording {
     ..Wording::only("replace what is held under prefix ", "")
 };
 
-/// What is to be stored: descriptors from number 3 on.
+/// The descriptors to store, from number 3 on.
 struct Import {
-    /// What the identifiers begin with.
+    /// The beginning of the identifiers.
     prefix: &'static [u8],
-    /// The name of each.
+    /// Their names.
     names: List<&'static [u8]>,
-    /// Milliseconds after which the daemon is to forget them, counted from `now`.
+    /// They expire that many milliseconds after `now`; 0 is never.
     expire: u32,
     now: Time,
 }
@@ -71,13 +71,13 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     Ok(done.err().unwrap_or(Exit::SUCCESS))
 }
 
-/// The descriptor at a place.
+/// The descriptor with this index.
 fn descriptor(index: usize) -> BorrowedFd<'static> {
     BorrowedFd::named(FIRST + index as u32)
 }
 
-/// Makes sure that descriptors have been given to this process, and that they are open: a number that is
-/// not open now might be that of the connection.
+/// Checks that the descriptors are for this process, and that they are open: a closed one might get the
+/// number of the connection. If not, a message says so.
 fn check(given: Result<Given, Wrong>, errors: &mut Writer) -> Result<Given, Exit> {
     let is_closed = |index: &usize| descriptor(*index).is_open().is_err();
     let closed = given.ok().and_then(|given| (0..given.count as usize).find(is_closed));
@@ -98,7 +98,7 @@ fn check(given: Result<Given, Wrong>, errors: &mut Writer) -> Result<Given, Exit
 }
 
 impl Import {
-    /// All that has been given.
+    /// Prepares all that this process got.
     fn new(given: Given, prefix: &'static [u8], expire: u32) -> Result<Import, Error> {
         let now = time::now().map_err(Error::NoClock)?;
         let mut names = List::new(given.count as usize);
@@ -109,11 +109,20 @@ impl Import {
         Ok(Import { prefix, names, expire, now })
     }
 
-    /// Makes sure that no two identifiers are equal: a name can be what another one becomes.
+    /// Checks that each identifier fits into the buffer, and that no two are equal: one can have as its
+    /// name what another one gets by a number. If not, a message says so.
     fn check(&self, errors: &mut Writer) -> Result<(), Exit> {
         for (index, name) in self.names.iter().enumerate() {
             let mut buffer = PathBuffer::EMPTY;
-            let identifier = self.identifier(index, &mut buffer).unwrap_or_default();
+            let identifier = match self.identifier(index, &mut buffer) {
+                Ok(identifier) => identifier,
+                Err(error) => {
+                    // The buffer does not contain all of it.
+                    let line = errors.fatal().text("unable to ").text(STORE.doing);
+                    error.explain(line.quoted(self.prefix).quoted(name));
+                    return Err(line.end(error.exit(STORE.blame)));
+                }
+            };
             let made = identifier.strip_prefix(self.prefix).unwrap_or_default();
             if made != *name && self.names.contains(&made) {
                 let line = errors.fatal().text("two descriptors would have id ");
@@ -123,7 +132,7 @@ impl Import {
         Ok(())
     }
 
-    /// Stores all, in place of what is held under their identifiers.
+    /// Stores all. They replace what is held under their identifiers. If that fails, a message says why.
     fn replace(
         &self,
         daemon: &mut Connection,
@@ -140,7 +149,7 @@ impl Import {
         })
     }
 
-    /// Sends all to the daemon, as a dump.
+    /// Sends all to the daemon as a dump.
     fn deliver(&self, delivery: &mut Delivery, frame: &mut Frame) -> Result<(), Error> {
         let total = self.count();
         delivery.begin(total)?;
@@ -168,7 +177,7 @@ impl Several for Import {
         self.names.len()
     }
 
-    /// Of those with equal names all but the first are numbered.
+    /// Of equal names all but the first get a number.
     fn identifier<'b>(&self, index: usize, buffer: &'b mut PathBuffer) -> Result<&'b [u8], Error> {
         let name = self.names.get(index).copied().unwrap_or_default();
         buffer.push(self.prefix).push(name);

@@ -67,6 +67,12 @@ impl<'a> Connection<'a> {
         self.stream.move_up(least)
     }
 
+    /// From now on a wait for the daemon also ends when this descriptor is readable. The error is
+    /// `EINTR`.
+    pub fn set_interrupt(&mut self, by: Option<BorrowedFd>) {
+        self.stream.set_interrupt(by);
+    }
+
     /// Disconnects, and ends the daemon's turn. The next request connects again.
     pub fn pause(&mut self) -> Result<(), Error> {
         self.stream.hang_up();

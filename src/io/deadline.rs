@@ -11,6 +11,9 @@ const RETRY: u32 = 5;
 /// without waiting; it takes at most a millisecond.
 const UNWATCHED_MAX: u8 = 16;
 
+/// How many descriptors can end a wait early: one, if the tool is built in that uses it.
+const INTERRUPTS: usize = cfg!(feature = "activate") as usize;
+
 /// The time that a user allows for one peer, or no limit.
 ///
 /// The clock charges it during the peer's *turn* only: while this process waits for nothing else. So a
@@ -24,6 +27,8 @@ pub struct Deadline {
     since: Option<u32>,
     /// The number of exchanges since then.
     unwatched: u8,
+    /// Each ends every wait when it happens.
+    interrupts: [Poll; INTERRUPTS],
 }
 
 impl Deadline {
@@ -31,12 +36,19 @@ impl Deadline {
     pub fn from_milliseconds(ms: u32) -> Deadline {
         // The clock rounds down to milliseconds. One more prevents an early end.
         let left = if ms == 0 { None } else { Some(ms.saturating_add(1)) };
-        Deadline { left, since: None, unwatched: 0 }
+        Deadline { left, since: None, unwatched: 0, interrupts: [Poll::NOTHING; INTERRUPTS] }
     }
 
-    /// True if there is no limit. A system call may then block.
+    /// From now on a wait also ends when this descriptor is readable, with `EINTR`. For `None` nothing
+    /// interrupts a wait.
+    pub fn set_interrupt(&mut self, by: Option<BorrowedFd>) {
+        let interrupt = by.map_or(Poll::NOTHING, |fd| Poll::on(fd, Event::Readable));
+        self.interrupts = [interrupt; INTERRUPTS];
+    }
+
+    /// True if nothing ends a wait. A system call may then block.
     pub fn is_never(&self) -> bool {
-        self.left.is_none()
+        self.left.is_none() && !self.interrupts.iter().any(Poll::is_set)
     }
 
     /// Begins the peer's turn, unless it has begun. An error if there is a limit and the clock cannot
@@ -71,17 +83,28 @@ impl Deadline {
     }
 
     /// Waits for an event on a descriptor, or for the peer to disconnect. `ETIMEDOUT` if no time is
-    /// left.
+    /// left, `EINTR` if the wait is interrupted.
     pub fn wait(&mut self, fd: BorrowedFd, event: Event) -> Result<(), Errno> {
-        let ready = time::poll(&mut [Poll::on(fd, event)], self.left)?;
+        let ready = self.poll(&mut [Poll::on(fd, event)], self.left)?;
         self.look()?;
         if ready == 0 { Err(Errno::TIMEDOUT) } else { Ok(()) }
     }
 
-    /// Waits for `RETRY`. `ETIMEDOUT` if no time is left.
+    /// Waits for `RETRY`. `ETIMEDOUT` if no time is left, `EINTR` if the wait is interrupted.
     pub fn pause(&mut self) -> Result<(), Errno> {
         let pause = self.left.map_or(RETRY, |left| left.min(RETRY));
-        time::poll(&mut [], Some(pause))?;
+        self.poll(&mut [], Some(pause))?;
         self.look()
+    }
+
+    /// Waits for one event or none, at most `milliseconds`. Returns the number of events.
+    #[inline(always)]
+    fn poll(&self, event: &mut [Poll], milliseconds: Option<u32>) -> Result<usize, Errno> {
+        let Some(interrupt) = self.interrupts.first() else {
+            return time::poll(event, milliseconds);
+        };
+        let mut both = [event.first().copied().unwrap_or(Poll::NOTHING), *interrupt];
+        let ready = time::poll(&mut both, milliseconds)?;
+        if both[1].has_happened() { Err(Errno::INTR) } else { Ok(ready) }
     }
 }

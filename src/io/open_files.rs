@@ -1,14 +1,16 @@
 //! The limit on open files.
 
+use super::error::Error;
 use crate::sys::Errno;
-use crate::sys::fd::BorrowedFd;
+use crate::sys::fd::{BorrowedFd, Fd};
 use crate::sys::limit::OpenFileLimit;
 use core::cell::Cell;
 
 /// The limit on open files, which can be raised and restored.
 #[derive(Default)]
 pub struct OpenFiles {
-    /// The soft limit that the process was started with; `None` as long as it has not been raised.
+    /// The soft limit that [`OpenFiles::restore`] sets; `None` as long as [`OpenFiles::raise`] has not
+    /// raised it.
     before: Cell<Option<u64>>,
 }
 
@@ -30,7 +32,19 @@ impl OpenFiles {
         can_be_raised
     }
 
-    /// Restores the soft limit that the process was started with, for a program that is executed.
+    /// Raises the soft limit to `least`, or to the hard limit if that is lower. The limit stays raised
+    /// for a program that is executed.
+    pub fn allow(&self, least: u64) {
+        let OpenFileLimit { soft, hard } = OpenFileLimit::get();
+        let least = least.min(hard);
+        self.before.set(self.before.get().map(|before| before.max(least)));
+        if soft < least {
+            OpenFileLimit { soft: least, hard }.set();
+        }
+    }
+
+    /// Restores the soft limit that the process was started with, for a program that is executed. What
+    /// [`OpenFiles::allow`] has allowed stays allowed.
     pub fn restore(&self) {
         if let Some(soft) = self.before.get() {
             OpenFileLimit { soft, ..OpenFileLimit::get() }.set();
@@ -43,6 +57,15 @@ impl OpenFiles {
             Err(Errno::MFILE) if self.raise() => open(),
             opened => opened,
         }
+    }
+
+    /// Returns another descriptor of the same open file, with a number that is not below `least`.
+    /// [`Error::LimitTooLow`] if the limit allows no such number.
+    pub fn copy_from(&self, of: BorrowedFd, least: u32) -> Result<Fd, Error> {
+        self.open(|| of.duplicate_from(least)).map_err(|errno| match errno {
+            Errno::INVAL | Errno::MFILE => Error::LimitTooLow(least as usize + 1),
+            errno => errno.into(),
+        })
     }
 
     /// Makes sure that one more descriptor can be opened: duplicates `of` and closes the copy. Raises

@@ -64,7 +64,7 @@ impl<'a> Stream<'a> {
             }
             self.deadline.pause()?;
         }
-        // Without a deadline the calls may block, which saves a `ppoll` for each.
+        // If nothing ends a wait the calls may block, which saves a `ppoll` for each.
         if self.deadline.is_never() {
             self.fd().set_nonblocking(false);
         }
@@ -74,12 +74,14 @@ impl<'a> Stream<'a> {
     /// Moves the connection to a descriptor number that is not below `least`: what is received then gets
     /// the free numbers below. [`Error::LimitTooLow`] if the limit on open files allows no such number.
     pub fn move_up(&mut self, least: u32) -> Result<(), Error> {
-        match self.fd().duplicate_from(least) {
-            Ok(moved) => self.fd = Some(moved),
-            Err(Errno::INVAL | Errno::MFILE) => return Err(Error::LimitTooLow(least as usize + 1)),
-            Err(errno) => return Err(errno.into()),
-        }
+        self.fd = Some(self.open_files.copy_from(self.fd(), least)?);
         Ok(())
+    }
+
+    /// From now on a wait for the daemon also ends when this descriptor is readable. The error is
+    /// `EINTR`.
+    pub fn set_interrupt(&mut self, by: Option<BorrowedFd>) {
+        self.deadline.set_interrupt(by);
     }
 
     /// True if it is connected.

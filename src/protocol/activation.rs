@@ -1,13 +1,13 @@
-//! Socket activation: descriptors that a program is started with, from number 3 on, and the variables
-//! of the environment that describe them.
+//! Socket activation: a program gets descriptors from number 3 on. Variables of its environment describe
+//! them.
 //!
 //! | convention | variables |
 //! |---|---|
-//! | systemd, `sd_listen_fds(3)` | `LISTEN_FDS`: how many; `LISTEN_PID`: of which process; `LISTEN_FDNAMES`: names, a `:` between them; `LISTEN_PIDFDID` (systemd 259): the unique number of the process |
+//! | systemd, `sd_listen_fds(3)` | `LISTEN_FDS`: their number; `LISTEN_PID`: the process; `LISTEN_FDNAMES`: names, with a `:` between them; `LISTEN_PIDFDID` (systemd 259): the unique id of the process |
 //! | nginx | `NGINX`: `3;4;` |
 //! | Server::Starter | `SERVER_STARTER_PORT`: `127.0.0.1:80=3;/run/x=4`; `SERVER_STARTER_GENERATION`: 1 for the first start |
-//! | einhorn | `EINHORN_FD_COUNT`: how many; `EINHORN_FD_0`: a number; `EINHORN_FD_FAMILY_0`: `AF_UNIX`, for example; `EINHORN_MASTER_PID`: the parent, without which its clients take nothing |
-//! | Upstart | `UPSTART_FDS`: `3 4`; `UPSTART_EVENTS`: `socket`, without which its clients take nothing |
+//! | einhorn | `EINHORN_FD_COUNT`: their number; `EINHORN_FD_0`: a descriptor; `EINHORN_FD_FAMILY_0`: `AF_UNIX`, for example; `EINHORN_MASTER_PID`: the parent, without which programs take nothing |
+//! | Upstart | `UPSTART_FDS`: `3 4`; `UPSTART_EVENTS`: `socket`, without which programs take nothing |
 
 use super::address::Address;
 use crate::cli::number;
@@ -20,13 +20,13 @@ pub const FIRST: u32 = 3;
 /// The longest name, in bytes: systemd's `FDNAME_MAX`.
 const NAME_MAX: usize = 255;
 
-/// What a descriptor without a name is called.
+/// The name of a descriptor that has none.
 const NAMELESS: &[u8] = b"unknown";
 
-/// Bytes of a variable for each descriptor, at most: a name or an address, two separators, a number.
+/// The most bytes of a variable for each descriptor: a name or an address, two separators, a number.
 const EACH_MAX: usize = NAME_MAX + 2 + 10;
 
-/// How a program expects to be told of its descriptors.
+/// A convention for describing descriptors to a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Convention {
     /// systemd's.
@@ -41,7 +41,7 @@ pub enum Convention {
     Upstart,
 }
 
-/// What the variables of all conventions begin with.
+/// The beginnings of the variables of all conventions.
 const VARIABLES: [&str; 10] = [
     "LISTEN_FDS=",
     "LISTEN_PID=",
@@ -55,19 +55,19 @@ const VARIABLES: [&str; 10] = [
     "UPSTART_EVENTS=",
 ];
 
-/// Whether a string of the environment is a variable of one of the conventions.
+/// True if a string of the environment is a variable of one of the conventions.
 pub fn is_variable(string: &[u8]) -> bool {
     VARIABLES.iter().any(|beginning| string.starts_with(beginning.as_bytes()))
 }
 
-/// The process that descriptors are for.
+/// The process that gets the descriptors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// Its number.
+    /// Its process id.
     pub process: u32,
-    /// The number of its parent.
+    /// The process id of its parent.
     pub parent: u32,
-    /// The number that no other process ever has, where the kernel knows it.
+    /// The id that no other process ever has; `None` if the kernel has none.
     pub unique: Option<usize>,
 }
 
@@ -84,13 +84,13 @@ impl Convention {
         })
     }
 
-    /// How many variables describe that many descriptors, at most.
+    /// The most variables that describe `count` descriptors.
     pub fn variables(self, count: usize) -> usize {
         4 + if self == Convention::Einhorn { count.saturating_mul(2) } else { 0 }
     }
 
-    /// Adds the variables that describe descriptors of these names, from number 3 on, to an environment.
-    /// `address` tells where a socket is.
+    /// Adds to an environment the variables that describe descriptors with these names, from number 3 on.
+    /// `address` returns the address of a socket.
     pub fn describe(
         self,
         names: &[&[u8]],
@@ -110,7 +110,7 @@ impl Convention {
                 join(out, names, "LISTEN_FDNAMES=", b":", &add);
             }
             Convention::Nginx => {
-                // There is one behind the last as well.
+                // A separator follows the last one as well.
                 join(out, names, "NGINX=", b";", &|out, _, number| number_of(out, number));
                 out.bytes(b";");
             }
@@ -147,7 +147,7 @@ impl Convention {
     }
 }
 
-/// Adds a variable that is a number.
+/// Adds a variable whose value is a number.
 fn set(out: &mut Builder, name: &str, number: usize) {
     out.begin().bytes(name.as_bytes()).number(number).end();
 }
@@ -157,8 +157,8 @@ fn number_of(out: &mut Builder, number: u32) {
     out.number(number as usize);
 }
 
-/// Adds a variable up to its end: for each descriptor what `add` makes of its name and its number, and
-/// between two of them a separator.
+/// Adds a variable without its end: for each descriptor what `add` writes for its name and its number,
+/// with a separator between two of them.
 fn join(
     out: &mut Builder,
     names: &[&[u8]],
@@ -175,7 +175,7 @@ fn join(
     }
 }
 
-/// Adds a name or an address. What is not allowed in it becomes `_`, and what is too long is cut.
+/// Adds a name or an address. Bytes that are not allowed become `_`. A text that is too long is cut.
 fn add(out: &mut Builder, text: &[u8], is_allowed: &dyn Fn(u8) -> bool) {
     let text = if text.is_empty() { NAMELESS } else { text };
     for byte in text.iter().take(NAME_MAX) {
@@ -183,7 +183,7 @@ fn add(out: &mut Builder, text: &[u8], is_allowed: &dyn Fn(u8) -> bool) {
     }
 }
 
-/// The family of a socket, as C calls it.
+/// The name of an address family in C.
 fn family(address: &Address) -> &'static [u8] {
     match address.family() {
         INET => b"AF_INET",
@@ -192,17 +192,17 @@ fn family(address: &Address) -> &'static [u8] {
     }
 }
 
-/// What stands in an identifier between a name that others have as well, and which of them it is.
+/// Stands in an identifier between a name that others have as well and its number among them.
 pub const SUFFIX: &[u8] = b"#";
 
-/// A name without the `#2` by which an identifier tells it from an equal one. The first of them has no
-/// such suffix.
-pub fn without_suffix(name: &[u8]) -> &[u8] {
+/// Splits `a#10` into the name `a` and the digits `10`, by which an identifier differs from others with an
+/// equal name. The first of these has no digits.
+pub fn split_suffix(name: &[u8]) -> (&[u8], &[u8]) {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let (front, digits) = name.split_at(name.len() - digits);
     match (front.strip_suffix(SUFFIX), digits) {
-        (_, [] | [b'0', ..] | [b'1']) | (None, _) => name,
-        (Some(plain), _) => plain,
+        (_, [] | [b'0', ..] | [b'1']) | (None, _) => (name, &[]),
+        (Some(plain), _) => (plain, digits),
     }
 }
 
@@ -213,22 +213,22 @@ pub enum Wrong {
     Missing(&'static str),
     /// The value of this one is not valid.
     Invalid(&'static str),
-    /// By this one the descriptors are for another process.
+    /// By this one the descriptors belong to another process.
     Foreign(&'static str),
 }
 
-/// Descriptors that a process was started with, by systemd's convention.
+/// The descriptors that a process got by systemd's convention.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Given {
-    /// How many, at least one.
+    /// Their number, at least one.
     pub count: u32,
-    /// The names that there are, a `:` between them.
+    /// The names in the variable, with a `:` between them.
     names: &'static [u8],
 }
 
 impl Given {
-    /// Reads an environment; `unique` says which number no process but this one ever has. Whether the
-    /// descriptors are open is not looked at.
+    /// Reads an environment. `unique` returns the id that only this process ever has. This does not check
+    /// whether the descriptors are open.
     pub fn parse(
         environment: Strings,
         process: u32,
@@ -250,7 +250,7 @@ impl Given {
         if whose != process {
             return Err(Wrong::Foreign(PROCESS));
         }
-        // A kernel that has no such number cannot be asked.
+        // If the kernel has no such id, the variable is not checked.
         let is_foreign = |whose| unique().is_some_and(|unique| !is_number(whose, unique));
         if value(UNIQUE).is_some_and(is_foreign) {
             return Err(Wrong::Foreign(UNIQUE));
@@ -262,7 +262,7 @@ impl Given {
         Ok(Given { count, names })
     }
 
-    /// The names of all, in their order.
+    /// The names of all, in the order of the numbers.
     pub fn names(&self) -> impl Iterator<Item = &'static [u8]> {
         let names = self.names.split(|byte| *byte == b':').chain(core::iter::repeat(&b""[..]));
         let names = names.map(|name| if name.is_empty() { NAMELESS } else { name });
@@ -270,10 +270,10 @@ impl Given {
     }
 }
 
-/// No process has more descriptors: the kernel's `INT_MAX`, less the first three.
+/// The most descriptors that a process can have from number 3 on: the kernel's `INT_MAX` less three.
 const COUNT_MAX: u32 = i32::MAX as u32 - FIRST;
 
-/// Whether a text is that number in decimal, without zeros in front.
+/// True if a text is this number in decimal, without leading zeros.
 fn is_number(text: &[u8], number: usize) -> bool {
     let Some((digit, front)) = text.split_last() else { return false };
     let is_right = *digit == b'0' + (number % 10) as u8;

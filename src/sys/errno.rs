@@ -62,7 +62,8 @@ errnos! {
 }
 
 impl Errno {
-    /// A signal interrupted the call. `sys` repeats the call, so no user sees it.
+    /// A signal interrupted the call. `sys` repeats the call, so no user sees it. A deadline returns it
+    /// for a wait that is interrupted.
     pub const INTR: Errno = Errno::new(libc::EINTR as usize);
 
     /// The error of that number. 0 is no error; it becomes a number that the kernel does not use.

@@ -68,6 +68,17 @@ pub fn is_socket(path: &CStr) -> Result<bool, Errno> {
     Ok(status[MODE] & libc::S_IFMT == libc::S_IFSOCK)
 }
 
+/// `EACCES` if the file at the path is no regular file or may not be executed, `ENOENT` if there is
+/// none. The kernel uses the real user and group for this.
+pub fn is_executable(path: &CStr) -> Result<(), Errno> {
+    let mode = libc::X_OK as usize;
+    // SAFETY: the kernel reads a C string.
+    unsafe { call3(libc::SYS_faccessat, AT_FDCWD, path.as_ptr() as usize, mode)? };
+    let status = status(AT_FDCWD, path, 0, libc::STATX_TYPE)?;
+    let is_regular = u32::from(status.mode) & libc::S_IFMT == libc::S_IFREG;
+    if is_regular { Ok(()) } else { Err(Errno::ACCES) }
+}
+
 /// True if a file exists at the path. Errors other than `ENOENT` are returned.
 pub fn exists(path: &CStr) -> Result<bool, Errno> {
     // SAFETY: the kernel reads a C string.

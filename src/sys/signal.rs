@@ -55,20 +55,31 @@ impl Signals {
         // SAFETY: the kernel reads one set and writes the other. It cannot fail.
         let _ = unsafe { call5(libc::SYS_rt_sigprocmask, how, place, old, length, 0) };
         let flags = (libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) as usize;
-        // SAFETY: the kernel reads the set.
-        let number = unsafe { call5(libc::SYS_signalfd4, usize::MAX, place, length, flags, 0)? };
-        // SAFETY: the kernel has just opened it.
-        let fd = unsafe { Fd::own(number) };
-        fd.map(|fd| Signals { fd, before }).ok_or(Errno::BADF)
+        let new = usize::MAX;
+        loop {
+            // SAFETY: the kernel reads the set.
+            let number = unsafe { call5(libc::SYS_signalfd4, new, place, length, flags, 0)? };
+            // SAFETY: the kernel has just opened it.
+            if let Some(fd) = unsafe { Fd::own(number) } {
+                return Ok(Signals { fd, before });
+            }
+            // Standard input, output or error was closed. The descriptor stays open there.
+        }
     }
 
-    /// From now on what was not blocked before interrupts again; so does what has come and not been
-    /// taken.
+    /// Blocks again what was blocked before, and nothing else. A signal that has come and has not been
+    /// read is delivered.
     pub fn restore(self) {
         let (how, place) = (libc::SIG_SETMASK as usize, ptr::from_ref(&self.before) as usize);
         let length = size_of::<Set>();
         // SAFETY: the kernel reads the set. It cannot fail.
         let _ = unsafe { call5(libc::SYS_rt_sigprocmask, how, place, 0, length, 0) };
+    }
+
+    /// Moves the descriptor to another number: `place` makes a copy of it.
+    pub fn move_to<E>(&mut self, place: impl FnOnce(BorrowedFd) -> Result<Fd, E>) -> Result<(), E> {
+        self.fd = place(self.fd.borrow())?;
+        Ok(())
     }
 
     /// The descriptor. It is open as long as `self` exists.

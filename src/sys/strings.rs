@@ -253,11 +253,14 @@ impl Builder {
         self.set(Pointer(string.cast()));
     }
 
+    /// `E2BIG` if not everything fitted.
+    pub fn check(&self) -> Result<(), Errno> {
+        if self.is_full { Err(Errno::TOOBIG) } else { Ok(()) }
+    }
+
     /// The vector. `E2BIG` if not everything fitted.
     pub fn finish(self) -> Result<Strings, Errno> {
-        if self.is_full {
-            return Err(Errno::TOOBIG);
-        }
+        self.check()?;
         let place = self.pointers.as_ptr();
         forget(self.pointers);
         forget(self.chunk);

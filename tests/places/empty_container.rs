@@ -14,8 +14,10 @@ use std::io::{Read, Write, stderr};
 use std::process::{Command, Stdio};
 
 /// The tools, as links in the root of the container.
-const LINKS: [&str; 11] = [
+const LINKS: [&str; 13] = [
+    "fdholder-activate",
     "fdholder-adopt",
+    "fdholder-import",
     "fdholder-listen",
     "s6-fdholder-daemon",
     "s6-fdholder-delete",

@@ -1,6 +1,6 @@
 //! The variables of socket activation: what is described is read alike, whatever the names are.
 
-use fdholder::protocol::activation::{Convention, Given, Identity, is_variable, without_suffix};
+use fdholder::protocol::activation::{Convention, Given, Identity, is_variable, split_suffix};
 use fdholder::sys::strings::{Builder, Strings};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -80,6 +80,9 @@ fn a_suffix_is_taken_off_only_where_an_equal_name_gets_one() {
         ("a#2x", "a#2x"),
     ];
     for (name, due) in cases {
-        assert_eq!(without_suffix(name.as_bytes()), due.as_bytes(), "{name}");
+        let (plain, digits) = split_suffix(name.as_bytes());
+        assert_eq!(plain, due.as_bytes(), "{name}");
+        let whole = [plain, if digits.is_empty() { b"" } else { b"#" }, digits].concat();
+        assert_eq!(whole, name.as_bytes());
     }
 }

@@ -1,12 +1,13 @@
-//! `fdholder-activate -w`: a program that is started by its first client. Until then there is a process
-//! that holds no connection and hardly any memory, and no client is lost.
+//! `fdholder-activate -w`: the first client starts the program. Until then a process waits that holds no
+//! connection and little memory. No client is lost.
 
 use crate::kit::clients::hold;
 use crate::kit::daemon::{Daemon, Generation};
-use crate::kit::memfd;
+use crate::kit::fake::{Fake, Step};
 use crate::kit::process::{descriptors, memory, until};
 use crate::kit::tool::{Running, tool};
-use crate::kit::wire::{self, Held, expiry_in, inode};
+use crate::kit::wire::{self, Held, expiry_in, frame, inode};
+use crate::kit::{make_room, memfd, program};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read, Write};
@@ -24,7 +25,7 @@ const NAME: &str = "fdholder-activate";
 const SERVE: [&str; 3] =
     ["perl", "-e", "open L, '+<&=', 3; accept C, L; syswrite C, 'served'; exit 7"];
 
-/// A command that waits, with these options.
+/// A command that waits for a client, with these options.
 fn waiting(daemon: &Daemon, options: &[&str], ids: &[&str], prog: &[&str]) -> Command {
     let mut command = tool(NAME);
     command.arg("-w").args(options).arg(&daemon.path).args(ids).arg("--").args(prog);
@@ -32,7 +33,7 @@ fn waiting(daemon: &Daemon, options: &[&str], ids: &[&str], prog: &[&str]) -> Co
     command
 }
 
-/// Has a daemon hold this.
+/// Has a daemon hold a descriptor.
 fn hold_this(daemon: &Daemon, id: &str, fd: impl AsFd) {
     let expiry = expiry_in(Duration::from_secs(3600 + u64::from(id.as_bytes()[0])));
     wire::set_dump(&daemon.path, &[Held::new(id, expiry, fd)]).unwrap();
@@ -42,17 +43,33 @@ fn hold_this(daemon: &Daemon, id: &str, fd: impl AsFd) {
 struct Waiting(Child);
 
 impl Waiting {
-    /// Starts it, and waits until it waits: it has hung up then.
+    /// Starts it, and waits until it waits for a client: it has disconnected then.
     fn start(command: &mut Command) -> Waiting {
         let waiting = Waiting(command.stdout(Stdio::null()).spawn().unwrap());
-        let (id, wchan) = (waiting.id(), format!("/proc/{}/syscall", waiting.id()));
-        let poll = format!("{} ", libc::SYS_ppoll);
-        // It polls its descriptors only when it waits, since it waits for the daemon in other calls.
+        let id = waiting.id();
+        // It also polls while it waits for the daemon. As long as it is connected, the connection has the
+        // highest number.
         until(
             || format!("{id} waits"),
-            || fs::read_to_string(&wchan).is_ok_and(|call| call.starts_with(&poll)),
+            || waiting.polls() && waiting.highest().contains("signalfd"),
         );
         waiting
+    }
+
+    /// True while it polls.
+    fn polls(&self) -> bool {
+        let call = fs::read_to_string(format!("/proc/{}/syscall", self.id()));
+        call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_ppoll)))
+    }
+
+    /// What its descriptor with the highest number is.
+    fn highest(&self) -> String {
+        let folder = format!("/proc/{}/fd", self.id());
+        let numbers = fs::read_dir(&folder)
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str().unwrap().parse::<u32>().ok());
+        let link = fs::read_link(format!("{folder}/{}", numbers.max().unwrap()));
+        link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     fn id(&self) -> u32 {
@@ -76,7 +93,7 @@ impl Drop for Waiting {
     }
 }
 
-/// What a server says to a client.
+/// What a server sends to a client.
 fn answer(mut stream: impl Read) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -103,9 +120,8 @@ fn the_program_starts_at_its_first_client_and_serves_it() {
     }
 }
 
-/// The program finds whoever of its sockets has a client, and only then.
 #[test]
-fn any_of_the_descriptors_will_do() {
+fn a_client_of_any_descriptor_starts_the_program() {
     let daemon = Daemon::start(Generation::Ours);
     let pipes: Vec<_> = (0..40).map(|_| std::io::pipe().unwrap()).collect();
     let ids: Vec<_> = (0..40).map(|at| format!("{at:02}")).collect();
@@ -151,9 +167,9 @@ fn who_waits_holds_no_connection_and_hardly_any_memory() {
         }
         let options = ["-D", "-p", "service:"];
         let waiting = Waiting::start(&mut waiting(&daemon, &options, &[], &["true"]));
-        // The first three, these, and where signals arrive.
+        // The first three, these, and the one for signals.
         assert_eq!(descriptors(waiting.id()), 3 + ids.len() + 1);
-        // The program itself is a file in memory, which all share.
+        // The pages of the program file are shared.
         let own = memory(waiting.id(), "Anonymous");
         assert!(own <= 64, "{own} KB");
         eprintln!("{own} KB of its own, {} in all", memory(waiting.id(), "Rss"));
@@ -173,7 +189,7 @@ fn sigterm_ends_it_with_0_and_nothing_is_deleted() {
             signals.iter().for_each(|signal| waiting.signal(*signal));
             assert_eq!(waiting.wait(), Some(0), "{generation:?}");
         }
-        // What does not end it does not start anything either.
+        // Other signals neither end it nor start the program.
         let mut waiting = Waiting::start(&mut waiting(&daemon, &[], &["a"], &SERVE));
         for signal in [Signal::STOP, Signal::CONT, Signal::WINCH, Signal::CHILD] {
             waiting.signal(signal);
@@ -186,7 +202,7 @@ fn sigterm_ends_it_with_0_and_nothing_is_deleted() {
     }
 }
 
-/// Whoever comes between the signal and the end stays in the backlog.
+/// A client that comes between the signal and the end stays in the backlog.
 #[test]
 fn sigterm_counts_more_than_a_client() {
     let daemon = Daemon::start(Generation::Ours);
@@ -219,7 +235,7 @@ fn what_is_deleted_is_deleted_when_the_client_has_come() {
     }
 }
 
-/// Then it has the only ones.
+/// The program has the only descriptors then.
 #[test]
 fn a_daemon_that_is_gone_does_not_keep_the_program_from_its_client() {
     for options in [&[][..], &["-D"]] {
@@ -243,10 +259,8 @@ fn a_daemon_that_is_gone_does_not_keep_the_program_from_its_client() {
     }
 }
 
-/// What has taken its place under the same identifier is not deleted by mistake: all is as documented,
-/// which is by the identifier.
 #[test]
-fn what_is_held_is_not_touched_while_it_waits() {
+fn the_program_gets_what_was_retrieved_before_the_wait() {
     let daemon = Daemon::start(Generation::Ours);
     let (reader, _writer) = std::io::pipe().unwrap();
     let due = inode(&reader);
@@ -256,13 +270,12 @@ fn what_is_held_is_not_touched_while_it_waits() {
     wire::set_dump(&daemon.path, &other).unwrap();
     let link = format!("/proc/{}/fd/3", waiting.id());
     let found = fs::metadata(link).unwrap();
-    assert_eq!((std::os::unix::fs::MetadataExt::ino(&found)), due.1);
+    assert_eq!(std::os::unix::fs::MetadataExt::ino(&found), due.1);
     waiting.signal(Signal::TERM);
     assert_eq!(waiting.wait(), Some(0));
 }
 
-/// A supervisor starts it again whenever the program has ended. Clients come one after the other and
-/// four at a time.
+/// A supervisor starts it again when the program has ended. Four clients come at a time, again and again.
 #[test]
 fn a_thousand_starts_at_a_client_each_lose_no_client() {
     const STARTS: usize = 1000;
@@ -287,4 +300,188 @@ fn a_thousand_starts_at_a_client_each_lose_no_client() {
         assert_eq!(command.status().unwrap().code(), Some(7), "start {start}");
     }
     clients.into_iter().for_each(|client| client.join().unwrap());
+}
+
+/// Starts it with these options and words. `send` sends SIGTERM while it waits for the scripted daemon.
+fn ends_with_0_when_terminated(options: &[&str], fake: Fake, send: impl FnOnce(&Waiting)) {
+    let mut command = tool(NAME);
+    command.arg("-w").args(options).arg(&fake.path).args(["a", "--", "echo", "executed"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut waiting = Waiting(command.spawn().unwrap());
+    send(&waiting);
+    let (mut out, mut err) = (String::new(), String::new());
+    waiting.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    waiting.0.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!((waiting.wait(), &out[..], &err[..]), (Some(0), "", ""));
+    fake.seen();
+}
+
+#[test]
+fn sigterm_ends_it_with_0_while_it_waits_for_the_daemon() {
+    let list = || Step::Send(frame(b"\0\0\0\0\x01ab\0", 0), vec![]);
+    let granted = || Step::Send(frame(&[0], 1), vec![memfd()]);
+    let deaf = |mut steps: Vec<Step>| {
+        steps.extend([Step::Receive, Step::Deaf]);
+        Fake::start(steps)
+    };
+    let terminate = |waiting: &Waiting| {
+        until(|| "it polls".into(), || waiting.polls());
+        waiting.signal(Signal::TERM);
+    };
+    for more in [&[][..], &["-D"], &["-t60000"]] {
+        ends_with_0_when_terminated(more, deaf(vec![]), terminate);
+        let prefix = [&["-p", "a"], more].concat();
+        ends_with_0_when_terminated(&prefix, deaf(vec![]), terminate);
+        let fake = deaf(vec![Step::Receive, list(), Step::Receive, granted()]);
+        ends_with_0_when_terminated(&prefix, fake, terminate);
+        // The backlog of the daemon is full.
+        let fake = Fake::crowded(Duration::from_secs(30), vec![]);
+        ends_with_0_when_terminated(more, fake, terminate);
+    }
+}
+
+/// The signal comes during the start, and the daemon answers everything at once.
+#[test]
+fn sigterm_before_the_wait_ends_it_with_0() {
+    for _ in 0..5 {
+        let (sent, signalled) = std::sync::mpsc::channel::<()>();
+        let wait = Step::Do(Box::new(move || signalled.recv().unwrap()));
+        let granted = Step::Send(frame(&[0], 1), vec![std::io::pipe().unwrap().0.into()]);
+        let fake = Fake::start(vec![Step::Receive, wait, granted]);
+        ends_with_0_when_terminated(&["-D"], fake, |waiting| {
+            until(|| "it polls".into(), || waiting.polls());
+            waiting.signal(Signal::TERM);
+            sent.send(()).unwrap();
+        });
+    }
+}
+
+/// Prints which signals are blocked and ignored.
+const SIGNALS: [&str; 4] = ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"];
+
+#[test]
+fn sigterm_ends_it_also_if_the_caller_ignores_it_and_the_program_ignores_it_then() {
+    let daemon = Daemon::start(Generation::Ours);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    hold_this(&daemon, "a", reader);
+    for env in ["--ignore-signal=TERM", "--block-signal=TERM", "--ignore-signal=HUP"] {
+        let mut command = Command::new("env");
+        command.arg(env).arg(program()).arg(NAME).arg("-w").arg(&daemon.path);
+        command.args(["a", "--", "true"]).stdin(Stdio::null());
+        let waiting = Waiting::start(&mut command);
+        waiting.signal(Signal::TERM);
+        assert_eq!(waiting.wait(), Some(0), "{env}");
+    }
+    writer.write_all(b"x").unwrap();
+    for env in ["--ignore-signal=TERM", "--block-signal=TERM", "--ignore-signal=HUP"] {
+        let due = crate::kit::tool::run(Command::new("env").arg(env).args(SIGNALS)).out;
+        let mut command = Command::new("env");
+        command.arg(env).arg(program()).arg(NAME).arg("-w").arg(&daemon.path);
+        let ended = crate::kit::tool::run(command.args(["a", "--"]).args(SIGNALS));
+        assert_eq!((ended.code, &ended.err[..], ended.out), (0, "", due), "{env}");
+    }
+}
+
+/// Waits until a command that deletes waits for a client of `a` at this address. Then `change` changes
+/// what is held, and a client comes. Returns what was said.
+fn after_a_change(
+    daemon: &Daemon,
+    ids: &[&str],
+    client: impl FnOnce(),
+    change: impl FnOnce(),
+) -> String {
+    let mut command = waiting(daemon, &["-D"], ids, &["sh", "-c", "exit 7"]);
+    let mut waiting = Waiting::start(command.stderr(Stdio::piped()));
+    change();
+    client();
+    let mut said = String::new();
+    waiting.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(waiting.wait(), Some(7), "{said}");
+    said
+}
+
+/// What has expired or been deleted during the wait.
+#[test]
+fn what_the_daemon_no_longer_holds_does_not_keep_the_program_from_its_client() {
+    for generation in Generation::DAEMONS {
+        for gone in [&["a"][..], &["b"], &["a", "b"]] {
+            let daemon = Daemon::start(generation);
+            let (reader, writer) = std::io::pipe().unwrap();
+            hold_this(&daemon, "a", reader);
+            hold_this(&daemon, "b", memfd_that_waits());
+            let said = after_a_change(
+                &daemon,
+                &["a", "b"],
+                || drop(writer),
+                || {
+                    let stream = UnixStream::connect(&daemon.path).unwrap();
+                    gone.iter().for_each(|id| wire::delete(&stream, id.as_bytes()).unwrap());
+                },
+            );
+            assert_eq!(said, "", "{generation:?} {gone:?}");
+            assert!(wire::get_dump(&daemon.path).unwrap().is_empty());
+        }
+    }
+}
+
+/// A descriptor that is never readable.
+fn memfd_that_waits() -> std::os::fd::OwnedFd {
+    TcpListener::bind("127.0.0.1:0").unwrap().into()
+}
+
+#[test]
+fn what_was_stored_under_the_same_identifier_meanwhile_stays_held_with_a_warning() {
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        let (reader, writer) = std::io::pipe().unwrap();
+        hold_this(&daemon, "a", reader);
+        hold_this(&daemon, "b", memfd_that_waits());
+        let other = hold(["a"]);
+        let due = inode(&other[0].fd);
+        let replace = || {
+            wire::set_dump(&daemon.path, &other).unwrap();
+        };
+        let said = after_a_change(&daemon, &["a", "b"], || drop(writer), replace);
+        let line =
+            format!("{NAME}: warning: id a is another descriptor by now: the daemon keeps it\n");
+        assert_eq!(said, line, "{generation:?}");
+        let held = wire::get_dump(&daemon.path).unwrap();
+        assert_eq!(held.iter().map(|held| inode(&held.fd)).collect::<Vec<_>>(), [due]);
+        // The same file with another expiry is the same.
+        let (reader, writer) = std::io::pipe().unwrap();
+        hold_this(&daemon, "a", &reader);
+        let renew = || {
+            let expiry = expiry_in(Duration::from_secs(9000));
+            wire::set_dump(&daemon.path, &[Held::new("a", expiry, &reader)]).unwrap();
+        };
+        assert_eq!(after_a_change(&daemon, &["a"], || drop(writer), renew), "");
+        assert!(wire::get_dump(&daemon.path).unwrap().is_empty());
+    }
+}
+
+/// Identifiers of the longest kind: those that begin with the prefix are the only ones in memory.
+#[test]
+fn who_waits_for_many_has_little_more_memory_than_their_identifiers() {
+    make_room();
+    let daemon = Daemon::start(Generation::Ours);
+    let pipes: Vec<_> = (0..300).map(|_| std::io::pipe().unwrap()).collect();
+    let all = pipes.iter().zip(0..).map(|((reader, _), at)| {
+        let id = format!("{at:0>5}{}", "x".repeat(250));
+        Held::new(&id, expiry_in(Duration::from_secs(3600 + at)), reader)
+    });
+    wire::set_dump(&daemon.path, &all.collect::<Vec<_>>()).unwrap();
+    for (prefix, count, convention) in [
+        ("", 300, "systemd"),
+        ("", 300, "starter"),
+        ("000", 100, "systemd"),
+        ("0000", 10, "systemd"),
+        ("00007", 1, "einhorn"),
+    ] {
+        let options = ["-D", "-e", convention, "-p", prefix];
+        let waiting = Waiting::start(&mut waiting(&daemon, &options, &[], &["true"]));
+        assert_eq!(descriptors(waiting.id()), 3 + count + 1);
+        let (own, identifiers) = (memory(waiting.id(), "Anonymous"), count as u64 * 256 / 1024);
+        assert!(own <= 64 + identifiers, "{own} KB for {identifiers} KB of identifiers");
+        eprintln!("{own} KB of its own for {identifiers} KB of identifiers");
+    }
 }

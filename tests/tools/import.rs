@@ -1,5 +1,5 @@
-//! `fdholder-import`: the descriptors of socket activation into a daemon, all of them or none, and only
-//! those that are this process's.
+//! `fdholder-import` stores the descriptors of socket activation in a daemon: all of them or none, and only
+//! those that are for this process.
 
 use crate::kit::clients::{hold, same_dump, succeeded};
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
@@ -22,13 +22,13 @@ use temp_dir::TempDir;
 
 const NAME: &str = "fdholder-import";
 
-/// A command that has a shell open these files from number 3 on, and then become the program with its
-/// own process in LISTEN_PID. Behind it stand options and operands.
+/// A shell that opens these files from number 3 on and becomes the tool, with its own process id in
+/// LISTEN_PID. Options and operands may follow.
 fn import(files: &[OwnedFd], names: Option<&[u8]>) -> Command {
     import_through(files, names, "LISTEN_PID=$$", "")
 }
 
-/// The same with something that the shell does before, and redirections.
+/// The same with a command that the shell runs first, and redirections.
 fn import_through(
     files: &[OwnedFd],
     names: Option<&[u8]>,
@@ -66,7 +66,7 @@ fn memfds(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| memfd()).collect()
 }
 
-/// What a daemon holds: identifier and file, sorted.
+/// What a daemon holds: identifiers and files, sorted.
 fn held(path: &Path) -> Vec<(Vec<u8>, (u64, u64))> {
     let all = wire::get_dump(path).unwrap();
     let mut all: Vec<_> = all.into_iter().map(|held| (held.id, inode(&held.fd))).collect();
@@ -74,7 +74,7 @@ fn held(path: &Path) -> Vec<(Vec<u8>, (u64, u64))> {
     all
 }
 
-/// These files under these identifiers.
+/// What a daemon holds that holds these files under these identifiers.
 fn due(ids: &[&[u8]], files: &[OwnedFd]) -> Vec<(Vec<u8>, (u64, u64))> {
     assert_eq!(ids.len(), files.len());
     let mut all: Vec<_> = ids.iter().map(|id| id.to_vec()).zip(files.iter().map(inode)).collect();
@@ -87,7 +87,7 @@ fn all_are_stored_under_prefix_and_name() {
     let long = [b'x'; 253];
     let long_with_prefix = [&b"p:"[..], &long].concat();
     let names_of_long = [&b"a:"[..], &long].concat();
-    // Names, and the identifiers behind the prefix `p:`.
+    // Names, and identifiers with the prefix `p:`.
     type Case<'a> = (Option<&'a [u8]>, &'a [&'a [u8]]);
     let cases: &[Case] = &[
         (None, &[b"p:unknown", b"p:unknown#2", b"p:unknown#3"]),
@@ -140,7 +140,7 @@ fn each_expires_when_it_should_and_no_two_at_once() {
     }
 }
 
-/// A table with equal dates in it makes them spin, or forget.
+/// Equal dates in their table make them spin, or forget a descriptor.
 #[test]
 fn daemons_of_c_stay_sound() {
     make_room();
@@ -169,7 +169,7 @@ fn daemons_of_c_stay_sound() {
     }
 }
 
-/// What one process was activated with another one is activated with: numbers, names, files.
+/// The next process is activated with the same: numbers, names, files.
 #[test]
 fn names_and_files_come_back_by_activation() {
     for generation in Generation::DAEMONS {
@@ -273,14 +273,13 @@ fn each_way_needs_its_right() {
     }
 }
 
-/// What the environment may say, and why nothing is stored then.
 #[test]
 fn variables_that_are_wrong_or_another_process_s_are_exit_100() {
     let own = "LISTEN_PID=$$";
     let missing = |name: &str| format!("{name} not set");
     let invalid = |name: &str| format!("invalid ${name}");
     let foreign = |name: &str| format!("${name} names another process");
-    // What the shell does, and what is wrong.
+    // A command for the shell, and what is wrong.
     let cases: Vec<(String, String)> = [
         ("unset LISTEN_FDS;", missing("LISTEN_FDS")),
         ("LISTEN_FDS=", invalid("LISTEN_FDS")),
@@ -338,6 +337,7 @@ fn variables_that_are_wrong_or_another_process_s_are_exit_100() {
 #[test]
 fn identifiers_that_collide_or_are_too_long_are_noticed_before_anything_is_stored() {
     let long = |length| "x".repeat(length);
+    let prefix = "p".repeat(3000);
     let cases = [
         ("a:a:a#2".to_string(), "", 100, "two descriptors would have id a#2".to_string()),
         ("a#2:a:a".to_string(), "p:", 100, "two descriptors would have id p:a#2".into()),
@@ -360,10 +360,23 @@ fn identifiers_that_collide_or_are_too_long_are_noticed_before_anything_is_store
             format!("unable to store fd for id {}#2: File name too long", long(254)),
         ),
         (
-            format!("a:{}", long(3000)),
+            format!("{}:a", long(3000)),
             "",
             1,
-            "unable to store fd for id : File name too long".into(),
+            format!("unable to store fd for id {}: File name too long", long(3000)),
+        ),
+        (
+            format!("a:{}", long(2000)),
+            "p:",
+            1,
+            format!("unable to store fd for id p:{}: File name too long", long(2000)),
+        ),
+        // The prefix alone does not fit.
+        (
+            "a:b".into(),
+            &prefix,
+            1,
+            format!("unable to store fd for id {prefix}a: File name too long"),
         ),
     ];
     for (names, prefix, code, due) in cases {
@@ -378,7 +391,7 @@ fn identifiers_that_collide_or_are_too_long_are_noticed_before_anything_is_store
     }
 }
 
-/// What strace answers the daemon has not heard of.
+/// strace makes a call fail; the daemon does not see the call.
 #[test]
 fn what_was_stored_is_removed_if_a_call_fails() {
     for generation in Generation::DAEMONS {
@@ -394,7 +407,7 @@ fn what_was_stored_is_removed_if_a_call_fails() {
             let files = memfds(4);
             let mut command = import_through(&files, Some(b"a:b:c:d"), "LISTEN_PID=77", "");
             let mut shell = Command::new("bash");
-            // Behind the script stand the program and its name.
+            // The program and its name follow the script.
             let words: Vec<_> = command.get_args().map(OsStr::to_os_string).collect();
             shell.args(&words[..2]).arg(traced.get_program()).args(traced.get_args());
             shell.args(&words[3..]).arg(&daemon.path).stdin(Stdio::null());
@@ -408,7 +421,7 @@ fn what_was_stored_is_removed_if_a_call_fails() {
             let ended = run(&mut command);
             let due = fatal(&format!("unable to store fd for id c: {why}"));
             assert_eq!(ended.err, due, "{generation:?}");
-            // Whether the one in doubt has been stored nobody knows, and it may be another's.
+            // The one in doubt stays: it may be another client's.
             let left: Vec<_> = held(&daemon.path).into_iter().map(|(id, _)| id).collect();
             assert!(left.is_empty() || left == [b"c"], "{left:?}");
         }
@@ -479,7 +492,7 @@ fn what_could_not_be_removed_is_counted() {
         assert_eq!(said(&ended), (1, "", &line[..]));
         fake.seen();
     }
-    // Of a dump it is said how far it came.
+    // For a dump the message says how far it has come.
     let script =
         vec![Step::Receive, Step::Send(opened(1), vec![]), Step::Receive, says(libc::EPERM)];
     let fake = Fake::start(script);
@@ -507,7 +520,7 @@ fn closed_standard_descriptors_are_no_obstacle() {
     }
 }
 
-/// It needs a number for the connection.
+/// The connection needs a number.
 #[test]
 fn a_low_limit_is_raised_or_named() {
     let daemon = Daemon::start(Generation::Ours);
@@ -560,7 +573,7 @@ fn a_right_command_line_is_taken_as_getopt_does_and_a_wrong_one_is_exit_100() {
         "{NAME}: usage: {NAME} [ -p prefix ] [ -r ] [ -T fdtimeout ] [ -t timeout ] socket\n"
     );
     for case in wrong {
-        // The command line is looked at first.
+        // The command line is checked first.
         let ended = run(tool(NAME).args(*case).env_remove("LISTEN_FDS"));
         assert_eq!(said(&ended), (100, "", &usage[..]), "{case:?}");
     }

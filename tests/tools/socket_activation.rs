@@ -1,5 +1,5 @@
-//! What `fdholder-activate` hands over to a program: exactly the descriptors that were asked for, from
-//! number 3 on, described by each convention, and all of them or none.
+//! `fdholder-activate` gives a program exactly the descriptors that were asked for, from number 3 on,
+//! described by each convention, and all of them or none.
 
 use crate::kit::clients::{LOOK, Look, hold, succeeded};
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
@@ -9,15 +9,17 @@ use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, expiry_in, frame, inode};
 use crate::kit::{make_room, memfd, program};
 use crate::limits::open_files::closed;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -26,8 +28,8 @@ use temp_dir::TempDir;
 
 const NAME: &str = "fdholder-activate";
 
-/// A command that activates with these options, with variables of every convention in its environment
-/// that describe something else.
+/// A command with these options. Its environment has variables of every convention that describe something
+/// else.
 fn activate(options: &[&str]) -> Command {
     let mut command = tool(NAME);
     command.args(options).stdin(Stdio::null()).env_clear();
@@ -53,7 +55,8 @@ const STALE: [&str; 12] = [
     "UPSTART_EVENTS",
 ];
 
-/// What prog sees: its descriptors, and its environment in order but for what is [`kept`].
+/// What prog sees: its descriptors, and its environment in order, without the variables that are none of
+/// the conventions'.
 fn look(command: &mut Command) -> (Look, Vec<String>) {
     let ended = run(command.args(["--", "sh", "-c", LOOK]));
     succeeded(&ended);
@@ -67,7 +70,7 @@ fn look(command: &mut Command) -> (Look, Vec<String>) {
     (look, own)
 }
 
-/// Has a daemon hold something under each of these identifiers, and says what.
+/// Has a daemon hold a file under each of these identifiers. Returns device and inode of each.
 fn holding(daemon: &Daemon, ids: &[&[u8]]) -> Vec<(u64, u64)> {
     let all = hold(ids);
     wire::set_dump(&daemon.path, &all).unwrap();
@@ -82,7 +85,7 @@ fn ids(daemon: &Daemon) -> Vec<Vec<u8>> {
     all
 }
 
-/// The names that prog is told.
+/// The names that prog gets.
 fn names(variables: &[String]) -> &str {
     variables.iter().find_map(|one| one.strip_prefix("LISTEN_FDNAMES=")).unwrap()
 }
@@ -108,7 +111,8 @@ fn prog_gets_what_was_asked_for_from_3_on_and_nothing_else() {
     }
 }
 
-/// Has a shell report its own process and then wait until it may end, and looks at it meanwhile.
+/// A shell prints its variables and waits until its standard input ends. Meanwhile the test looks at its
+/// process.
 #[test]
 fn the_process_is_named_in_both_ways_that_systemd_knows() {
     let daemon = Daemon::start(Generation::Ours);
@@ -207,7 +211,7 @@ fn every_convention_describes_the_descriptors() {
 #[test]
 fn names_are_made_valid() {
     let long = [b'x'; 255];
-    // What is given, and the name that prog gets.
+    // An identifier, and the name that prog gets.
     let cases: &[(&[u8], &str)] = &[
         (b"a:b", "a_b"),
         (b"a b~!", "a b~!"),
@@ -224,7 +228,7 @@ fn names_are_made_valid() {
     command.arg(&daemon.path).args(all.iter().map(|id| OsStr::from_bytes(id)));
     let due: Vec<_> = cases.iter().map(|(_, name)| *name).collect();
     assert_eq!(names(&look(&mut command).1), due.join(":"));
-    // Names on the command line are separated by what may not be in them.
+    // Names on the command line are separated by the byte that no name may have.
     let given: [(&[u8], &str); 6] = [
         (b"http", "http"),
         (b"", "unknown"),
@@ -241,7 +245,7 @@ fn names_are_made_valid() {
 }
 
 #[test]
-fn a_prefix_stands_for_all_that_begin_with_it_in_the_order_of_their_bytes() {
+fn a_prefix_stands_for_all_that_begin_with_it_in_the_order_of_names_and_numbers() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         let ids: [&[u8]; 9] =
@@ -254,16 +258,16 @@ fn a_prefix_stands_for_all_that_begin_with_it_in_the_order_of_their_bytes() {
             (
                 &["-p", "w:"],
                 &[],
-                &[b"w:", b"w:a", b"w:a#01", b"w:a#10", b"w:a#2", b"w:b", b"w:\xff"],
-                "unknown:a:a#01:a:a:b:_",
+                &[b"w:", b"w:a", b"w:a#2", b"w:a#10", b"w:a#01", b"w:b", b"w:\xff"],
+                "unknown:a:a:a:a#01:b:_",
             ),
             (&["-p", "w:b"], &[], &[b"w:b"], "unknown"),
             (&["-p", "w:a#1"], &[], &[b"w:a#10"], "0"),
             (
                 &["-p", "w:a", "-n", "first:second"],
                 &["w:b", "w:a#2"],
-                &[b"w:b", b"w:a#2", b"w:a", b"w:a#01", b"w:a#10"],
-                "first:second:unknown:#01:unknown",
+                &[b"w:b", b"w:a#2", b"w:a", b"w:a#10", b"w:a#01"],
+                "first:second:unknown:unknown:#01",
             ),
         ];
         for (options, operands, due, due_names) in cases {
@@ -277,7 +281,7 @@ fn a_prefix_stands_for_all_that_begin_with_it_in_the_order_of_their_bytes() {
         }
         let (look, variables) = look(activate(&["-p", ""]).arg(&daemon.path));
         assert_eq!(look.open.iter().filter(|(number, _)| *number > 2).count(), ids.len());
-        assert_eq!(names(&variables), "other:w:w_:w_a:w_a#01:w_a:w_a:w_b:w__");
+        assert_eq!(names(&variables), "other:w:w_:w_a:w_a:w_a:w_a#01:w_b:w__");
         let ended = run(activate(&["-p", "x"]).arg(&daemon.path).args(["--", "echo", "executed"]));
         assert_eq!(said(&ended), (1, "", &fatal("no identifier begins with x")[..]));
         let ended = run(activate(&["-p", "x"]).arg(&daemon.path).args(["w", "--", "true"]));
@@ -285,9 +289,23 @@ fn a_prefix_stands_for_all_that_begin_with_it_in_the_order_of_their_bytes() {
     }
 }
 
-/// The line of a failure.
+/// The line that says what failed.
 fn fatal(what: &str) -> String {
     format!("{NAME}: fatal: {what}\n")
+}
+
+/// Import numbers equal names. Their order by bytes would be `#10`, `#2`.
+#[test]
+fn equal_names_are_in_the_order_of_their_numbers() {
+    let daemon = Daemon::start(Generation::Ours);
+    let numbered = |at: u32| if at == 1 { "p:web".into() } else { format!("p:web#{at}") };
+    let all: Vec<String> = (1..=120).map(numbered).collect();
+    let all: Vec<_> = all.iter().map(|id| id.as_bytes()).chain([&b"p:web!"[..]]).collect();
+    let files = holding(&daemon, &all);
+    let (look, variables) = look(activate(&["-p", "p:"]).arg(&daemon.path));
+    let open = look.open.iter().filter(|(number, _)| *number > 2).map(|(_, file)| *file);
+    assert_eq!(open.collect::<Vec<_>>(), files);
+    assert_eq!(names(&variables), format!("{}web!", "web:".repeat(120)));
 }
 
 #[test]
@@ -354,9 +372,9 @@ fn what_is_handed_over_is_deleted_only_if_that_is_asked_for() {
     }
 }
 
-/// Two that want the same do not both get it.
+/// The daemon may have given it to both before one of them deletes it: then both are executed.
 #[test]
-fn of_two_that_delete_the_same_only_one_is_executed() {
+fn of_two_that_delete_the_same_one_is_executed_at_least() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         for _ in 0..20 {
@@ -367,14 +385,14 @@ fn of_two_that_delete_the_same_only_one_is_executed() {
                 crate::kit::tool::Running::start(&mut command)
             };
             let all = [begin(), begin()].map(|running| running.wait());
-            let executed = all.iter().filter(|ended| ended.out == b"executed\n").count();
-            let other = all.iter().find(|ended| ended.code != 0);
-            // A daemon of C hangs up if what it is about to send has just been deleted.
-            let is_late = other.is_some_and(|ended| {
+            let is_executed = |ended: &Ended| said(ended) == (0, "executed\n", "");
+            let is_late = |ended: &Ended| {
+                // A daemon of C disconnects if what it is about to send has just been deleted.
                 let is_absent = ended.err.ends_with(": No such file or directory\n");
                 ended.code == 1 && (is_absent || generation != Generation::Ours)
-            });
-            assert!(executed == 1 && is_late, "{generation:?} {all:?}");
+            };
+            let is_right = all.iter().all(|ended| is_executed(ended) || is_late(ended));
+            assert!(is_right && all.iter().any(is_executed), "{generation:?} {all:?}");
             assert!(ids(&daemon).is_empty());
         }
     }
@@ -408,10 +426,11 @@ fn says(number: u8) -> Step {
     Step::Send(status(number), Vec::new())
 }
 
-/// Once something is deleted the program is the only one that has it.
+/// Once something is deleted, only this process has it.
 #[test]
-fn what_is_deleted_is_executed_with_a_warning_of_what_may_still_be_held() {
+fn after_the_first_deletion_prog_is_executed_with_a_warning_of_what_may_still_be_held() {
     const BUSY: u8 = libc::EBUSY as u8;
+    const NOENT: u8 = libc::ENOENT as u8;
     let retrieved = || [Step::Receive, granted(), Step::Receive, granted()];
     let warning =
         |id: &str, why: &str| format!("{NAME}: warning: unable to delete fd for id {id}: {why}\n");
@@ -419,6 +438,11 @@ fn what_is_deleted_is_executed_with_a_warning_of_what_may_still_be_held() {
     let closed = format!("connection closed{lost}");
     let cases = [
         (vec![says(0), Step::Receive, says(BUSY)], warning("b", "Device or resource busy")),
+        // The daemon does not hold it: there is nothing to warn of.
+        (vec![says(NOENT), Step::Receive, says(0)], String::new()),
+        (vec![says(0), Step::Receive, says(NOENT)], String::new()),
+        (vec![says(NOENT), Step::Receive, says(NOENT)], String::new()),
+        (vec![says(NOENT), Step::Receive, says(BUSY)], warning("b", "Device or resource busy")),
         (vec![Step::HangUp], warning("a", &closed)),
         (vec![says(0), Step::Receive, Step::HangUp], warning("b", &closed)),
         (
@@ -438,38 +462,217 @@ fn what_is_deleted_is_executed_with_a_warning_of_what_may_still_be_held() {
 }
 
 #[test]
-fn a_program_that_is_not_there_is_noticed_before_anything_is_done() {
+fn a_program_that_cannot_be_executed_is_noticed_before_anything_is_done() {
     let daemon = Daemon::start(Generation::Ours);
     holding(&daemon, &[b"a"]);
-    for options in [&[][..], &["-D"], &["-w"]] {
-        for prog in ["no-such-program", "/no/such/program"] {
-            let mut command = activate(options);
-            command.arg(&daemon.path).args(["a", "--", prog]);
-            let line = fatal(&format!("unable to exec {prog}: No such file or directory"));
-            assert_eq!(said(&run(&mut command)), (127, "", &line[..]));
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.child(name).to_str().unwrap().to_string();
+    fs::write(path("file"), "").unwrap();
+    symlink(path("nothing"), path("link")).unwrap();
+    mknodat(CWD, path("fifo"), FileType::Fifo, Mode::from_raw_mode(0o777), 0).unwrap();
+    let absent = (127, "No such file or directory");
+    let refused = (126, "Permission denied");
+    let cases = [
+        ("no-such-program".to_string(), absent),
+        ("/no/such/program".into(), absent),
+        (path("link"), absent),
+        (path("file"), refused),
+        // By way of PATH as well.
+        ("file".into(), refused),
+        (path("fifo"), refused),
+        (path("."), refused),
+    ];
+    for options in [&[][..], &["-D"], &["-w"], &["-wD"]] {
+        for (prog, (code, reason)) in &cases {
+            let command = |path: &Path| {
+                let mut command = activate(options);
+                command.env("PATH", dir.path()).arg(path).args(["a", "--", prog]);
+                run(&mut command)
+            };
+            let line = fatal(&format!("unable to exec {prog}: {reason}"));
+            assert_eq!(said(&command(&daemon.path)), (*code, "", &line[..]), "{options:?}");
             // No daemon is asked.
             let fake = Fake::start(vec![]);
-            let mut command = activate(options);
-            run(command.arg(&fake.path).args(["a", "--", prog]));
+            command(&fake.path);
             assert!(!fake.seen().connected);
         }
     }
     assert_eq!(ids(&daemon), [b"a"]);
-    // What is there and cannot be executed is noticed last.
+}
+
+/// A file that may be executed, with this content.
+fn executable(dir: &TempDir, name: &str, content: &str) -> String {
+    let path = dir.child(name);
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+/// Runs a command that deletes, and checks what it says and that the daemon holds everything again.
+fn stores_again(daemon: &Daemon, command: &mut Command, code: i32, what: &str) {
+    let sorted = || {
+        let mut held = wire::get_dump(&daemon.path).unwrap();
+        held.sort_by(|one, other| one.id.cmp(&other.id));
+        held.into_iter().map(|held| (held.id.clone(), inode(&held.fd), held.expiry))
+    };
+    let before: Vec<_> = sorted().collect();
+    let line = fatal(&format!("{what}; what was deleted is stored again, without an expiry"));
+    assert_eq!(said(&run(command)), (code, "", &line[..]));
+    let after: Vec<_> = sorted().collect();
+    type One = (Vec<u8>, (u64, u64), [u8; 12]);
+    let files =
+        |all: &[One]| all.iter().map(|(id, file, _)| (id.clone(), *file)).collect::<Vec<_>>();
+    assert_eq!(files(&after), files(&before));
+    let lasting = expiry_in(Duration::from_secs(1 << 60));
+    assert!(after.iter().all(|(.., expiry)| *expiry > lasting));
+}
+
+/// Some reasons the kernel tells only when it executes.
+#[test]
+fn what_was_deleted_is_stored_again_if_prog_cannot_be_executed_after_all() {
     let dir = TempDir::new().unwrap();
-    let file = dir.child("file");
-    fs::write(&file, "").unwrap();
-    for (options, remark) in
-        [("-t0", ""), ("-D", "; the daemon may no longer hold the descriptors")]
-    {
-        let mut command = activate(&[options]);
-        let ended = run(command.arg(&daemon.path).args(["a", "--"]).arg(&file));
-        let what = format!("unable to exec {}: Permission denied{remark}", file.to_str().unwrap());
-        assert_eq!(said(&ended), (126, "", &fatal(&what)[..]));
+    let folder = format!("#!{}\n", dir.path().display());
+    let cases = [
+        (executable(&dir, "empty", ""), 126, "Exec format error"),
+        (executable(&dir, "script", "#!/no/such/interpreter\n"), 127, "No such file or directory"),
+        (executable(&dir, "folder", &folder), 126, "Permission denied"),
+    ];
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        for (prog, code, reason) in &cases {
+            let what = format!("unable to exec {prog}: {reason}");
+            for option in ["-D", "-wD"] {
+                holding(&daemon, &[b"a", b"b"]);
+                let mut command = activate(&[option]);
+                // One that is named twice is deleted and stored once.
+                command.arg(&daemon.path).args(["b", "a", "b", "--", prog]);
+                stores_again(&daemon, &mut command, *code, &what);
+            }
+            let mut command = activate(&[]);
+            let ended = run(command.arg(&daemon.path).args(["a", "--", prog]));
+            assert_eq!(said(&ended), (*code, "", &fatal(&what)[..]));
+        }
+        // The variables of the program are longer than those of the tool.
+        let ids: Vec<_> = (0..40).map(|at| format!("{at:0>250}")).collect();
+        let ids: Vec<_> = ids.iter().map(|id| id.as_bytes()).collect();
+        for options in [["-D", "-p", "0"], ["-wD", "-p", "0"]] {
+            holding(&daemon, &ids);
+            holding(&daemon, &[b"a", b"b"]);
+            let mut command = through("ulimit -s 256;", "", &options, &daemon.path);
+            command.env_clear().envs([("PATH", "/usr/bin:/bin"), ("LONG", &"x".repeat(126_000))]);
+            command.args(["a", "b", "--", "/bin/true"]);
+            let what = "unable to exec /bin/true: Argument list too long";
+            stores_again(&daemon, &mut command, 111, what);
+        }
     }
 }
 
-/// A command that has a shell do something and redirect before it activates.
+#[test]
+fn what_cannot_be_stored_again_is_counted() {
+    let dir = TempDir::new().unwrap();
+    let prog = executable(&dir, "empty", "");
+    let [busy, perm, noent] = [libc::EBUSY, libc::EPERM, libc::ENOENT].map(|code| code as u8);
+    let deleted = || vec![Step::Receive, says(0)];
+    let all = "; what was deleted is stored again, without an expiry";
+    let lost =
+        |count: u32| format!("; of the deleted descriptors {count} could not be stored again");
+    let closed = "connection closed; the daemon may still hold it and what comes behind it";
+    let cases: Vec<(Vec<Step>, &str, String)> = vec![
+        (vec![deleted(), deleted(), deleted(), deleted()].concat_steps(), "", all.into()),
+        // Somebody has stored another one since.
+        (
+            [deleted(), deleted(), vec![Step::Receive, says(busy)], deleted()].concat_steps(),
+            "",
+            lost(1),
+        ),
+        (
+            [deleted(), deleted(), vec![Step::Receive, says(perm), Step::Receive, says(perm)]]
+                .concat_steps(),
+            "",
+            lost(2),
+        ),
+        ([deleted(), deleted(), vec![Step::Receive, Step::HangUp]].concat_steps(), "", lost(2)),
+        (
+            [deleted(), deleted(), deleted(), vec![Step::Receive, Step::Deaf]].concat_steps(),
+            "",
+            lost(1),
+        ),
+        // What the daemon did not hold is not stored.
+        ([vec![Step::Receive, says(noent)], deleted(), deleted()].concat_steps(), "", all.into()),
+        (vec![Step::Receive, says(noent), Step::Receive, says(noent)], "", String::new()),
+        // The first is deleted, the second is in doubt: the daemon still holds it, or stores it again.
+        (
+            [
+                deleted(),
+                vec![Step::Receive, Step::HangUp, Step::Next],
+                deleted(),
+                vec![Step::Receive, says(busy)],
+            ]
+            .concat_steps(),
+            closed,
+            all.into(),
+        ),
+        (
+            [deleted(), vec![Step::Receive, Step::HangUp, Step::Next], deleted(), deleted()]
+                .concat_steps(),
+            closed,
+            all.into(),
+        ),
+    ];
+    for (steps, warning, remark) in cases {
+        let retrieved = vec![Step::Receive, granted(), Step::Receive, granted()];
+        let fake = Fake::start([retrieved, steps].concat_steps());
+        let mut command = activate(&["-D", "-t1000"]);
+        let ended = run(command.arg(&fake.path).args(["a", "b", "--", &prog]));
+        let mut due = fatal(&format!("unable to exec {prog}: Exec format error{remark}"));
+        if !warning.is_empty() {
+            let what = "warning: unable to delete fd for id b";
+            due = format!("{NAME}: {what}: {warning}\n{due}");
+        }
+        assert_eq!(said(&ended), (126, "", &due[..]));
+        fake.seen();
+    }
+}
+
+/// Puts scripts one after the other.
+trait Concat {
+    fn concat_steps(self) -> Vec<Step>;
+}
+
+impl<I: IntoIterator<Item = Vec<Step>>> Concat for I {
+    fn concat_steps(self) -> Vec<Step> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+/// Somebody may store another one under it between two deletions.
+#[test]
+fn an_identifier_that_is_named_twice_is_deleted_once() {
+    let granted = || [Step::Receive, granted()];
+    let script = [granted(), granted(), granted()].into_iter().flatten();
+    let fake =
+        Fake::start(script.chain([Step::Receive, says(0), Step::Receive, says(0)]).collect());
+    let mut command = activate(&["-D"]);
+    command.arg(&fake.path).args(["a", "b", "a", "--", "echo", "executed"]);
+    assert_eq!(said(&run(&mut command)), (0, "executed\n", ""));
+    let requests = [&b"a"[..], b"b"].map(|id| frame(&wire::delete_request(id), 0));
+    let seen = fake.seen().bytes;
+    assert!(seen.ends_with(&requests.concat()), "{seen:?}");
+    assert_eq!(seen.iter().filter(|byte| **byte == b'D').count(), 2);
+    for generation in Generation::DAEMONS {
+        let daemon = Daemon::start(generation);
+        holding(&daemon, &[b"a", b"b"]);
+        for option in ["-D", "-wD"] {
+            let mut command = activate(&[option]);
+            command.arg(&daemon.path).args(["a", "b", "a", "--", "echo", "executed"]);
+            assert_eq!(said(&run(&mut command)), (0, "executed\n", ""), "{generation:?}");
+            assert!(ids(&daemon).is_empty());
+            holding(&daemon, &[b"a", b"b"]);
+        }
+    }
+}
+
+/// A shell that does something and redirects before it becomes the tool.
 fn through(first: &str, redirections: &str, options: &[&str], path: &Path) -> Command {
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("{first} exec \"$0\" \"$@\" {redirections}"));
@@ -493,7 +696,7 @@ fn a_number_that_is_open_already_is_an_error_where_prog_needs_it() {
                 assert_eq!(said(&ended), (100, "", &fatal(&line)[..]));
             }
         }
-        // Above it stays with the program.
+        // The program gets what is open above.
         for redirections in ["5</dev/null 7</dev/null", "6</dev/null", "5</ 6</dev/null 7</ 8</"] {
             let ended = open(redirections, &[], &["b", "a"]);
             succeeded(&ended);
@@ -516,7 +719,7 @@ fn closed_standard_descriptors_stay_closed() {
     for (redirections, _) in closed() {
         for options in [&[][..], &["-w"], &["-p", ""]] {
             let dir = TempDir::new().unwrap();
-            // The shell redirects when it has looked.
+            // The shell looks first and redirects then.
             let script = "for n in 0 1 2 3 4 5 6 7; do [ -h /proc/$$/fd/$n ] && all=\"$all$n \"; done; \
                           { echo \"$all\"; stat -Lc%i /proc/$$/fd/3 /proc/$$/fd/4; } >\"$0\"";
             let out = dir.child("out");
@@ -534,8 +737,8 @@ fn closed_standard_descriptors_stay_closed() {
     }
 }
 
-/// Prints the signals that are blocked and ignored, and the limits on open files: its own, since a shell
-/// changes what it executes.
+/// Prints which signals are blocked and ignored, and the limits on open files: those of the process itself,
+/// since a shell changes them.
 const STATE: [&str; 5] =
     ["grep", "-hE", "^Sig(Blk|Ign)|open files", "/proc/self/status", "/proc/self/limits"];
 
@@ -593,7 +796,7 @@ fn three_hundred_are_handed_over() {
     }
 }
 
-/// The program cannot be executed with them, which is known before they are deleted.
+/// The program cannot be executed with them. That is known before they are deleted.
 #[test]
 fn more_names_than_a_variable_has_room_for_are_an_error_and_nothing_is_deleted() {
     make_room();
@@ -614,40 +817,41 @@ fn more_names_than_a_variable_has_room_for_are_an_error_and_nothing_is_deleted()
     assert!(wire::list(&stream).unwrap().is_empty());
 }
 
-/// It is the limit of the program as well, which could open nothing if it were below.
 #[test]
-fn a_limit_that_leaves_no_room_for_all_is_named() {
+fn a_limit_that_leaves_no_room_for_all_is_raised_for_prog_as_well_or_named() {
     make_room();
     let all: Vec<_> = (0..30).map(|at| format!("{at:0>3}")).collect();
     let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
     let daemon = Daemon::start(Generation::Ours);
     holding(&daemon, &all);
-    // The first three, these, and the connection.
-    let needed = 3 + all.len() + 1;
-    for soft in 5..needed + 3 {
+    // The first three, these, and two more. Without -w one more is enough if need be.
+    let needed = 3 + all.len() + 2;
+    for (limit, is_hard) in (5..needed + 3).flat_map(|limit| [(limit, false), (limit, true)]) {
         for options in [&["-p", ""][..], &["-wDp", ""], &[]] {
-            let first = format!("ulimit -Sn {soft};");
+            let first = format!("ulimit -{}n {limit};", if is_hard { "" } else { "S" });
+            let needed = needed - usize::from(is_hard && options != ["-wDp", ""]);
             let mut command = through(&first, "", options, &daemon.path);
             if options.is_empty() {
                 command.args(all.iter().map(|id| OsStr::from_bytes(id)));
             }
             let ended = run(command.args(["--", "sh", "-c", "ulimit -Sn"]));
-            if soft < needed {
+            if is_hard && limit < needed {
                 let line = format!(
                     "unable to prepare what prog gets: Too many open files: the open-file limit is \
-                     {soft}, but has to be {needed} at least"
+                     {limit}, but has to be {needed} at least"
                 );
                 assert_eq!(said(&ended), (111, "", &fatal(&line)[..]));
                 assert_eq!(ids(&daemon).len(), all.len());
             } else {
-                assert_eq!(said(&ended), (0, &format!("{soft}\n")[..], ""));
+                let due = format!("{}\n", limit.max(needed));
+                assert_eq!(said(&ended), (0, &due[..], ""), "{limit} {is_hard} {options:?}");
                 holding(&daemon, &all);
             }
         }
     }
 }
 
-/// What a daemon may say that is not so.
+/// A daemon may send what is wrong.
 #[test]
 fn a_daemon_that_lies_executes_nothing() {
     let send = |bytes: Vec<u8>, count: usize| {
@@ -694,7 +898,7 @@ fn a_daemon_that_lies_executes_nothing() {
     }
 }
 
-/// A list may name the same twice, and more than can be open.
+/// A list may be longer than the limit on open files.
 #[test]
 fn a_list_of_any_length_is_sorted_or_refused() {
     let ids: Vec<u8> =
@@ -765,14 +969,13 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
     ];
     let usage = format!(
         "{NAME}: usage: {NAME} [ -D ] [ -w ] [ -e convention ] [ -n names ] [ -p prefix ] \
-         [ -t timeout ] socket id... -- prog...\n"
+         [ -t timeout ] socket [ id... ] -- prog...\n"
     );
     for case in cases {
         assert_eq!(said(&run(activate(&[]).args(*case))), (100, "", &usage[..]), "{case:?}");
     }
 }
 
-/// The program is executed with the words behind `--` as they are.
 #[test]
 fn prog_gets_its_arguments_as_they_are() {
     let daemon = Daemon::start(Generation::Ours);
@@ -785,7 +988,6 @@ fn prog_gets_its_arguments_as_they_are() {
     assert_eq!(ended.out, b"-D||--|two  words\n|\xff\xfe|--help|");
 }
 
-/// A program that lists its descriptors reads nothing out of what it has got.
 #[test]
 fn what_is_handed_over_is_the_same_open_file() {
     let daemon = Daemon::start(Generation::Ours);
