@@ -146,3 +146,19 @@ unpack_system() {
     done
     ln -sf mawk "$tree/usr/bin/awk"
 }
+
+# Makes $over/root a system to continue in: the unpacked system $1 with /dev, /tmp and $work of this one.
+# Files written there stay in memory. It takes a mount namespace of its own.
+lay_over() {
+    over=$work/over
+    mkdir "$over"
+    trap 'umount --recursive --lazy "$over"' EXIT
+    mount -t tmpfs none "$over"
+    mkdir "$over/upper" "$over/work" "$over/root"
+    mount -t overlay -o "lowerdir=$1,upperdir=$over/upper,workdir=$over/work" none "$over/root"
+    mount --rbind /dev "$over/root/dev"
+    for folder in /tmp "$work"; do
+        mkdir -p "$over/root$folder"
+        mount --bind "$folder" "$over/root$folder"
+    done
+}

@@ -38,7 +38,7 @@ quietly() {
 installed() {
     # shellcheck disable=SC2086 # a list of names
     wanted=$(printf '%s\n' $2 | LC_ALL=C sort)
-    found=$(cd "$1" && find . -name 's6-*' -type l | sed 's,^\./,,' | LC_ALL=C sort)
+    found=$(cd "$1" && find . -name '*fdholder?*' -type l | sed 's,^\./,,' | LC_ALL=C sort)
     [ "$found" = "$wanted" ] || fail "$1 has" $found "and not" $wanted
     strip "$1/fdholder" || fail "$1 has no program"
     for tool in $wanted; do
@@ -354,18 +354,10 @@ inside() {
 
 # Continues with the unpacked system as the root directory. Files written there stay in memory.
 move_in() {
-    over=$work/over
-    mkdir "$over"
-    trap 'umount --recursive --lazy "$over"' EXIT
-    mount -t tmpfs none "$over"
-    mkdir "$over/upper" "$over/work" "$over/root"
-    mount -t overlay -o "lowerdir=$unpacked,upperdir=$over/upper,workdir=$over/work" none "$over/root"
-    for folder in proc sys dev; do
-        mount --rbind "/$folder" "$over/root/$folder"
-    done
-    for folder in /tmp "$work" "$root"; do
+    lay_over "$unpacked"
+    for folder in /proc /sys "$root"; do
         mkdir -p "$over/root$folder"
-        mount --bind "$folder" "$over/root$folder"
+        mount --rbind "$folder" "$over/root$folder"
     done
     chroot "$over/root" env PATH=/usr/local/bin:/usr/sbin:/usr/bin TMPDIR=/tmp \
         sh "$packaging.sh" inside "$work"

@@ -49,7 +49,7 @@ fn the_rule_of_the_example_lets_the_user_who_runs_it_do_everything() {
         symlink(program(), folder.join("bin").join(tool)).unwrap();
     }
 
-    let example = block("s6-fdholder-daemon -i");
+    let example = block("S6_FDHOLDER_");
     let mut daemon = Group(shell(folder, &example).process_group(0).spawn().unwrap());
     let connect = || UnixStream::connect(folder.join("fdholder/s"));
     until(
