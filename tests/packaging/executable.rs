@@ -41,7 +41,7 @@ fn is_within(promise: [u64; 2], program: &Path) {
 
 #[test]
 fn the_program_with_all_tools_is_small() {
-    is_within([106_112, 52_736], program());
+    is_within([111_616, 55_296], program());
 }
 
 #[test]
