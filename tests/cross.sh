@@ -144,7 +144,7 @@ left="protocol::activation protocol::address protocol::codec daemon::hash_collis
 # or commands, which are the same everywhere,
 left="$left packaging::readme_example"
 # or the program's file, its system calls and what it needs to run, where they would find the emulator,
-left="$left daemon::slow_closes limits::crash_points limits::daemon_faults limits::socket_faults
+left="$left daemon::cost daemon::slow_closes limits::crash_points limits::daemon_faults limits::socket_faults
     limits::tool_faults places::daemon_surroundings places::empty_container places::tool_surroundings
     packaging::executable tools::lost_sockets"
 # or the numbers of descriptors from 3 on, of which the emulator takes some.

@@ -172,7 +172,7 @@ impl Clients {
         if receives {
             connection.receive(&mut inbox, service)?;
             // Requests must not see entries that expired before them.
-            expire(service);
+            expire(service, None);
         }
         connection.answer(&mut inbox, service)
     }

@@ -33,7 +33,7 @@ const CLOSERS_MAX: usize = 16;
 const UNINTERRUPTIBLE_MAX: usize = CLOSERS_MAX / 2;
 
 /// The most sockets that one closer takes.
-pub const BATCH: usize = 32;
+pub const BATCH: usize = 64;
 
 /// Milliseconds from the start of one batch to the start of the next, if that is not full before. Also
 /// the milliseconds after which a closer is checked, and a batch that is not done counts as blocked.
@@ -198,8 +198,11 @@ impl Closing {
 impl Closer {
     /// Closes the numbers that the closer has replaced.
     fn close_replaced(&mut self, now: u32) {
-        // Received descriptors are close-on-exec, and the substitute is not.
-        while self.fds.rest().first().is_some_and(|fd| fd.is_kept_on_exec()) {
+        // Received descriptors are close-on-exec, and the substitute is not. If the last one has been
+        // replaced, all have.
+        let is_replaced = |fd: Option<&BorrowedFd>| fd.is_some_and(|fd| fd.is_kept_on_exec());
+        let are_all = is_replaced(self.fds.rest().last());
+        while !self.fds.is_empty() && (are_all || is_replaced(self.fds.rest().first())) {
             drop(self.fds.pop());
             self.since.get_or_insert(now);
         }

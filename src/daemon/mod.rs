@@ -22,7 +22,7 @@ pub mod request;
 pub mod start;
 pub mod table;
 
-use crate::protocol::tai;
+use crate::protocol::tai::{self, Label};
 use crate::sys::Errno;
 use crate::sys::fd::{BorrowedFd, Fd, STDERR, STDIN, STDOUT};
 use crate::sys::signal::{Signal, Signals};
@@ -138,6 +138,7 @@ impl Daemon<'_> {
     fn handle(&mut self, Happened { listener, signals }: Happened) {
         // The clock could be read at the start. If it cannot be read any more, timeouts do not run.
         self.service.now = time::uptime().unwrap_or(self.service.now);
+        self.service.date = None;
         self.clients.serve_all(&mut self.service, false);
         self.admit_waiting();
         let Accepting { must_retry, is_shut, .. } = self.accepting;
@@ -159,7 +160,9 @@ impl Daemon<'_> {
 
     /// Waits for events. `None` if a lame duck has no client left, or no time.
     fn wait(&mut self) -> Option<Happened> {
-        let mut wait = expire(&mut self.service);
+        // What has followed the last reading of the clock has taken next to no time.
+        let date = self.service.date;
+        let mut wait = expire(&mut self.service, date);
         let may_wait = self.clients.has_ample_room(&self.service);
         wait = wait.min(self.service.table.closing.tick(self.service.now, may_wait));
         wait = wait.min(self.service.log.tick(self.service.now));
@@ -368,9 +371,9 @@ impl Daemon<'_> {
     }
 }
 
-/// Stops holding what has expired. Returns the milliseconds until the next call may be due; `u32::MAX`
-/// if nothing expires.
-fn expire(service: &mut Service) -> u32 {
+/// Stops holding what has expired by this date; `None` reads the clock. Returns the milliseconds until
+/// the next call may be due; `u32::MAX` if nothing expires.
+fn expire(service: &mut Service, date: Option<Label>) -> u32 {
     let Service { table, log, .. } = service;
     // Usually nothing that is held expires, and the clock need not be read.
     if tai::is_far_off(&table.alarm) {
@@ -378,8 +381,8 @@ fn expire(service: &mut Service) -> u32 {
     }
     // The clock could be read at the start. If it cannot be read any more, nothing expires until it
     // can.
-    let Ok(now) = time::now() else { return SECOND };
-    let now = tai::label(now);
+    let Some(now) = date.or_else(|| time::now().ok().map(tai::label)) else { return SECOND };
+    service.date = Some(now);
     if now >= table.alarm {
         table.alarm = NO_ALARM;
         let mut at = 0;

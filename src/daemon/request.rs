@@ -8,6 +8,7 @@ use super::table::Table;
 use crate::protocol::entry::{ENTRY_MAX, EXPIRY, Entries, Entry, IDENTIFIER_MAX};
 use crate::protocol::frame::{ENTRIES_MAX, Frame, Header};
 use crate::protocol::request::Request;
+use crate::protocol::tai::Label;
 use crate::sys::Errno;
 use crate::sys::fd::FdQueue;
 use crate::sys::message::Received;
@@ -30,6 +31,8 @@ pub struct Session {
 pub struct Service<'p> {
     /// Milliseconds of uptime.
     pub now: u32,
+    /// The date, if the clock has been read since the last wait.
+    pub date: Option<Label>,
     /// The buffer for composing answers.
     pub frame: &'p mut Frame,
     /// The receiver of descriptors.

@@ -151,6 +151,7 @@ fn prepare<'p>(
         ending_since: None,
         service: Service {
             now,
+            date: None,
             frame,
             received: Received::NOTHING,
             table: Table::new(held, key, closing),

@@ -2,6 +2,7 @@
 //! starts, logs and ends.
 
 mod access_control;
+mod cost;
 mod fair_shares;
 mod guarantees;
 mod hash_collisions;

@@ -328,13 +328,13 @@ fn delete_sockets(server: &Server, count: usize) -> Vec<UnixStream> {
 fn many_sockets_take_few_processes() {
     let server = without_time(4096);
     let ends = delete_sockets(&server, 300);
-    // The first one goes at once, the others when there are 32 of them.
-    ends[..289].iter().for_each(hangs_up);
+    // The first one goes at once, the others when there are 64 of them.
+    ends[..257].iter().for_each(hangs_up);
     let place = server.place.clone();
     assert_eq!(server.stop(), [""; 0]);
-    ends[289..].iter().for_each(hangs_up);
+    ends[257..].iter().for_each(hangs_up);
     let calls = calls(&place.child("trace"));
-    assert_eq!(calls.iter().filter(|call| call.name == "clone").count(), 1 + 9);
+    assert_eq!(calls.iter().filter(|call| call.name == "clone").count(), 1 + 4);
 }
 
 #[test]

@@ -1033,7 +1033,7 @@ fn after_the_start_the_kernel_is_asked_for_no_memory() {
     let is_for_memory =
         |call: &&&str| ["mmap", "brk(", "mremap"].iter().any(|name| call.starts_with(name));
     let before = all[start..served].iter().filter(is_for_memory).count();
-    assert!(before <= 8, "{before} mappings at the start");
+    assert!(before <= 9, "{before} mappings at the start");
     assert_eq!(all[served..].iter().find(is_for_memory), None);
 }
 

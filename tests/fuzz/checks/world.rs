@@ -60,7 +60,7 @@ impl World {
         let table = Table::new(most, [seed.into(), 0], closing);
         let World { gate, frame, errors, .. } = self;
         let (gate, log) = (gate.take().unwrap(), Log::new(0, errors));
-        Service { now: 0, frame, received: Received::NOTHING, table, gate, log }
+        Service { now: 0, date: None, frame, received: Received::NOTHING, table, gate, log }
     }
 
     /// Takes back what can be used again.
