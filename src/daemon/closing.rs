@@ -15,9 +15,10 @@
 //!
 //! Starting a process costs ten times as much as a request. So one closer takes a whole *batch* of
 //! sockets, one after the other: those that came within [`SOON`] after the start of the last batch, or
-//! [`BATCH`] of them. If one of them takes long, the daemon kills the closer, and the kernel closes that
-//! socket without waiting. Those that the closer has not reached get a closer each. What no signal
-//! interrupts has a closer of its own from the start.
+//! [`BATCH`] of them. A listening socket does not wait for others, since somebody may want its address.
+//! If one of them takes long, the daemon kills the closer, and the kernel closes that socket without
+//! waiting. Those that the closer has not reached get a closer each. What no signal interrupts has a
+//! closer of its own from the start.
 
 use super::request::Descriptors;
 use crate::sys::child::{self, Child};
@@ -90,15 +91,19 @@ impl Closing {
 
     /// Closes a descriptor, here or in a closer.
     pub fn close(&mut self, fd: Fd) {
+        let mut is_due = false;
         match kind::close_time(fd.borrow()) {
             CloseTime::None => return,
-            CloseTime::Interruptible if self.batch.len() < BATCH => self.batch.push(fd),
+            CloseTime::Interruptible if self.batch.len() < BATCH => {
+                is_due = socket::is_listening(fd.borrow()) != Some(false);
+                self.batch.push(fd);
+            }
             close_time => {
                 let is_socket = close_time == CloseTime::Interruptible;
                 add(&mut self.jobs, Job { fd, is_socket });
             }
         }
-        self.start(self.batch.len() == BATCH);
+        self.start(is_due || self.batch.len() == BATCH);
     }
 
     /// Disconnects. No other process has the connection. Its receiving direction is shut down first;

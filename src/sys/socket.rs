@@ -138,9 +138,14 @@ pub fn describe(socket: BorrowedFd) -> Result<Socket, Errno> {
     name.length = NAME_MAX.min(length as usize);
     let number = |name| option(socket, name).map(|[number, ..]| number);
     let kind = number(libc::SO_TYPE)?;
-    let listens = number(libc::SO_ACCEPTCONN).ok().map(|listens| listens == 1);
+    let listens = is_listening(socket);
     let protocol = number(libc::SO_PROTOCOL).unwrap_or(0);
     Ok(Socket { name, kind, protocol, listens })
+}
+
+/// True if a socket listens. `None` if the kernel does not tell, as in some sandboxes.
+pub fn is_listening(socket: BorrowedFd) -> Option<bool> {
+    option(socket, libc::SO_ACCEPTCONN).ok().map(|[listens, ..]| listens == 1)
 }
 
 /// Makes a socket listen. `backlog` connections may wait to be accepted, or as many as the kernel

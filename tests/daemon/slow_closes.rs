@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
@@ -335,6 +336,21 @@ fn many_sockets_take_few_processes() {
     ends[257..].iter().for_each(hangs_up);
     let calls = calls(&place.child("trace"));
     assert_eq!(calls.iter().filter(|call| call.name == "clone").count(), 1 + 4);
+}
+
+#[test]
+fn a_listening_socket_goes_at_once_and_so_does_what_waits_before_it() {
+    let server = without_time(4096);
+    let waiting = delete_sockets(&server, 2);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, client) = (listener.local_addr().unwrap(), server.connect());
+    let request = store_request(b"it", wire::never());
+    assert_eq!(status(&client, &request, &[listener.as_fd()]), 0);
+    drop(listener);
+    assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
+    until(|| format!("{address} is free"), || TcpListener::bind(address).is_ok());
+    waiting.iter().for_each(hangs_up);
+    assert_eq!(server.stop(), [""; 0]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use libc::{
 /// Their calls.
 pub const ROWS: &[Row<Due>] = &[
     // With a limit it depends on who is faster which request a call is about.
+    Row("listen -t", "ppoll", "", &[ENOMEM], Unable(111, "*")),
     Row("listen -t", "sendmsg", "", LOST, Unable(111, "*")),
     Row("listen -t", "sendmsg", "", GONE, Unable(1, "*")),
     Row("listen -t", "recvmsg", "", &[ENOBUFS, ENOMEM], Unable(111, "*")),

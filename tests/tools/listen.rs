@@ -2,6 +2,7 @@
 
 use crate::kit::clients::succeeded;
 use crate::kit::daemon::{Daemon, Generation, RETRIEVE, STORE, Setup};
+use crate::kit::process::until;
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, inode};
 use crate::kit::{make_device, memfd};
@@ -338,7 +339,9 @@ fn what_the_daemon_does_not_take_is_removed_again() {
                 says(&ended, 1, &format!("unable to store fd for id it: {reason}"));
             }
             assert!(fs::symlink_metadata(&path).is_err(), "{generation:?} {number}");
-            TcpListener::bind(("127.0.0.1", port)).unwrap();
+            // The daemon may close its descriptor some moments after its reply.
+            let is_free = || TcpListener::bind(("127.0.0.1", port)).is_ok();
+            until(|| format!("port {port} is free"), is_free);
         }
         let daemon = Daemon::start_with(generation, setup(&[STORE]));
         let ended = listen(&daemon, &[], "it", &format!("unix:{}", dir.child("x").display()));
