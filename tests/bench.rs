@@ -132,7 +132,7 @@ fn resident(command: &mut Command, destination: &Daemon) -> u64 {
     kill_process(destination, Signal::STOP).unwrap();
     let mut child = command.stdin(Stdio::null()).spawn().unwrap();
     let mut before = None;
-    process::until(
+    process::wait_until(
         || String::from("it waits"),
         || {
             std::thread::sleep(Duration::from_millis(20));
@@ -202,7 +202,7 @@ fn pin(process: u32, processor: u32) {
 
 /// A daemon of either kind that holds so many and has room for so many.
 fn holder(generation: Generation, count: usize, maxfds: usize) -> Daemon {
-    let open_files = Some(kit::make_room().min(20_000));
+    let open_files = Some(kit::raise_open_file_limit().min(20_000));
     let daemon = Daemon::start_with(generation, Setup { maxfds, open_files, ..Setup::default() });
     // Where the scheduler puts the two makes more of a difference than anything else.
     pin(std::process::id(), 0);
@@ -288,7 +288,7 @@ fn requests() {
 fn growth() {
     println!("\n| requests a second, by number held | fdholder | s6 2.15 | ratio |");
     println!("|---|---|---|---|");
-    let most = kit::make_room().saturating_sub(1000).min(19_000);
+    let most = kit::raise_open_file_limit().saturating_sub(1000).min(19_000);
     // Not more than a thousand for the C daemon: its table lies on its stack.
     let counts = [100, 1000, most];
     let ours = counts.map(|count| (Generation::Ours, count));

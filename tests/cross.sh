@@ -134,7 +134,7 @@ run="protocol::daemon_conformance protocol::interoperability
     tools::hostile_replies tools::hostile_transfers tools::listen tools::listen_races
     tools::own_command_lines tools::setdump tools::store_delete_list tools::usage_and_refusals
     daemon::access_control daemon::fair_shares daemon::guarantees daemon::hostile_clients
-    daemon::lame_duck daemon::log daemon::rule_files::the_daemons_decide_alike daemon::soak
+    daemon::lame_duck daemon::log daemon::rule_files::every_daemon_decides_alike daemon::soak
     daemon::startup limits::open_files places::old_kernels"
 
 # These do not run: they test the library or the source, which are native here,
@@ -158,22 +158,22 @@ left="$left tools::first_client tools::import tools::socket_activation"
 # lost.
 spoiled="old_kernels::
     a_limit_that_is_too_low_is_named
-    a_limit_that_leaves_nothing_ends_clearly_or_works
+    with_a_very_low_open_file_limit_the_daemon_works_or_ends_with_a_message
     a_limit_that_leaves_no_room_for_both_connections_is_named_as_well
-    a_table_that_cannot_be_had_is_said_at_the_start
-    more_than_the_open_file_limit_allows_is_cut_with_a_warning_and_works
+    a_table_that_does_not_fit_into_memory_is_reported_at_the_start
+    a_capacity_above_the_open_file_limit_is_lowered_with_a_warning
     two_full_frames_end_well_or_clearly_under_every_limit
     a_soft_limit_of_0_is_what_prog_gets_as_well
-    after_the_start_the_kernel_is_asked_for_no_memory
+    after_its_start_the_daemon_allocates_no_memory
     what_there_is_no_room_for_is_not_deleted
     signals_and_limits_stay_as_they_were
     installed_links_lead_to_the_program_and_work
     a_file_that_appears_in_the_instant_of_making_a_link_is_reported
     no_link_leads_to_a_program_that_is_not_there_any_more
-    a_broken_file_keeps_the_old_one_and_is_said
+    a_broken_rules_file_is_logged_and_the_old_rules_stay
     answers_that_cannot_be_right_are_exit_1_and_never_waited_for
-    a_terminal_that_is_stopped_keeps_nobody_waiting
-    a_terminal_that_nobody_reads_keeps_nobody_waiting"
+    a_stopped_terminal_delays_no_client
+    a_terminal_whose_output_is_not_read_delays_no_client"
 
 # True if the words $2 include the module $1, or a test of it.
 among() {

@@ -1,8 +1,8 @@
 //! What a request costs the daemon, counted in system calls.
 
 use crate::kit::memfd;
-use crate::kit::server::{Place, Server};
-use crate::kit::strace::{calls, strace_aside};
+use crate::kit::server::{DaemonDir, Server};
+use crate::kit::strace::{calls, strace_detached};
 use crate::kit::wire::{self, Held, expiry_in};
 use rustix::process::Signal;
 use std::process::Stdio;
@@ -11,11 +11,11 @@ use std::time::Duration;
 /// The names of the calls that the daemon makes for ten requests of one client, while it holds
 /// something with this expiry.
 fn calls_of_ten_requests(expiry: [u8; 12]) -> Vec<String> {
-    let place = Place::open();
-    let trace = place.child("trace");
-    let mut command = strace_aside(&trace, &[]);
-    command.args(["s6-fdholder-daemon", "-1", "-v0", "-i"]).arg(place.rules()).arg(place.socket());
-    let server = Server::start(place, command.stdin(Stdio::null()));
+    let daemon_dir = DaemonDir::open();
+    let trace = daemon_dir.child("trace");
+    let mut command = strace_detached(&trace, &[]);
+    command.args(["s6-fdholder-daemon", "-1", "-v0", "-i"]).arg(daemon_dir.rules()).arg(daemon_dir.socket());
+    let server = Server::start(daemon_dir, command.stdin(Stdio::null()));
     let client = server.connect();
     wire::store(&client, &Held::new("it", expiry, memfd())).unwrap();
     // One more, since nothing expires when the turn of the store begins.
@@ -24,9 +24,9 @@ fn calls_of_ten_requests(expiry: [u8; 12]) -> Vec<String> {
     }
     server.signal(Signal::TERM);
     drop(client);
-    let place = server.place.clone();
+    let daemon_dir = server.daemon_dir.clone();
     assert_eq!(server.end().0, 0);
-    let names: Vec<_> = calls(&place.child("trace")).into_iter().map(|call| call.name).collect();
+    let names: Vec<_> = calls(&daemon_dir.child("trace")).into_iter().map(|call| call.name).collect();
     // The last reply is that of the last request.
     let last = names.iter().rposition(|name| name == "sendmsg").unwrap();
     let replies = names[..=last].iter().enumerate().filter(|(_, name)| *name == "sendmsg");

@@ -1,18 +1,18 @@
-//! What our daemon keeps to, whatever its clients do and whatever it runs out of. In each of these
-//! the daemons of C fail: they lose, cross or keep descriptors, hang, or exit.
+//! Guarantees of our daemon against any client and any shortage. In each of these tests the C daemons fail:
+//! they lose, mix up or leak descriptors, hang, or exit.
 
 use crate::kit::clients::{hold, same_dump};
 use crate::kit::daemon::{Daemon, Generation, Setup};
 use crate::kit::fake::transfer;
-use crate::kit::process::{until, until_read};
+use crate::kit::process::{wait_until, wait_until_read};
 use crate::kit::server::connect;
-use crate::kit::tool::PATIENCE;
+use crate::kit::tool::TIMEOUT;
 use crate::kit::wire::{
     self, Held, delete_request, entry, expiry_in, frame, identities, inode, never,
     set_dump_request, store_request,
 };
-use crate::kit::{make_room, memfd};
-use crate::protocol::daemon_conformance::hung_up;
+use crate::kit::{memfd, raise_open_file_limit};
+use crate::protocol::daemon_conformance::wait_for_hangup;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs;
@@ -22,26 +22,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Whose daemon promises all this.
-const WHO: Generation = Generation::Ours;
+/// The daemon under test.
+const DAEMON: Generation = Generation::Ours;
 
-/// `EAGAIN`, the answer of a set dump that wants more.
+/// `EAGAIN`, the answer to a frame of a set dump when more frames are expected.
 const EAGAIN: u8 = 11;
 
-/// Starts a daemon.
+/// Starts the daemon under test.
 fn start(setup: Setup) -> Daemon {
-    Daemon::start_with(WHO, setup)
+    Daemon::start_with(DAEMON, setup)
 }
 
-/// Something to hold, and a pipe's other end, which hangs up when nobody has it any more.
+/// An end of a pipe to hold, and the other end, which reports a hangup when all copies are closed.
 fn pipe(id: &str, expiry: [u8; 12]) -> (OwnedFd, Held) {
     let (end, fd) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     (end, Held { id: id.into(), expiry, fd })
 }
 
-/// So many things with the longest identifiers: 900 of them are more than a socket holds.
+/// Entries with the longest identifiers. A dump of 900 of them is more than the buffer of a socket takes.
 fn large(count: usize) -> Vec<Held> {
-    make_room();
+    raise_open_file_limit();
     hold((0..count).map(|number| format!("{number:0>255}")))
 }
 
@@ -51,32 +51,32 @@ fn send(stream: &UnixStream, payload: &[u8], fds: &[&OwnedFd]) {
     wire::send_frame(stream, payload, &fds).unwrap();
 }
 
-/// The status that comes back.
+/// Receives a reply and returns its status.
 fn status(stream: &UnixStream) -> u8 {
     let (payload, fds) = wire::receive_frame(stream).unwrap();
     assert!(fds.is_empty());
     payload[0]
 }
 
-/// Stores something and says how that was answered.
+/// Stores an entry and returns the status.
 fn store(stream: &UnixStream, held: &Held) -> u8 {
     send(stream, &store_request(&held.id, held.expiry), &[&held.fd]);
     status(stream)
 }
 
-/// Opens a set dump of so many.
+/// Opens a set dump of `count` entries.
 fn open_dump(stream: &UnixStream, count: usize) {
     send(stream, &set_dump_request(count), &[]);
     assert_eq!(status(stream), 0);
 }
 
-/// Sends a frame of a set dump with this in it, and says how that was answered.
+/// Sends a frame of a set dump with this entry, and returns the status.
 fn put(stream: &UnixStream, held: &Held) -> u8 {
     send(stream, &[b".", &entry(&held.id, held.expiry)[..]].concat(), &[&held.fd]);
     status(stream)
 }
 
-/// Asks for a dump and reads no more than how much there will be.
+/// Requests a dump, and reads only the number of its entries.
 fn ask_for_dump(daemon: &Daemon) -> (UnixStream, usize) {
     let stream = connect(&daemon.path);
     send(&stream, b"?", &[]);
@@ -84,7 +84,7 @@ fn ask_for_dump(daemon: &Daemon) -> (UnixStream, usize) {
     (stream, u32::from_be_bytes(reply[5..9].try_into().unwrap()) as usize)
 }
 
-/// Reads a dump of so many.
+/// Reads a dump of `total` entries.
 fn read_dump(stream: &UnixStream, total: usize) -> Vec<Held> {
     let mut all = Vec::new();
     while all.len() < total {
@@ -95,14 +95,14 @@ fn read_dump(stream: &UnixStream, total: usize) -> Vec<Held> {
     all
 }
 
-/// The identifiers of all that it holds, sorted.
+/// The identifiers of all entries of a daemon, sorted.
 fn list(daemon: &Daemon) -> Vec<Vec<u8>> {
     let mut ids = wire::list(&connect(&daemon.path)).unwrap();
     ids.sort();
     ids
 }
 
-/// Whether a daemon holds exactly these.
+/// Whether a daemon holds exactly these entries.
 fn holds(daemon: &Daemon, all: &[Held]) -> bool {
     identities(&wire::get_dump(&daemon.path).unwrap()) == identities(all)
 }
@@ -112,18 +112,18 @@ fn signal(daemon: &Daemon, signal: Signal) {
 }
 
 #[test]
-fn equal_dates_are_no_trouble() {
+fn entries_with_equal_expiries_can_be_deleted_and_retrieved() {
     let daemon = start(Setup::default());
     let stream = connect(&daemon.path);
     let date = never();
-    let thing = |number: usize| Held::new(format!("{number}"), date, memfd());
-    let mut all: Vec<_> = (0..200).map(thing).collect();
+    let held = |number: usize| Held::new(format!("{number}"), date, memfd());
+    let mut all: Vec<_> = (0..200).map(held).collect();
     wire::set_dump(&daemon.path, &all).unwrap();
     for number in 0..200 {
-        // Some place in the middle, which is another one every time.
+        // An entry in the middle, at a different position each time.
         let gone = all.remove(number * 37 % all.len());
         wire::delete(&stream, &gone.id).unwrap();
-        all.push(thing(1000 + number));
+        all.push(held(1000 + number));
         assert_eq!(store(&stream, &all[199]), 0);
         let found = wire::retrieve(&stream, &all[number].id).unwrap();
         assert_eq!(inode(found), inode(&all[number].fd));
@@ -132,7 +132,7 @@ fn equal_dates_are_no_trouble() {
 }
 
 #[test]
-fn of_equal_dates_everything_expires() {
+fn all_entries_with_an_equal_expiry_expire() {
     let daemon = start(Setup::default());
     let stream = connect(&daemon.path);
     let date = expiry_in(Duration::from_secs(2));
@@ -146,13 +146,13 @@ fn of_equal_dates_everything_expires() {
         wire::delete(&stream, &gone.id).unwrap();
     }
     let ends: Vec<_> = all.into_iter().map(|(end, _)| end).collect();
-    ends.iter().for_each(|end| assert!(hung_up(end)));
+    ends.iter().for_each(|end| assert!(wait_for_hangup(end)));
     assert_eq!(list(&daemon), [b"last"]);
     drop(last);
 }
 
 #[test]
-fn what_nobody_asked_for_is_closed_and_nothing_else() {
+fn descriptors_of_incomplete_requests_are_closed_and_no_others() {
     let daemon = start(Setup::default());
     let whole = frame(&store_request(b"c", never()), 1);
     let garbage: [(&[u8], usize); 5] = [
@@ -172,10 +172,10 @@ fn what_nobody_asked_for_is_closed_and_nothing_else() {
                 (0..*count).map(|_| pipe_with(PipeFlags::CLOEXEC).unwrap()).unzip();
             let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
             wire::send(&stream, bytes, &borrowed).unwrap();
-            until_read(&stream);
+            wait_until_read(&stream);
             drop((fds, stream));
-            ends.iter().for_each(|end| assert!(hung_up(end)));
-            // Now somebody else gets the numbers that are free.
+            ends.iter().for_each(|end| assert!(wait_for_hangup(end)));
+            // Another client's descriptor gets a number that is free now.
             let yours = Held::new(format!("{round} {at} yours"), never(), memfd());
             assert_eq!(store(&connect(&daemon.path), &yours), 0);
             all.extend([mine, yours]);
@@ -185,12 +185,12 @@ fn what_nobody_asked_for_is_closed_and_nothing_else() {
 }
 
 #[test]
-fn a_dump_is_what_was_held_when_it_was_asked_for() {
+fn a_dump_contains_what_was_held_when_it_was_requested() {
     let daemon = start(Setup { maxfds: 3000, open_files: Some(9000), ..Setup::default() });
     let mut all = large(1990);
     let (end, fd) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     all[3].fd = fd;
-    // They come last, which is still to be sent then.
+    // These entries expire while the last frames are not yet sent.
     for (number, held) in all[1900..].iter_mut().enumerate() {
         held.expiry = expiry_in(Duration::from_millis(4000 + number as u64));
     }
@@ -199,7 +199,8 @@ fn a_dump_is_what_was_held_when_it_was_asked_for() {
     let (reader, total) = ask_for_dump(&daemon);
     assert_eq!(total, 1990);
 
-    // A third is deleted, and others get its numbers; a third is replaced; some expire.
+    // A third is deleted, and new entries get their descriptor numbers. A third is replaced. Some entries
+    // expire.
     let stream = connect(&daemon.path);
     for held in &all[..600] {
         wire::delete(&stream, &held.id).unwrap();
@@ -212,18 +213,18 @@ fn a_dump_is_what_was_held_when_it_was_asked_for() {
     drop(all);
     let begun = Instant::now();
     while list(&daemon).len() > 1900 {
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(begun.elapsed() < TIMEOUT);
         thread::sleep(Duration::from_millis(10));
     }
 
     let dump = read_dump(&reader, total);
     assert!(identities(&dump) == expected);
     drop(dump);
-    assert!(hung_up(&end), "what was deleted is open");
+    assert!(wait_for_hangup(&end), "a deleted descriptor is still open");
 }
 
 #[test]
-fn what_only_a_dump_needs_is_closed_when_its_reader_hangs_up() {
+fn descriptors_that_only_a_dump_needs_are_closed_when_its_reader_disconnects() {
     let daemon = start(Setup { maxfds: 2000, open_files: Some(8000), ..Setup::default() });
     let mut all = large(2000);
     let ends: Vec<_> = all
@@ -240,14 +241,15 @@ fn what_only_a_dump_needs_is_closed_when_its_reader_hangs_up() {
     let stream = connect(&daemon.path);
     all.iter().for_each(|held| wire::delete(&stream, &held.id).unwrap());
     drop((all, reader));
-    ends.iter().for_each(|end| assert!(hung_up(end)));
+    ends.iter().for_each(|end| assert!(wait_for_hangup(end)));
 }
 
 #[test]
-fn readers_who_do_not_read_are_not_in_the_way_of_what_is_to_be_held() {
-    // What they still need is not held any more, and there is room for so much of it.
+fn readers_that_do_not_read_their_dump_are_disconnected_when_a_set_dump_needs_room() {
+    // The descriptors that their dumps need are deleted from the table. The daemon has room for a limited
+    // number of these.
     let daemon = start(Setup { maxfds: 1500, open_files: Some(9000), ..Setup::default() });
-    make_room();
+    raise_open_file_limit();
     let mut readers = Vec::new();
     let mut all = Vec::new();
     for round in 0..5 {
@@ -275,8 +277,8 @@ fn readers_who_do_not_read_are_not_in_the_way_of_what_is_to_be_held() {
 }
 
 #[test]
-fn no_dump_crosses_descriptors_while_others_come_and_go() {
-    // Each is named by its inode.
+fn a_dump_mixes_up_no_descriptors_while_entries_are_stored_and_deleted() {
+    // The identifier of each entry is its inode.
     let daemon = start(Setup::default());
     let named = || {
         let fd = memfd();
@@ -315,7 +317,7 @@ fn no_dump_crosses_descriptors_while_others_come_and_go() {
 }
 
 #[test]
-fn every_frame_comes_once_however_slowly_it_is_read() {
+fn a_slow_reader_gets_every_frame_of_its_dump_exactly_once() {
     let daemon = start(Setup::default());
     let all = large(1000);
     wire::set_dump(&daemon.path, &all).unwrap();
@@ -324,7 +326,7 @@ fn every_frame_comes_once_however_slowly_it_is_read() {
         let (reader, total) = ask_for_dump(&daemon);
         let mut found = Vec::new();
         while found.len() < total {
-            // Whoever has had an answer comes after all that the daemon could send.
+            // Before it answers another client, the daemon has sent the reader as much as possible.
             for _ in 0..pause {
                 wire::retrieve(&connect(&daemon.path), &all[0].id).unwrap();
             }
@@ -337,7 +339,7 @@ fn every_frame_comes_once_however_slowly_it_is_read() {
 }
 
 #[test]
-fn nothing_is_served_after_its_date_however_busy_the_daemon_is() {
+fn a_busy_daemon_serves_no_entry_after_its_expiry() {
     let daemon = start(Setup { maxfds: 3, ..Setup::default() });
     let done = AtomicBool::new(false);
     let ask = || {
@@ -359,7 +361,7 @@ fn nothing_is_served_after_its_date_however_busy_the_daemon_is() {
                 let all: Vec<_> = ids.map(|id| Held::new(id, date, memfd())).into();
                 wire::set_dump(&daemon.path, &all).unwrap();
                 thread::sleep(span.saturating_sub(begun.elapsed()) + Duration::from_millis(1));
-                // What has expired is not there, in no answer, and takes no room.
+                // No answer contains an expired entry, and it does not count against the capacity.
                 let gone = match round {
                     0 => wire::list(&stream).unwrap().is_empty(),
                     1 => wire::retrieve(&stream, b"b").is_err_and(|e| e.raw_os_error() == Some(2)),
@@ -380,13 +382,13 @@ fn nothing_is_served_after_its_date_however_busy_the_daemon_is() {
 }
 
 #[test]
-fn what_expires_while_requests_wait_is_not_served() {
+fn an_entry_that_expires_while_a_request_waits_is_not_served() {
     let daemon = start(Setup::default());
     let stream = connect(&daemon.path);
     let span = Duration::from_millis(300);
     let begun = Instant::now();
     assert_eq!(store(&stream, &Held::new("a", expiry_in(span), memfd())), 0);
-    // It looks at the clock before it waits; what counts is that it does so behind the wait as well.
+    // The daemon reads the clock before it waits. It must read the clock after the wait as well.
     let stat = format!("/proc/{}/stat", daemon.pid());
     while !fs::read_to_string(&stat).unwrap().contains(") S ") {
         thread::yield_now();
@@ -399,7 +401,7 @@ fn what_expires_while_requests_wait_is_not_served() {
 }
 
 #[test]
-fn the_limit_on_open_files_costs_new_clients_and_nothing_held() {
+fn at_the_limit_on_open_files_new_clients_are_refused_and_all_entries_stay() {
     let mut daemon = start(Setup::default());
     let pid = Pid::from_raw(daemon.pid() as i32).unwrap();
     let all = hold((0..20).map(|number| format!("{number}")));
@@ -419,13 +421,16 @@ fn the_limit_on_open_files_costs_new_clients_and_nothing_held() {
     for round in 1..=2 {
         let before = limit(Some(free));
         for _ in 0..5 {
-            assert!(hung_up(&connect(&daemon.path)), "a client that there is no room for");
+            assert!(
+                wait_for_hangup(&connect(&daemon.path)),
+                "a client beyond the limit is not disconnected"
+            );
             assert_eq!(wire::list(&old).unwrap().len(), 20);
         }
         assert!(daemon.is_running());
         let warnings = |log: &str| log.lines().filter(|line| line.contains("warning")).count();
-        // It says so again only when it has worked in between, and a second has passed.
-        until(|| daemon.log(), || warnings(&daemon.log()) >= round);
+        // The daemon repeats the warning only if it has accepted a client since, and after a second.
+        wait_until(|| daemon.log(), || warnings(&daemon.log()) >= round);
         assert_eq!(warnings(&daemon.log()), round, "{}", daemon.log());
         limit(before);
         assert!(holds(&daemon, &all));
@@ -433,9 +438,8 @@ fn the_limit_on_open_files_costs_new_clients_and_nothing_held() {
 }
 
 #[test]
-fn a_limit_on_open_files_below_the_number_of_clients_leaves_it_at_work() {
-    // The kernel does not wait for more descriptors than the limit, whatever their numbers are, nor
-    // for so many places that nobody has.
+fn the_daemon_works_with_a_limit_on_open_files_below_the_number_of_its_descriptors() {
+    // `ppoll` refuses more entries than the limit, even if their descriptor numbers are small or unused.
     let mut daemon = start(Setup::default());
     let pid = Pid::from_raw(daemon.pid() as i32).unwrap();
     let all = hold(["a".to_string(), "b".to_string()]);
@@ -453,39 +457,39 @@ fn a_limit_on_open_files_below_the_number_of_clients_leaves_it_at_work() {
 }
 
 #[test]
-fn who_is_silent_in_the_middle_of_something_is_hung_up_on() {
+fn a_client_that_is_silent_in_the_middle_of_a_request_is_disconnected() {
     let options = &["-t", "700"];
     let daemon = start(Setup { options, maxfds: 2100, open_files: Some(9000), ..Setup::default() });
     wire::set_dump(&daemon.path, &large(2000)).unwrap();
     let idle = connect(&daemon.path);
-    let met = |stream: UnixStream| {
-        // What is told only of the first request does not count.
+    let after_a_request = |stream: UnixStream| {
+        // The timeout for the first request of a client must not apply here.
         wire::retrieve(&stream, format!("{:0>255}", 7).as_bytes()).unwrap();
         stream
     };
-    let idle = met(idle);
+    let idle = after_a_request(idle);
     let begun = Instant::now();
 
-    let half = met(connect(&daemon.path));
+    let half = after_a_request(connect(&daemon.path));
     wire::send(&half, &frame(b"L", 0)[..3], &[]).unwrap();
     let empty = connect(&daemon.path);
     wire::send(&empty, &[0], &[]).unwrap();
-    let opened = met(connect(&daemon.path));
+    let opened = after_a_request(connect(&daemon.path));
     open_dump(&opened, 2);
-    let between = met(connect(&daemon.path));
+    let between = after_a_request(connect(&daemon.path));
     open_dump(&between, 2);
     let new = &hold([format!("{:0>255}", 7)])[0];
     assert_eq!(put(&between, new), EAGAIN);
-    let deaf = met(connect(&daemon.path));
-    send(&deaf, b"?", &[]);
-    for (at, stream) in [half, empty, opened, between, deaf].iter().enumerate() {
-        assert!(hung_up(stream), "{at} is still there");
+    let unread = after_a_request(connect(&daemon.path));
+    send(&unread, b"?", &[]);
+    for (at, stream) in [half, empty, opened, between, unread].iter().enumerate() {
+        assert!(wait_for_hangup(stream), "client {at} is still connected");
     }
     assert!(begun.elapsed() >= Duration::from_millis(700), "too early");
     assert_eq!(wire::list(&idle).unwrap().len(), 2000);
 
-    // And slowly is not silent.
-    let slow = met(connect(&daemon.path));
+    // A client that sends slowly is not silent.
+    let slow = after_a_request(connect(&daemon.path));
     let begun = Instant::now();
     for byte in frame(&delete_request(&[b'x'; 16]), 0) {
         wire::send(&slow, &[byte], &[]).unwrap();
@@ -496,73 +500,8 @@ fn who_is_silent_in_the_middle_of_something_is_hung_up_on() {
 }
 
 #[test]
-fn a_lame_duck_finishes_what_is_under_way() {
-    let mut daemon = start(Setup::default());
-    let [a, b, c] = ["a", "b", "c"].map(|id| pipe(id, never()));
-    let idle = connect(&daemon.path);
-    assert_eq!(wire::list(&idle).unwrap().len(), 0);
-    let first = connect(&daemon.path);
-    open_dump(&first, 1);
-    let second = connect(&daemon.path);
-    open_dump(&second, 2);
-    assert_eq!(put(&second, &a.1), EAGAIN);
-    let half = connect(&daemon.path);
-    let whole = frame(&store_request(b"c", never()), 1);
-    wire::send(&half, &whole[..8], &[c.1.fd.as_fd()]).unwrap();
-    until_read(&half);
-
-    signal(&daemon, Signal::TERM);
-    assert!(hung_up(&idle));
-    assert!(daemon.is_running());
-    let late = UnixStream::connect(&daemon.path);
-    let _ = late.as_ref().map(|late| send(late, b"L", &[]));
-    wire::send(&half, &whole[8..], &[]).unwrap();
-    assert_eq!(status(&half), 0);
-    assert!(hung_up(&half));
-    assert_eq!(put(&first, &b.1), 0);
-    assert!(hung_up(&first));
-    assert!(daemon.is_running());
-    assert_eq!(put(&second, &b.1), 0);
-    assert!(hung_up(&second));
-    assert_eq!(daemon.wait(), Some(0), "{}", daemon.log());
-    if let Ok(late) = late {
-        assert!(wire::receive_frame(&late).is_err(), "it has taken a new client");
-    }
-}
-
-#[test]
-fn a_lame_duck_answers_what_came_before_the_signal() {
-    let mut daemon = start(Setup::default());
-    let clients: Vec<_> = (0..5).map(|_| connect(&daemon.path)).collect();
-    clients.iter().for_each(|client| assert!(wire::list(client).unwrap().is_empty()));
-    signal(&daemon, Signal::STOP);
-    for client in &clients {
-        (0..3).for_each(|_| send(client, b"L", &[]));
-    }
-    signal(&daemon, Signal::TERM);
-    signal(&daemon, Signal::CONT);
-    for client in &clients {
-        (0..3).for_each(|_| assert_eq!(status(client), 0));
-        assert!(hung_up(client));
-    }
-    assert_eq!(daemon.wait(), Some(0));
-}
-
-#[test]
-fn a_lame_duck_waits_no_longer_than_it_was_told() {
-    let mut daemon = start(Setup { options: &["-T", "600"], ..Setup::default() });
-    let client = connect(&daemon.path);
-    open_dump(&client, 1);
-    let begun = Instant::now();
-    signal(&daemon, Signal::TERM);
-    assert_eq!(daemon.wait(), Some(0));
-    assert!(begun.elapsed() >= Duration::from_millis(600));
-    assert!(hung_up(&client));
-}
-
-#[test]
-fn a_refused_frame_changes_nothing_and_ends_nothing_else() {
-    // Whatever is wrong with it. In between, others get what would be free.
+fn a_refused_frame_of_a_set_dump_changes_no_entry() {
+    // Between the frames, new entries get the descriptor numbers that are free.
     let daemon = start(Setup { maxfds: 40, ..Setup::default() });
     let mut all = hold((0..10).map(|number| format!("{number}")));
     wire::set_dump(&daemon.path, &all).unwrap();
@@ -578,7 +517,7 @@ fn a_refused_frame_changes_nothing_and_ends_nothing_else() {
             send(&stream, &payload, &fds.iter().collect::<Vec<_>>());
             drop(fds);
             assert_eq!(status(&stream), 71);
-            ends.iter().for_each(|end| assert!(hung_up(end)));
+            ends.iter().for_each(|end| assert!(wait_for_hangup(end)));
             assert!(holds(&daemon, &all));
         }
         let new = Held::new(format!("new {round}"), expiry_in(Duration::from_secs(9000)), memfd());
@@ -589,7 +528,7 @@ fn a_refused_frame_changes_nothing_and_ends_nothing_else() {
 }
 
 #[test]
-fn a_large_table_needs_no_stack() {
+fn a_large_table_does_not_need_a_large_stack() {
     let limits = "ulimit -s 128";
     let daemon = start(Setup { maxfds: 15_000, limits, ..Setup::default() });
     let all = large(1500);
@@ -599,23 +538,13 @@ fn a_large_table_needs_no_stack() {
 }
 
 #[test]
-fn a_table_that_cannot_be_had_is_said_at_the_start() {
-    let limits = "ulimit -v 3000";
-    let mut daemon = start(Setup { maxfds: 19_000, limits, ..Setup::default() });
-    assert_eq!(daemon.wait(), Some(111), "{}", daemon.log());
-    let log = daemon.log();
-    let right = log.starts_with("s6-fdholderd: fatal: ") && log.lines().count() == 1;
-    assert!(right && log.contains("Cannot allocate memory"), "{log}");
-}
-
-#[test]
-fn an_ordinary_user_s_limit_on_descriptors_in_flight_makes_a_reader_wait() {
+fn at_the_limit_on_descriptors_in_flight_a_reader_waits_and_gets_its_whole_dump() {
     let open_files = Some(200);
     let daemon = start(Setup { maxfds: 120, unprivileged: true, open_files, ..Setup::default() });
     let all = hold((0..120).map(|number| format!("{number}")));
     wire::set_dump(&daemon.path, &all).unwrap();
     let readers: Vec<_> = (0..8).map(|_| ask_for_dump(&daemon)).collect();
-    // Nobody else has to wait for them.
+    // Other clients do not wait for these readers.
     let stream = connect(&daemon.path);
     let new = Held::new("new", never(), memfd());
     for _ in 0..20 {
@@ -625,7 +554,7 @@ fn an_ordinary_user_s_limit_on_descriptors_in_flight_makes_a_reader_wait() {
         wire::delete(&stream, b"new").unwrap();
         assert_eq!(store(&stream, &all[0]), 0);
     }
-    // Whose turn it is when there is room again nobody has promised.
+    // The order in which the readers go on is not defined.
     let expected = identities(&all);
     thread::scope(|scope| {
         for (reader, total) in &readers {
@@ -638,7 +567,7 @@ fn an_ordinary_user_s_limit_on_descriptors_in_flight_makes_a_reader_wait() {
 }
 
 #[test]
-fn a_huge_announcement_costs_no_memory() {
+fn a_header_with_a_large_length_takes_no_memory() {
     let daemon = start(Setup::default());
     assert!(list(&daemon).is_empty());
     let memory = || {
@@ -652,15 +581,15 @@ fn a_huge_announcement_costs_no_memory() {
             let stream = connect(&daemon.path);
             let head = [&length.to_be_bytes()[..], &descriptors.to_be_bytes()].concat();
             wire::send(&stream, &head, &[]).unwrap();
-            assert!(hung_up(&stream), "{length}");
+            assert!(wait_for_hangup(&stream), "{length}");
         }
     }
     assert!(memory() < before + 1000, "{before} and then {} kilobytes", memory());
 }
 
 #[test]
-fn what_is_replaced_does_not_count_twice() {
-    // As full as they may be, both of them, and with the same in them for the most part.
+fn a_replaced_entry_counts_only_once_against_the_capacity() {
+    // Both daemons are nearly full, and have most identifiers in common.
     let setup = Setup { maxfds: 300, ..Setup::default() };
     let (source, destination) = (start(setup), start(setup));
     let all = hold((0..300).map(|number| format!("{number}")));

@@ -1,21 +1,22 @@
-//! Clients that do a daemon harm, by intent or not: garbage, splits, hang-ups, half requests, slow
-//! readers, floods and crowds. After each siege the daemon still runs, holds exactly what it held,
-//! has exactly the descriptors open that it should have, and no more memory.
+//! Clients that harm a daemon, by intent or not: garbage, split and incomplete requests, disconnects, slow
+//! readers, floods and many clients. After each test the daemon still runs, holds exactly the same entries,
+//! has exactly the expected number of open descriptors, and has not grown.
 //!
-//! Most sieges are laid to the C daemon of 2.15 as well, which shows that it is possible to stand
-//! them. Those that it does not survive say why.
+//! Some tests run with the C daemon of 2.15 as well, which shows that their demands are not too hard. It
+//! fails in the others.
 
 use crate::kit::daemon::Generation::{self, Ours};
 use crate::kit::daemon::{Daemon, Setup};
-use crate::kit::fake::things;
-use crate::kit::process::{descriptors, memory, until, until_read};
+use crate::kit::fake::files_to_hold;
+use crate::kit::process::{descriptors, memory, wait_until, wait_until_read};
+use crate::kit::random_cases;
 use crate::kit::server::connect;
-use crate::kit::tool::PATIENCE;
+use crate::kit::tool::TIMEOUT;
 use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, delete_request, entry, frame, retrieve_request, set_dump_request,
     store_request,
 };
-use crate::kit::{make_room, memfd};
+use crate::kit::{memfd, raise_open_file_limit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -32,12 +33,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// By how many kilobytes a daemon's memory may have grown after a siege.
+/// The kilobytes by which the memory of a daemon may grow during a test.
 const MARGIN: u64 = 64;
 
-/// How long anybody may be made to wait by others: a second, but `FDHOLDER_SLOWER` says how many
-/// times slower than a processor the emulator is that runs the daemon.
-fn fair() -> Duration {
+/// How long other clients may delay the answer to a client: a second. If an emulator runs the daemon,
+/// `FDHOLDER_SLOWER` says how many times slower it is than a processor.
+fn longest_delay() -> Duration {
     let slower = std::env::var("FDHOLDER_SLOWER").map_or(1, |times| times.parse().unwrap());
     Duration::from_secs(slower)
 }
@@ -45,13 +46,13 @@ fn fair() -> Duration {
 /// The largest payload of a request.
 const PAYLOAD_MAX: usize = 1 + FRAME_ENTRIES * 269;
 
-/// What is wrong: `EPROTO`, `ENFILE` and `EBUSY`.
+/// `EPROTO`, `ENFILE` and `EBUSY`.
 const PROTOCOL: i32 = 71;
 const FULL: i32 = 23;
 const BUSY: i32 = 16;
 
-/// Makes tests out of sieges: each is laid to our daemon and to that of C.
-macro_rules! laid_to_both {
+/// Makes tests of functions. Each runs with our daemon and with that of C.
+macro_rules! with_ours_and_c {
     ($($name:ident)*) => { $(
         mod $name {
             use crate::kit::daemon::Generation::{Ours, S6_2_15};
@@ -69,50 +70,62 @@ macro_rules! laid_to_both {
     )* };
 }
 
-laid_to_both! { hang_ups half_requests floods hammering coming_and_going crowd }
+with_ours_and_c! {
+a_disconnect_at_any_byte_changes_nothing
+incomplete_requests_delay_no_other_client
+clients_that_do_not_read_delay_no_other_client
+busy_clients_delay_no_other_client
+new_connections_delay_no_connected_client
+a_full_daemon_serves_waiting_clients_one_after_the_other
+}
 
-/// A daemon under siege, and what it has to keep.
-pub struct Siege {
+/// A daemon with its expected entries, and its descriptors and memory before the test.
+pub struct WatchedDaemon {
     /// The daemon.
     pub daemon: Daemon,
     setup: Setup,
-    /// What it has to hold in the end.
-    pub things: Vec<Held>,
-    /// How many descriptors it has open when it holds nothing and nobody is connected.
+    /// The entries that it must hold in the end.
+    pub expected: Vec<Held>,
+    /// How many descriptors it has open without entries and clients.
     own: usize,
-    /// Its memory before the siege.
+    /// Its memory before the test, in kilobytes.
     memory: u64,
 }
 
-impl Siege {
-    /// Starts a daemon and gives it these things. Whatever memory it needs for as many descriptors
-    /// and clients as it allows it has got before.
-    pub fn of(generation: Generation, setup: Setup, things: Vec<Held>) -> Siege {
-        Siege::after(generation, setup, setup.maxconn - 1, things)
+impl WatchedDaemon {
+    /// Starts a daemon that holds these entries. Before that it has had as many entries and clients as
+    /// it allows, so that it has allocated the memory for them.
+    pub fn start(generation: Generation, setup: Setup, expected: Vec<Held>) -> WatchedDaemon {
+        WatchedDaemon::start_after(generation, setup, setup.maxconn - 1, expected)
     }
 
-    /// The same, after there have been no more than so many clients at a time.
-    fn after(generation: Generation, setup: Setup, clients: usize, things: Vec<Held>) -> Siege {
-        make_room();
+    /// The same, but before that it has had only `clients` clients at the same time.
+    fn start_after(
+        generation: Generation,
+        setup: Setup,
+        clients: usize,
+        expected: Vec<Held>,
+    ) -> WatchedDaemon {
+        raise_open_file_limit();
         let daemon = Daemon::start_with(generation, setup);
         let first = connect(&daemon.path);
         assert!(wire::list(&first).unwrap().is_empty());
         let own = descriptors(daemon.pid()) - 1;
         drop(first);
 
-        let filling = self::things(setup.maxfds, 250);
+        let filling = files_to_hold(setup.maxfds, 250);
         wire::set_dump(&daemon.path, &filling).unwrap();
         assert_eq!(wire::get_dump(&daemon.path).unwrap().len(), filling.len());
         let streams: Vec<_> = (0..clients).map(|_| connect(&daemon.path)).collect();
         streams.iter().for_each(|stream| drop(wire::list(stream).unwrap()));
         filling.iter().for_each(|held| wire::delete(&streams[0], &held.id).unwrap());
         drop(streams);
-        wire::set_dump(&daemon.path, &things).unwrap();
+        wire::set_dump(&daemon.path, &expected).unwrap();
 
-        let mut siege = Siege { daemon, setup, things, own, memory: u64::MAX / 2 };
-        siege.over();
-        siege.memory = siege.memory_now();
-        siege
+        let mut watched = WatchedDaemon { daemon, setup, expected, own, memory: u64::MAX / 2 };
+        watched.check_unchanged();
+        watched.memory = watched.memory_now();
+        watched
     }
 
     /// The path of its socket.
@@ -124,84 +137,85 @@ impl Siege {
         memory(self.daemon.pid(), "Rss")
     }
 
-    /// Allows the memory for as many that are deleted and that slow readers need as may be held.
-    fn allow_ghosts(&mut self) {
+    /// Allows the daemon more memory: for deleted entries that slow readers still need, as many as it may
+    /// hold.
+    fn allow_entries_of_slow_readers(&mut self) {
         self.memory += 320 * self.setup.maxfds as u64 / 1024;
     }
 
-    /// Removes what others have left there.
-    fn tidy(&self) {
+    /// Deletes entries that other clients have left behind.
+    fn delete_other_entries(&self) {
         let stream = connect(self.path());
         for id in wire::list(&stream).unwrap() {
-            if !self.things.iter().any(|held| held.id == id) {
-                // Gone by now is fine too: things expire.
+            if !self.expected.iter().any(|held| held.id == id) {
+                // The entry may have expired meanwhile.
                 let _ = wire::delete(&stream, &id);
             }
         }
     }
 
-    /// Checks what has to be true after a siege, when all who took part are gone.
-    pub fn over(&mut self) {
+    /// Checks the state of the daemon when all other clients have disconnected.
+    pub fn check_unchanged(&mut self) {
         assert!(self.daemon.is_running(), "the daemon has ended");
-        let (pid, due) = (self.daemon.pid(), self.own + self.things.len());
-        let state = || format!("{} descriptors, not {due}", descriptors(pid));
-        until(state, || {
-            self.tidy();
+        let (pid, expected) = (self.daemon.pid(), self.own + self.expected.len());
+        let state = || format!("{} descriptors, not {expected}", descriptors(pid));
+        wait_until(state, || {
+            self.delete_other_entries();
             let settled = |_| {
                 thread::sleep(Duration::from_micros(500));
-                descriptors(pid) == due
+                descriptors(pid) == expected
             };
             (0..100).any(settled)
         });
         let held = wire::get_dump(self.path()).unwrap();
-        assert_eq!(wire::identities(&held), wire::identities(&self.things));
-        // That of C keeps what a buffer has once needed.
+        assert_eq!(wire::identities(&held), wire::identities(&self.expected));
+        // The C daemon does not free the memory of its buffers.
         if self.daemon.generation == Ours {
             let (most, state) = (self.memory + MARGIN, || format!("{} kB", self.memory_now()));
-            until(state, || self.memory_now() <= most);
+            wait_until(state, || self.memory_now() <= most);
         }
     }
 
-    /// Has somebody make a few requests. How long they take depends on what else the machine does,
-    /// so only those sieges look at that whose point it is.
-    fn serves(&self) {
-        self.serves_within(PATIENCE);
+    /// Makes a few requests as another client. Their duration depends on the load of the machine, so most
+    /// tests do not check it.
+    fn assert_serves(&self) {
+        self.assert_serves_within(TIMEOUT);
     }
 
-    /// The same, and checks that none of them takes that long.
-    fn serves_within(&self, most: Duration) {
-        let fair = |what: &str, request: &mut dyn FnMut(&UnixStream)| {
+    /// The same, and checks that each request takes less than `most`.
+    fn assert_serves_within(&self, most: Duration) {
+        let timed = |what: &str, request: &mut dyn FnMut(&UnixStream)| {
             let begun = Instant::now();
             request(&connect(self.path()));
             let time = begun.elapsed();
-            assert!(time < most, "somebody had to wait {time:?} for {what}");
+            assert!(time < most, "{what} took {time:?}");
         };
         let held = Held::new("served", in_an_hour(), memfd());
-        // A full one can take no more.
-        if self.things.len() < self.setup.maxfds {
-            fair("store", &mut |stream| wire::store(stream, &held).unwrap());
-            fair("retrieve and delete", &mut |stream| {
+        // A full daemon cannot store another entry.
+        if self.expected.len() < self.setup.maxfds {
+            timed("store", &mut |stream| wire::store(stream, &held).unwrap());
+            timed("retrieve and delete", &mut |stream| {
                 let fd = wire::take(stream, &held.id).unwrap();
                 assert_eq!(wire::inode(fd), wire::inode(&held.fd));
             });
         }
-        fair("retrieve", &mut |stream| {
-            let fd = wire::retrieve(stream, &self.things[0].id).unwrap();
-            assert_eq!(wire::inode(fd), wire::inode(&self.things[0].fd));
+        timed("retrieve", &mut |stream| {
+            let fd = wire::retrieve(stream, &self.expected[0].id).unwrap();
+            assert_eq!(wire::inode(fd), wire::inode(&self.expected[0].fd));
         });
-        fair("list", &mut |stream| {
-            assert!(wire::list(stream).unwrap().len() >= self.things.len());
+        timed("list", &mut |stream| {
+            assert!(wire::list(stream).unwrap().len() >= self.expected.len());
         });
     }
 }
 
-/// Whether something is to be read within that time, be it the end.
+/// Whether bytes or the end can be read within this time.
 fn is_ready(stream: &UnixStream, time: Duration) -> bool {
     let time = Timespec::try_from(time).unwrap();
     retry_on_intr(|| poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&time))).unwrap() > 0
 }
 
-/// Reads to the end, which has to come.
+/// Reads until the daemon disconnects, which it must do.
 fn drain(stream: &UnixStream) {
     let mut bytes = vec![0; 1 << 16];
     loop {
@@ -209,35 +223,35 @@ fn drain(stream: &UnixStream) {
             Ok((0, _)) => break,
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
-            Err(error) => panic!("the daemon does not hang up: {error}"),
+            Err(error) => panic!("the daemon does not disconnect: {error}"),
         }
     }
 }
 
-/// Says that it is over when it goes, be it by a panic: nobody is to attack for ever.
-struct Over<'a>(&'a AtomicBool);
+/// Sets a flag when it is dropped, also by a panic, so that the other threads of the test end.
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// A name that no besieged daemon has to keep.
-const VISITOR: &[u8] = b"a visitor";
+/// An identifier that the daemon does not have to keep.
+const TEMPORARY: &[u8] = b"temporary";
 
 fn in_an_hour() -> [u8; 12] {
     wire::expiry_in(Duration::from_secs(3600))
 }
 
-/// A request of a kind.
+/// A request of one kind.
 #[derive(Clone, Debug)]
 struct Request {
     name: &'static str,
-    /// Whether a set dump of this many has to be opened before.
+    /// The number of entries of a set dump that has to be opened before, or 0.
     open: usize,
     payload: Vec<u8>,
-    /// How many descriptors come with it.
+    /// How many descriptors it carries.
     fds: usize,
 }
 
@@ -246,7 +260,7 @@ impl Request {
         frame(&self.payload, self.fds as u16)
     }
 
-    /// A connection on which it can be made.
+    /// A connection on which the request can be sent.
     fn prepare(&self, path: &Path) -> UnixStream {
         let stream = connect(path);
         if self.open > 0 {
@@ -256,16 +270,16 @@ impl Request {
     }
 }
 
-/// Every kind of request.
+/// A request of every kind.
 fn requests() -> Vec<Request> {
     let request = |name, open, payload, fds| Request { name, open, payload, fds };
     let entries: Vec<u8> =
-        (0..3).flat_map(|n| entry(format!("visitor {n}").as_bytes(), in_an_hour())).collect();
+        (0..3).flat_map(|n| entry(format!("temporary {n}").as_bytes(), in_an_hour())).collect();
     vec![
-        request("store", 0, store_request(VISITOR, in_an_hour()), 1),
-        request("delete", 0, delete_request(VISITOR), 0),
-        request("retrieve", 0, retrieve_request(VISITOR, 0), 0),
-        request("retrieve and delete", 0, retrieve_request(VISITOR, 1), 0),
+        request("store", 0, store_request(TEMPORARY, in_an_hour()), 1),
+        request("delete", 0, delete_request(TEMPORARY), 0),
+        request("retrieve", 0, retrieve_request(TEMPORARY, 0), 0),
+        request("retrieve and delete", 0, retrieve_request(TEMPORARY, 1), 0),
         request("list", 0, b"L".to_vec(), 0),
         request("get dump", 0, b"?".to_vec(), 0),
         request("set dump", 0, set_dump_request(3), 0),
@@ -274,12 +288,12 @@ fn requests() -> Vec<Request> {
     ]
 }
 
-/// So many files.
+/// `count` files.
 fn files(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| memfd()).collect()
 }
 
-/// Sends bytes with descriptors. That the daemon has hung up is fine.
+/// Sends bytes with descriptors. Returns false if the daemon has disconnected or does not read.
 fn send(stream: &UnixStream, bytes: &[u8], fds: &[OwnedFd]) -> bool {
     match wire::send(stream, bytes, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>()) {
         Ok(()) => true,
@@ -291,60 +305,59 @@ fn send(stream: &UnixStream, bytes: &[u8], fds: &[OwnedFd]) -> bool {
     }
 }
 
-/// Has the daemon hold something for the visitor, if it does not.
-fn invite(path: &Path) {
-    let held = Held::new(VISITOR, in_an_hour(), memfd());
+/// Stores an entry [`TEMPORARY`] if the daemon does not hold one.
+fn store_temporary(path: &Path) {
+    let held = Held::new(TEMPORARY, in_an_hour(), memfd());
     match wire::store(&connect(path), &held) {
         Err(error) if error.raw_os_error() != Some(BUSY) => panic!("{error}"),
         _ => {}
     }
 }
 
-fn hang_ups(generation: Generation) {
-    let mut siege = Siege::of(generation, Setup::default(), things(20, 20));
+fn a_disconnect_at_any_byte_changes_nothing(generation: Generation) {
+    let mut watched = WatchedDaemon::start(generation, Setup::default(), files_to_hold(20, 20));
     for request in requests() {
         let (bytes, fds) = (request.bytes(), files(request.fds));
         for at in 0..=bytes.len() {
             let begin = &bytes[..at];
-            // Whoever goes without reading resets the connection, and a process that is killed
-            // may have read any part of the reply.
-            invite(siege.path());
-            send(&request.prepare(siege.path()), begin, &fds);
-            invite(siege.path());
-            let stream = request.prepare(siege.path());
+            // Without reading the reply, which resets the connection; and with reading it.
+            store_temporary(watched.path());
+            send(&request.prepare(watched.path()), begin, &fds);
+            store_temporary(watched.path());
+            let stream = request.prepare(watched.path());
             send(&stream, begin, &fds);
             stream.shutdown(Shutdown::Write).unwrap();
             drain(&stream);
         }
-        // Hang-ups at every byte of the replies.
+        // Disconnects after each number of bytes of the reply.
         for length in 0..=300 {
-            invite(siege.path());
-            let stream = request.prepare(siege.path());
+            store_temporary(watched.path());
+            let stream = request.prepare(watched.path());
             send(&stream, &bytes, &fds);
-            // Once there is anything to read, all of a short reply is.
-            assert!(is_ready(&stream, PATIENCE), "{} is not answered", request.name);
+            // A short reply arrives as a whole.
+            assert!(is_ready(&stream, TIMEOUT), "{} is not answered", request.name);
             stream.set_nonblocking(true).unwrap();
             let _ = (&stream).read(&mut vec![0; length]);
         }
     }
-    siege.over();
+    watched.check_unchanged();
 }
 
 #[test]
 fn every_split_of_a_request_is_answered_like_the_whole() {
-    let mut siege = Siege::of(Ours, Setup::default(), things(20, 20));
-    // What the daemon answers to a request that is sent in these parts, each of which it has read
-    // before it gets the next.
+    let mut watched = WatchedDaemon::start(Ours, Setup::default(), files_to_hold(20, 20));
+    // The answer to a request that is sent in these parts. The daemon has read each part before the next
+    // one is sent.
     let ask = |request: &Request, parts: &[&[u8]]| {
-        siege.tidy();
+        watched.delete_other_entries();
         if request.name != "store" {
-            invite(siege.path());
+            store_temporary(watched.path());
         }
-        let stream = request.prepare(siege.path());
+        let stream = request.prepare(watched.path());
         let fds = files(request.fds);
         for (number, part) in parts.iter().enumerate() {
             send(&stream, part, if number == 0 { &fds } else { &[] });
-            until_read(&stream);
+            wait_until_read(&stream);
         }
         wire::receive_frame(&stream).unwrap_or_else(|e| panic!("{} {parts:?}: {e}", request.name)).0
     };
@@ -358,17 +371,17 @@ fn every_split_of_a_request_is_answered_like_the_whole() {
         let each: Vec<_> = bytes.chunks(1).collect();
         assert_eq!(ask(&request, &each), whole, "{}", request.name);
     }
-    siege.over();
+    watched.check_unchanged();
 }
 
 #[test]
 fn several_requests_in_one_write_are_answered_in_order() {
-    let mut siege = Siege::of(Ours, Setup::default(), things(20, 20));
-    let (first, second) = (&siege.things[3], &siege.things[7]);
-    let stream = connect(siege.path());
+    let mut watched = WatchedDaemon::start(Ours, Setup::default(), files_to_hold(20, 20));
+    let (first, second) = (&watched.expected[3], &watched.expected[7]);
+    let stream = connect(watched.path());
     let requests = [
         frame(&retrieve_request(&first.id, 0), 0),
-        frame(&delete_request(b"nobody"), 0),
+        frame(&delete_request(b"absent"), 0),
         frame(b"nonsense", 0),
         frame(&retrieve_request(&second.id, 0), 0),
         frame(b"L", 0),
@@ -387,17 +400,17 @@ fn several_requests_in_one_write_are_answered_in_order() {
     assert_eq!(wire::read_list(&stream).unwrap().len(), 20);
     let mut dump = Vec::new();
     wire::read_dump(&stream, |held| dump.push(held)).unwrap();
-    assert_eq!(wire::identities(&dump), wire::identities(&siege.things));
+    assert_eq!(wire::identities(&dump), wire::identities(&watched.expected));
     send(&stream, &frame(b"L", 0)[3..], &[]);
     assert_eq!(wire::read_list(&stream).unwrap().len(), 20);
 
-    // Each with its descriptor, others in between, and nobody reads before all are sent.
+    // Requests with descriptors and others between them. The client reads no answer before it has sent all.
     for number in 0..50 {
         let held = Held::new(format!("behind {number}"), in_an_hour(), memfd());
         let request = frame(&store_request(&held.id, held.expiry), 1);
         send(&stream, &frame(b"L", 0).repeat(number % 3), &[]);
         send(&stream, &request, &[held.fd.try_clone().unwrap()]);
-        siege.things.push(held);
+        watched.expected.push(held);
     }
     for number in 0..50 {
         for _ in 0..number % 3 {
@@ -406,49 +419,49 @@ fn several_requests_in_one_write_are_answered_in_order() {
         wire::answer(&stream).unwrap();
     }
     drop(stream);
-    siege.over();
+    watched.check_unchanged();
 }
 
-/// One write of somebody who sends garbage.
+/// One write of a client that sends garbage.
 #[derive(Clone, Debug)]
 struct Write {
     bytes: Vec<u8>,
     fds: usize,
 }
 
-/// How a connection ends.
+/// How a client ends its connection.
 #[derive(Clone, Copy, Debug)]
 enum End {
     /// At once.
     Drop,
-    /// When everything has been read.
+    /// When the daemon has read all bytes.
     DropWhenRead,
-    /// By closing one direction, and reading to the end.
+    /// By closing the direction to the daemon, and reading until the daemon disconnects.
     Drain,
 }
 
-/// A request with something done to it that makes most of them invalid.
+/// A request with a random change. Most changes make it invalid.
 fn mutated() -> impl Strategy<Value = Write> {
     let kinds = select(requests());
     (kinds, 0..10, any::<Index>(), any::<u8>(), vec(any::<u8>(), 0..20), 0..4usize).prop_map(
-        |(request, change, place, byte, extra, fds)| {
+        |(request, change, position, byte, extra, fds)| {
             let mut payload = request.payload.clone();
             let mut bytes = request.bytes();
-            let at = place.index(bytes.len());
+            let at = position.index(bytes.len());
             match change {
                 0 => bytes[at] = byte,
                 1 => bytes[at] ^= 1 << (byte % 8),
                 2 => bytes.truncate(at),
                 3 => drop(bytes.splice(at..at, extra)),
                 4 => drop(bytes.remove(at)),
-                // These are framed well.
+                // The following ones are valid frames.
                 5 => {
-                    let at = place.index(payload.len());
+                    let at = position.index(payload.len());
                     payload[at] = byte;
                     bytes = frame(&payload, request.fds as u16);
                 }
                 6 => {
-                    payload.truncate(place.index(payload.len()));
+                    payload.truncate(position.index(payload.len()));
                     bytes = frame(&payload, request.fds as u16);
                 }
                 7 => {
@@ -458,14 +471,14 @@ fn mutated() -> impl Strategy<Value = Write> {
                 8 => bytes = frame(&payload, fds as u16),
                 _ => {}
             }
-            // Mostly with the descriptors that are due.
+            // Two thirds have the right number of descriptors.
             let fds = if byte % 3 == 0 { fds } else { request.fds };
             Write { bytes, fds }
         },
     )
 }
 
-/// Anything at all, some of it with a head that makes it a frame.
+/// Random bytes, some of them in a frame.
 fn random() -> impl Strategy<Value = Write> {
     let bytes = vec(any::<u8>(), 1..300);
     let letter = select(b"SDRL?!.\0x".to_vec());
@@ -478,14 +491,14 @@ fn random() -> impl Strategy<Value = Write> {
                 bytes[0] = letter;
                 bytes = frame(&bytes, fds as u16);
             }
-            // A head that lies.
+            // A header with a wrong length.
             _ => bytes = [&[0, 0, bytes[0], letter, 0, at_most], &bytes[..]].concat(),
         }
         Write { bytes, fds }
     })
 }
 
-/// Everything a connection of somebody who sends garbage is.
+/// A connection of a client that sends garbage: whether it opens a set dump, its writes, and how it ends.
 fn garbage() -> impl Strategy<Value = (bool, Vec<Write>, End)> {
     let write = prop_oneof![2 => mutated(), 1 => random()];
     let end = select(vec![End::Drop, End::DropWhenRead, End::Drain]);
@@ -494,24 +507,24 @@ fn garbage() -> impl Strategy<Value = (bool, Vec<Write>, End)> {
 
 #[test]
 fn garbage_changes_nothing() {
-    let lay = || Siege::of(Ours, Setup::default(), things(20, 20));
-    let siege = RefCell::new(lay());
-    let config = ProptestConfig { failure_persistence: None, cases: 1500, ..Default::default() };
+    let start = || WatchedDaemon::start(Ours, Setup::default(), files_to_hold(20, 20));
+    let watched = RefCell::new(start());
+    let config = random_cases(1500);
     let result = TestRunner::new(config).run(&garbage(), |(open, writes, end)| {
         let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let siege = siege.borrow();
-            let stream = connect(siege.path());
+            let watched = watched.borrow();
+            let stream = connect(watched.path());
             if open {
                 assert_eq!(wire::exchange(&stream, &set_dump_request(4), &[]).unwrap(), 0);
             }
-            // Who does not read must not wait for room.
+            // This client does not read answers, so it must not wait for room to send.
             stream.set_nonblocking(true).unwrap();
             let all = writes.iter().all(|write| send(&stream, &write.bytes, &files(write.fds)));
             stream.set_nonblocking(false).unwrap();
             match end {
                 End::Drop => {}
-                // Replies are short enough that it goes on when they are not read.
-                End::DropWhenRead if all => until_read(&stream),
+                // The replies are short, so the daemon goes on even if the client does not read them.
+                End::DropWhenRead if all => wait_until_read(&stream),
                 End::DropWhenRead => {}
                 End::Drain => {
                     let _ = stream.shutdown(Shutdown::Write);
@@ -519,79 +532,79 @@ fn garbage_changes_nothing() {
                 }
             }
             drop(stream);
-            // Everybody else is still served, and what is held is held.
-            let stream = connect(siege.path());
-            for held in &siege.things[..2] {
+            // Other clients are still served, and the entries are still held.
+            let stream = connect(watched.path());
+            for held in &watched.expected[..2] {
                 let inode = wire::inode(wire::retrieve(&stream, &held.id).unwrap());
                 assert_eq!(inode, wire::inode(&held.fd));
             }
         }));
         checked.map_err(|_| {
-            // The next attempt, with something simpler, needs a daemon that is well.
-            drop(siege.replace(lay()));
-            TestCaseError::fail("the daemon has suffered")
+            // The next attempt, with a simpler input, needs a new daemon.
+            drop(watched.replace(start()));
+            TestCaseError::fail("the daemon does not serve other clients")
         })
     });
     if let Err(error) = result {
         panic!("{error}");
     }
-    siege.into_inner().over();
+    watched.into_inner().check_unchanged();
 }
 
-/// Closes a connection and nothing else: what was not used belongs to the connection, whatever the
-/// number of its descriptor means by then.
+/// At the end of a connection, the daemon closes the descriptors that arrived for an incomplete request. It
+/// must not close descriptors of other entries that have the same numbers by then.
 #[test]
-fn descriptors_that_nobody_asked_for_are_closed_and_no_others() {
-    let mut siege = Siege::of(Ours, Setup::default(), things(20, 20));
+fn the_end_of_a_connection_closes_only_descriptors_of_its_incomplete_request() {
+    let mut watched = WatchedDaemon::start(Ours, Setup::default(), files_to_hold(20, 20));
     let parts: [(&str, &[u8]); 5] = [
         ("one byte", &[0]),
         ("a head", &[0, 0, 0, 30, 0, 1]),
-        ("half a request", b"\0\0\0\x1c\0\x01S\x40\0\0\0"),
+        ("a part of a request", b"\0\0\0\x1c\0\x01S\x40\0\0\0"),
         ("a delete request", b"\0\0\0\x04\0\0D\x01x\0"),
         ("too long", b"\xff\0\0\0\0\x01S"),
     ];
     for (name, bytes) in parts {
         for count in [1, 2, FRAME_ENTRIES] {
-            // A store before that, on the same connection, must not be undone by the end of it.
-            let stream = connect(siege.path());
+            // The end of the connection must not undo a store that was made on it before.
+            let stream = connect(watched.path());
             let held = Held::new(format!("{name} {count}"), in_an_hour(), memfd());
             wire::store(&stream, &held).unwrap();
-            siege.things.push(held);
+            watched.expected.push(held);
             send(&stream, bytes, &files(count));
             stream.shutdown(Shutdown::Write).unwrap();
             drain(&stream);
-            siege.serves();
+            watched.assert_serves();
         }
     }
-    siege.over();
+    watched.check_unchanged();
 }
 
-fn half_requests(generation: Generation) {
-    let mut siege = Siege::of(generation, Setup::default(), things(20, 20));
+fn incomplete_requests_delay_no_other_client(generation: Generation) {
+    let mut watched = WatchedDaemon::start(generation, Setup::default(), files_to_hold(20, 20));
     for request in requests() {
         let bytes = request.bytes();
-        // Each stops at another byte.
-        let halves = 6..bytes.len();
-        for at in halves.step_by(bytes.len().div_ceil(3)) {
-            let streams: Vec<_> = (0..5).map(|_| request.prepare(siege.path())).collect();
+        // The requests stop at different bytes.
+        let lengths = 6..bytes.len();
+        for at in lengths.step_by(bytes.len().div_ceil(3)) {
+            let streams: Vec<_> = (0..5).map(|_| request.prepare(watched.path())).collect();
             for stream in &streams {
                 send(stream, &bytes[..at], &files(request.fds));
-                until_read(stream);
+                wait_until_read(stream);
             }
-            siege.serves();
+            watched.assert_serves();
         }
-        siege.over();
+        watched.check_unchanged();
     }
 }
 
-fn floods(generation: Generation) {
-    let mut siege = Siege::of(generation, Setup::default(), things(20, 200));
-    let id = &siege.things[0].id[..];
+fn clients_that_do_not_read_delay_no_other_client(generation: Generation) {
+    let mut watched = WatchedDaemon::start(generation, Setup::default(), files_to_hold(20, 200));
+    let id = &watched.expected[0].id[..];
     let floods: [(Vec<u8>, usize); 8] = [
         (frame(b"L", 0), 0),
         (frame(b"?", 0), 0),
         (frame(&store_request(id, in_an_hour()), 1), 1),
-        (frame(&delete_request(VISITOR), 0), 0),
+        (frame(&delete_request(TEMPORARY), 0), 0),
         (frame(&retrieve_request(id, 0), 0), 0),
         (frame(&set_dump_request(0), 0), 0),
         (frame(&set_dump_request(9), 0), 0),
@@ -600,57 +613,57 @@ fn floods(generation: Generation) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         for (bytes, fds) in &floods {
-            let stream = connect(siege.path());
+            let stream = connect(watched.path());
             let stop = &stop;
             scope.spawn(move || {
                 stream.set_nonblocking(true).unwrap();
                 let file = memfd();
                 while !stop.load(Ordering::Relaxed) {
-                    // It sends whole requests as long as there is room for them, and never reads.
+                    // This client sends whole requests while there is room, and never reads.
                     match wire::send(&stream, bytes, &vec![file.as_fd(); *fds]) {
                         Ok(()) => {}
                         Err(error) if error.kind() == ErrorKind::WouldBlock => {
                             thread::sleep(Duration::from_millis(1));
                         }
                         Err(error) => {
-                            // That the C daemon throws them out is an answer too.
-                            assert!(generation != Ours, "thrown out: {error}");
+                            // The C daemon may disconnect such a client.
+                            assert!(generation != Ours, "disconnected: {error}");
                             break;
                         }
                     }
                 }
             });
         }
-        let _over = Over(&stop);
+        let _stop = SetOnDrop(&stop);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(1500) {
-            siege.serves_within(fair());
+            watched.assert_serves_within(longest_delay());
         }
         if generation == Ours {
-            // No more than a request and a reply for each.
-            let most = siege.memory + MARGIN + 2 * 72 * floods.len() as u64;
-            assert!(siege.memory_now() < most, "{} kB", siege.memory_now());
+            // The daemon needs memory for one request and one reply of each client.
+            let most = watched.memory + MARGIN + 2 * 72 * floods.len() as u64;
+            assert!(watched.memory_now() < most, "{} kB", watched.memory_now());
         }
     });
-    siege.over();
+    watched.check_unchanged();
 }
 
-fn hammering(generation: Generation) {
+fn busy_clients_delay_no_other_client(generation: Generation) {
     let setup = Setup { maxconn: 64, ..Setup::default() };
-    let mut siege = Siege::of(generation, setup, things(20, 20));
+    let mut watched = WatchedDaemon::start(generation, setup, files_to_hold(20, 20));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         for number in 0..40 {
-            let (stop, siege) = (&stop, &siege);
+            let (stop, watched) = (&stop, &watched);
             scope.spawn(move || {
-                let held = Held::new(format!("hammer {number}"), in_an_hour(), memfd());
+                let held = Held::new(format!("busy {number}"), in_an_hour(), memfd());
                 while !stop.load(Ordering::Relaxed) {
-                    let stream = connect(siege.path());
+                    let stream = connect(watched.path());
                     for _ in 0..5 {
                         wire::store(&stream, &held).unwrap();
                         wire::list(&stream).unwrap();
-                        wire::retrieve(&stream, &siege.things[number % 20].id).unwrap();
-                        // C fails at a dump of what is deleted before it is read.
+                        wire::retrieve(&stream, &watched.expected[number % 20].id).unwrap();
+                        // The C daemon fails if an entry of a dump is deleted before the dump is read.
                         if generation == Ours {
                             wire::send_frame(&stream, b"?", &[]).unwrap();
                             wire::read_dump(&stream, drop).unwrap();
@@ -660,87 +673,91 @@ fn hammering(generation: Generation) {
                 }
             });
         }
-        let _over = Over(&stop);
+        let _stop = SetOnDrop(&stop);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(1500) {
-            siege.serves_within(fair());
+            watched.assert_serves_within(longest_delay());
         }
     });
-    siege.over();
+    watched.check_unchanged();
 }
 
-/// Somebody who is connected is served while others come and go as fast as they can.
-fn coming_and_going(generation: Generation) {
+/// A connected client is served while others connect and disconnect as fast as possible.
+fn new_connections_delay_no_connected_client(generation: Generation) {
     let setup = Setup { maxconn: 64, ..Setup::default() };
-    let mut siege = Siege::of(generation, setup, things(20, 20));
+    let mut watched = WatchedDaemon::start(generation, setup, files_to_hold(20, 20));
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let stream = connect(siege.path());
+        let stream = connect(watched.path());
         wire::list(&stream).unwrap();
         for _ in 0..40 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    drop(connect(siege.path()));
+                    drop(connect(watched.path()));
                 }
             });
         }
-        let _over = Over(&stop);
+        let _stop = SetOnDrop(&stop);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(1500) {
             let begun = Instant::now();
             wire::list(&stream).unwrap();
-            assert!(begun.elapsed() < fair(), "somebody had to wait {:?}", begun.elapsed());
+            assert!(begun.elapsed() < longest_delay(), "the list took {:?}", begun.elapsed());
         }
     });
-    siege.over();
+    watched.check_unchanged();
 }
 
 #[test]
-fn nobody_waits_for_large_set_dumps_into_a_daemon_that_is_nearly_full() {
+fn large_set_dumps_in_a_nearly_full_daemon_delay_no_other_client() {
     let setup = Setup { maxfds: 300, maxconn: 64, ..Setup::default() };
-    let mut siege = Siege::of(Ours, setup, things(299, 255));
+    let mut watched = WatchedDaemon::start(Ours, setup, files_to_hold(299, 255));
     let stop = AtomicBool::new(false);
-    let same = &siege.things[..FRAME_ENTRIES];
+    let same = &watched.expected[..FRAME_ENTRIES];
     thread::scope(|scope| {
         for _ in 0..40 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    wire::set_dump(siege.path(), same).unwrap();
+                    wire::set_dump(watched.path(), same).unwrap();
                 }
             });
         }
-        let _over = Over(&stop);
+        let _stop = SetOnDrop(&stop);
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(1500) {
-            siege.serves_within(fair());
+            watched.assert_serves_within(longest_delay());
         }
     });
-    siege.over();
+    watched.check_unchanged();
 }
 
-/// The limit on open files leaves no room for what clients send and do not need.
+/// The limit on open files leaves no room for the descriptors of incomplete requests.
 #[test]
-fn descriptors_beyond_the_limit_on_open_files_push_nothing_out() {
+fn descriptors_beyond_the_limit_on_open_files_remove_no_entry() {
     let setup = Setup { maxfds: 200, open_files: Some(300), ..Setup::default() };
-    let mut siege = Siege::of(Ours, setup, things(200, 20));
+    let mut watched = WatchedDaemon::start(Ours, setup, files_to_hold(200, 20));
     let bytes = frame(&[b'.'; 4000], FRAME_ENTRIES as u16);
     for _ in 0..20 {
-        let streams: Vec<_> = (0..10).map(|_| connect(siege.path())).collect();
+        let streams: Vec<_> = (0..10).map(|_| connect(watched.path())).collect();
         for stream in &streams {
             send(stream, &bytes[..bytes.len() - 1], &files(FRAME_ENTRIES));
-            until_read(stream);
+            wait_until_read(stream);
         }
     }
-    siege.serves();
-    siege.over();
+    watched.assert_serves();
+    watched.check_unchanged();
 }
 
 #[test]
-fn announcing_too_much_costs_nothing() {
-    let mut siege = Siege::of(Ours, Setup { maxconn: 32, ..Setup::default() }, things(20, 20));
+fn a_header_that_announces_too_much_takes_no_memory() {
+    let mut watched = WatchedDaemon::start(
+        Ours,
+        Setup { maxconn: 32, ..Setup::default() },
+        files_to_hold(20, 20),
+    );
     let head =
         |length: usize, fds: u16| [&(length as u32).to_be_bytes()[..], &fds.to_be_bytes()].concat();
-    // Nobody needs such frames.
+    // No valid request has such a header.
     let closed = [
         (PAYLOAD_MAX + 1, 0),
         (1 << 20, 1),
@@ -754,134 +771,138 @@ fn announcing_too_much_costs_nothing() {
         (u32::MAX as usize, u16::MAX),
     ];
     for (length, fds) in closed {
-        let stream = connect(siege.path());
+        let stream = connect(watched.path());
         send(&stream, &head(length, fds), &files(usize::from(fds).min(FRAME_ENTRIES)));
         drain(&stream);
-        // The same as the first bytes of a longer write.
-        let stream = connect(siege.path());
+        // The same header as the first bytes of a longer write.
+        let stream = connect(watched.path());
         send(&stream, &[&head(length, fds)[..], &[b'S'; 5000]].concat(), &[]);
         drain(&stream);
     }
-    // These are possible, and cost no more than what has come: a page of memory, and one for the
-    // numbers of descriptors.
-    let streams: Vec<_> = (0..31).map(|_| connect(siege.path())).collect();
+    // This header is valid. The daemon needs memory only for what has arrived: a page of bytes, and a page of
+    // descriptor numbers.
+    let streams: Vec<_> = (0..31).map(|_| connect(watched.path())).collect();
     for stream in &streams {
         send(stream, &head(PAYLOAD_MAX, 253), &files(FRAME_ENTRIES));
-        until_read(stream);
+        wait_until_read(stream);
     }
-    siege.serves();
-    let most = siege.memory + 31 * 8 + MARGIN;
-    assert!(siege.memory_now() <= most, "{} kB, not {most}", siege.memory_now());
+    watched.assert_serves();
+    let most = watched.memory + 31 * 8 + MARGIN;
+    assert!(watched.memory_now() <= most, "{} kB, not {most}", watched.memory_now());
     assert!(streams.iter().all(|stream| !is_ready(stream, Duration::ZERO)));
     drop(streams);
 
-    let stream = connect(siege.path());
-    for total in [siege.setup.maxfds + 1, 1 << 16, 1 << 31, u32::MAX as usize] {
+    let stream = connect(watched.path());
+    for total in [watched.setup.maxfds + 1, 1 << 16, 1 << 31, u32::MAX as usize] {
         let status = wire::exchange(&stream, &set_dump_request(total), &[]).unwrap();
         assert_eq!(status, FULL, "a set dump of {total}");
     }
     drop(stream);
-    siege.over();
+    watched.check_unchanged();
 }
 
-fn crowd(generation: Generation) {
+fn a_full_daemon_serves_waiting_clients_one_after_the_other(generation: Generation) {
     let setup = Setup { maxconn: 4, ..Setup::default() };
-    let mut siege = Siege::of(generation, setup, things(20, 20));
-    let mut inside: Vec<_> = (0..4).map(|_| connect(siege.path())).collect();
-    inside.iter().for_each(|stream| drop(wire::list(stream).unwrap()));
-    let outside: Vec<_> = (0..50).map(|_| connect(siege.path())).collect();
-    for stream in &outside {
+    let mut watched = WatchedDaemon::start(generation, setup, files_to_hold(20, 20));
+    let mut accepted: Vec<_> = (0..4).map(|_| connect(watched.path())).collect();
+    accepted.iter().for_each(|stream| drop(wire::list(stream).unwrap()));
+    let waiting: Vec<_> = (0..50).map(|_| connect(watched.path())).collect();
+    for stream in &waiting {
         wire::send_frame(stream, b"L", &[]).unwrap();
     }
-    // While four are inside and served, nobody else is.
-    inside.iter().for_each(|stream| drop(wire::list(stream).unwrap()));
-    assert!(outside.iter().all(|stream| !is_ready(stream, Duration::from_millis(2))));
-    // Who goes makes room for one, at once.
-    for stream in outside {
-        drop(inside.remove(0));
+    // While the daemon serves four clients, it serves no other.
+    accepted.iter().for_each(|stream| drop(wire::list(stream).unwrap()));
+    assert!(waiting.iter().all(|stream| !is_ready(stream, Duration::from_millis(2))));
+    // When a client disconnects, the daemon serves the next one at once.
+    for stream in waiting {
+        drop(accepted.remove(0));
         assert_eq!(wire::read_list(&stream).unwrap().len(), 20);
-        inside.push(stream);
+        accepted.push(stream);
     }
-    drop(inside);
-    // Some who wait give up before it is their turn.
-    let inside: Vec<_> = (0..4).map(|_| connect(siege.path())).collect();
+    drop(accepted);
+    // Waiting clients may disconnect before they are accepted.
+    let accepted: Vec<_> = (0..4).map(|_| connect(watched.path())).collect();
     for _ in 0..50 {
-        send(&connect(siege.path()), &frame(&store_request(VISITOR, in_an_hour()), 1), &files(1));
+        send(
+            &connect(watched.path()),
+            &frame(&store_request(TEMPORARY, in_an_hour()), 1),
+            &files(1),
+        );
     }
-    drop(inside);
-    siege.serves();
-    siege.over();
+    drop(accepted);
+    watched.assert_serves();
+    watched.check_unchanged();
 }
 
 #[test]
-fn idle_clients_cost_no_memory_nor_do_those_who_had_much_to_say() {
+fn idle_clients_take_no_memory_and_the_memory_of_a_large_request_is_freed() {
     let setup = Setup { maxconn: 256, ..Setup::default() };
-    // Nobody else has been there before, so that it is their number that counts.
-    let mut siege = Siege::after(Ours, setup, 1, things(20, 20));
-    let streams: Vec<_> = (0..248).map(|_| connect(siege.path())).collect();
+    // The daemon has had only one client before, so it has no memory for more yet.
+    let mut watched = WatchedDaemon::start_after(Ours, setup, 1, files_to_hold(20, 20));
+    let streams: Vec<_> = (0..248).map(|_| connect(watched.path())).collect();
     streams.iter().for_each(|stream| drop(wire::list(stream).unwrap()));
-    let idle = siege.memory_now();
-    assert!(idle < siege.memory + 64, "{} kB more for idle clients", idle - siege.memory);
+    let idle = watched.memory_now();
+    assert!(idle < watched.memory + 64, "{} kB more for idle clients", idle - watched.memory);
 
-    // A frame of 60 kB that is never completed, by some with as many descriptors as can be.
+    // Incomplete frames of 60 kB, half of them with the largest number of descriptors.
     let ids = (0..FRAME_ENTRIES).map(|n| format!("{n:0>224}"));
     let entries: Vec<u8> = ids.flat_map(|id| entry(id.as_bytes(), in_an_hour())).collect();
     let payload = [b".", &entries[..]].concat();
-    let chatty: Vec<_> = (0..8).map(|_| connect(siege.path())).collect();
-    for (number, stream) in chatty.iter().enumerate() {
+    let large: Vec<_> = (0..8).map(|_| connect(watched.path())).collect();
+    for (number, stream) in large.iter().enumerate() {
         let fds = if number % 2 == 0 { FRAME_ENTRIES } else { 0 };
         let bytes = frame(&payload, fds as u16);
         assert_eq!(wire::exchange(stream, &set_dump_request(FRAME_ENTRIES), &[]).unwrap(), 0);
         send(stream, &bytes[..bytes.len() - 1], &files(fds));
-        until_read(stream);
+        wait_until_read(stream);
     }
     let most = idle + 8 * 80;
-    assert!(siege.memory_now() < most, "{} kB with chatty clients", siege.memory_now());
-    drop(chatty);
-    let state = || format!("{} kB, {idle} before", siege.memory_now());
-    until(state, || siege.memory_now() < idle + MARGIN);
+    assert!(watched.memory_now() < most, "{} kB with large requests", watched.memory_now());
+    drop(large);
+    let state = || format!("{} kB, {idle} before", watched.memory_now());
+    wait_until(state, || watched.memory_now() < idle + MARGIN);
     wire::list(&streams[100]).unwrap();
     drop(streams);
-    siege.over();
+    watched.check_unchanged();
 }
 
 #[test]
-fn a_slow_reader_gets_what_was_held_when_it_asked() {
-    // More than the kernel takes for somebody who does not read.
+fn a_slow_reader_gets_what_was_held_when_it_sent_its_request() {
+    // A dump of these entries is more than the buffer of a socket takes.
     let setup = Setup { maxfds: 900, ..Setup::default() };
-    let mut siege = Siege::of(Ours, setup, things(900, 255));
-    siege.allow_ghosts();
-    let before = wire::identities(&siege.things);
+    let mut watched = WatchedDaemon::start(Ours, setup, files_to_hold(900, 255));
+    watched.allow_entries_of_slow_readers();
+    let before = wire::identities(&watched.expected);
     let ask = |request: &[u8]| {
-        let stream = connect(siege.path());
+        let stream = connect(watched.path());
         wire::send_frame(&stream, request, &[]).unwrap();
-        until_read(&stream);
+        wait_until_read(&stream);
         stream
     };
     let dumps = [ask(b"?"), ask(b"?"), ask(b"?")];
     let lists = [ask(b"L"), ask(b"L"), ask(b"L")];
-    // Requests that were read are answered before those that come later.
-    siege.serves();
+    // The daemon answers these requests before the following ones.
+    watched.assert_serves();
 
-    // All of it is deleted, and something new is stored under each name.
-    let late = connect(siege.path());
-    for held in &mut siege.things {
+    // All entries are deleted, and a new descriptor is stored under each identifier.
+    let late = connect(watched.path());
+    for held in &mut watched.expected {
         *held = Held::new(&held.id, held.expiry, memfd());
         wire::delete(&late, &held.id).unwrap();
     }
-    for held in &siege.things {
+    for held in &watched.expected {
         wire::store(&late, held).unwrap();
     }
-    siege.serves();
+    watched.assert_serves();
     for stream in dumps {
         let mut dump = Vec::new();
         wire::read_dump(&stream, |held| dump.push(held)).unwrap();
         assert_eq!(wire::identities(&dump), before);
-        // It can ask again, and gets what is held now.
+        // A second request of this client gets what is held now.
         wire::send_frame(&stream, b"?", &[]).unwrap();
         dump.clear();
         wire::read_dump(&stream, |held| dump.push(held)).unwrap();
-        assert_eq!(wire::identities(&dump), wire::identities(&siege.things));
+        assert_eq!(wire::identities(&dump), wire::identities(&watched.expected));
     }
     for stream in lists {
         let mut list = wire::read_list(&stream).unwrap();
@@ -889,48 +910,48 @@ fn a_slow_reader_gets_what_was_held_when_it_asked() {
         assert!(list.iter().eq(before.iter().map(|(id, ..)| id)));
     }
     drop(late);
-    siege.over();
+    watched.check_unchanged();
 }
 
 #[test]
-fn what_slow_readers_keep_from_being_closed_is_bounded() {
+fn the_number_of_deleted_entries_that_slow_readers_keep_open_is_limited() {
     let setup = Setup { maxfds: 900, ..Setup::default() };
-    let mut siege = Siege::of(Ours, setup, things(900, 255));
-    siege.allow_ghosts();
+    let mut watched = WatchedDaemon::start(Ours, setup, files_to_hold(900, 255));
+    watched.allow_entries_of_slow_readers();
     let mut dumps = Vec::new();
-    // What the kernel has taken already is not kept, so it takes a few.
+    // The kernel has taken a part of each dump, so several readers are needed to reach the limit.
     for _ in 0..12 {
-        let stream = connect(siege.path());
+        let stream = connect(watched.path());
         wire::send_frame(&stream, b"?", &[]).unwrap();
-        until_read(&stream);
-        dumps.push((stream, wire::identities(&siege.things)));
-        // Each replacement is one more that only slow readers need.
-        for held in &mut siege.things {
+        wait_until_read(&stream);
+        dumps.push((stream, wire::identities(&watched.expected)));
+        // Each replaced descriptor is needed by slow readers only.
+        for held in &mut watched.expected {
             *held = Held::new(&held.id, held.expiry, memfd());
         }
-        wire::set_dump(siege.path(), &siege.things).unwrap();
-        siege.serves();
-        let (count, most) = (descriptors(siege.daemon.pid()), siege.own + 2 * 900 + 8);
+        wire::set_dump(watched.path(), &watched.expected).unwrap();
+        watched.assert_serves();
+        let (count, most) = (descriptors(watched.daemon.pid()), watched.own + 2 * 900 + 8);
         assert!(count <= most, "{count} descriptors");
     }
-    let cut = dumps.into_iter().map(|(stream, due)| {
+    let disconnected = dumps.into_iter().map(|(stream, expected)| {
         let mut dump = Vec::new();
-        // What has come by then is right even so.
+        // The entries before the disconnect must be right.
         let result = wire::read_dump(&stream, |held| dump.push(held));
         let found = wire::identities(&dump);
-        assert!(found.iter().all(|one| due.binary_search(one).is_ok()));
-        assert!(result.is_err() || found == due);
+        assert!(found.iter().all(|one| expected.binary_search(one).is_ok()));
+        assert!(result.is_err() || found == expected);
         result.is_err()
     });
-    let cut = cut.filter(|cut| *cut).count();
-    assert!((1..12).contains(&cut), "{cut} of 12 are cut off");
-    assert!(siege.daemon.log().contains("warning: "), "{}", siege.daemon.log());
-    siege.over();
+    let disconnected = disconnected.filter(|disconnected| *disconnected).count();
+    assert!((1..12).contains(&disconnected), "{disconnected} of 12 are disconnected");
+    assert!(watched.daemon.log().contains("warning: "), "{}", watched.daemon.log());
+    watched.check_unchanged();
 }
 
-/// Who takes a little every so often is not silent, however long all of it takes.
+/// A client that reads a little at a time is not silent, however long the whole dump takes.
 #[test]
-fn a_slow_but_steady_reader_is_not_cut_off() {
+fn a_slow_but_steady_reader_is_not_disconnected() {
     const LIMIT: Duration = Duration::from_millis(1000);
     let setup = Setup { maxfds: 6000, options: &["-t1000"], ..Setup::default() };
     let (daemon, file) = (Daemon::start_with(Ours, setup), memfd());
@@ -944,9 +965,9 @@ fn a_slow_but_steady_reader_is_not_cut_off() {
         let begun = Instant::now();
         let is_whole = loop {
             let before = Instant::now();
-            // All of it takes three times the limit.
-            let due = 3 * LIMIT.mul_f64(read as f64 / total as f64);
-            thread::sleep(due.saturating_sub(begun.elapsed()));
+            // The whole dump takes three times the limit.
+            let pace = 3 * LIMIT.mul_f64(read as f64 / total as f64);
+            thread::sleep(pace.saturating_sub(begun.elapsed()));
             match wire::receive(&stream, &mut [0; 8192]) {
                 Ok((0, _)) | Err(_) => break false,
                 Ok((count, _)) => read += count,
@@ -959,8 +980,12 @@ fn a_slow_but_steady_reader_is_not_cut_off() {
         if is_whole && begun.elapsed() > 2 * LIMIT {
             return;
         }
-        // On a machine that let this one itself wait for so long that says nothing.
-        assert!(stalled > LIMIT / 4, "cut off after {read} of {total} in {:?}", begun.elapsed());
+        // If the machine has stalled this reader, the disconnect may be right, and the test tries again.
+        assert!(
+            stalled > LIMIT / 4,
+            "disconnected after {read} of {total} in {:?}",
+            begun.elapsed()
+        );
     }
     panic!("the machine is too busy");
 }

@@ -1,12 +1,12 @@
-//! What the daemon says on standard error: a line for each event, never more than it may, and never
-//! in the way of its work.
+//! The messages of the daemon on standard error: a line for each event, limited in length and number, and
+//! without delay for its work.
 
 use crate::kit::daemon::Generation::{Ours, S6_2_15};
 use crate::kit::daemon::STORE;
 use crate::kit::memfd;
-use crate::kit::server::{Place, Server, answer, connect, hangs_up, status, through};
-use crate::kit::strace::strace_aside;
-use crate::kit::tool::PATIENCE;
+use crate::kit::server::{DaemonDir, Server, answer, assert_disconnects, connect, status, through};
+use crate::kit::strace::strace_detached;
+use crate::kit::tool::TIMEOUT;
 use crate::kit::wire::{self, delete_request, retrieve_request, store_request};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -20,12 +20,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 use temp_dir::TempDir;
 
-/// Who the clients here are, as the daemon says it.
+/// The clients of this test as the daemon names them.
 fn who() -> String {
     format!("uid {} gid {}", getuid().as_raw(), getgid().as_raw())
 }
 
-/// A line about a client.
+/// An information about a client.
 fn info(text: &str) -> String {
     format!("s6-fdholderd: info: {}: {text}", who())
 }
@@ -35,15 +35,14 @@ fn warning(text: &str) -> String {
     format!("s6-fdholderd: warning: {}: {text}", who())
 }
 
-/// What a client does with a daemon that holds two things at most, one after the other, and what
-/// is said about it. Nothing is said when it has no name, since it is preparation.
+/// What a client does with a daemon that holds at most two entries, and the text of the line about it.
 type Event = (fn(&UnixStream), &'static str);
 
 fn put(client: &UnixStream, id: &[u8]) -> i32 {
     status(client, &store_request(id, wire::never()), &[memfd().as_fd()])
 }
 
-/// All that happens to a client whom everything is allowed.
+/// All events of a client that has all rights, in order.
 const EVENTS: [Event; 17] = [
     (|client| assert_eq!(put(client, b"a"), 0), "store a"),
     (|client| assert_eq!(put(client, b"a"), 16), "store a: Device or resource busy"),
@@ -85,19 +84,19 @@ const EVENTS: [Event; 17] = [
     ),
 ];
 
-/// How the last identifier but one is written.
+/// The text of the event with an identifier of special bytes.
 const QUOTED: &str = "store  ~a\\\\\\n\\a\\0x7f\\0x80\\0xff";
 
-/// Lets all these happen, and compares the lines.
-fn says(options: &[&str], place: Place, events: &[Event], expected: &[String]) {
-    let mut command = place.fdholderd(Ours, options);
-    let server = Server::start(place, &mut command);
+/// Lets a client do all these events, and compares the lines.
+fn assert_logs(options: &[&str], daemon_dir: DaemonDir, events: &[Event], expected: &[String]) {
+    let mut command = daemon_dir.fdholderd(Ours, options);
+    let server = Server::start(daemon_dir, &mut command);
     let client = server.connect();
-    for (happen, _) in events {
-        happen(&client);
+    for (act, _) in events {
+        act(&client);
     }
     drop(client);
-    // It is not told to end before it has said what is due: that the client has gone, too.
+    // The daemon is stopped only after all expected lines, since it must see the disconnect first.
     let all: Vec<_> = expected.iter().map(|_| server.line()).collect();
     assert_eq!(all, expected, "{options:?}");
     assert_eq!(server.stop(), [""; 0], "{options:?}");
@@ -108,20 +107,20 @@ fn each_event_is_a_line() {
     let mut expected = vec![info("connect")];
     expected.extend(EVENTS.map(|(_, text)| info(if text == "QUOTED" { QUOTED } else { text })));
     expected.push(info("disconnect"));
-    says(&["-v2", "-n2"], Place::open(), &EVENTS, &expected);
-    // A higher one is no other.
-    says(&["-v4294967295", "-n2"], Place::open(), &EVENTS, &expected);
+    assert_logs(&["-v2", "-n2"], DaemonDir::open(), &EVENTS, &expected);
+    // Higher levels are the same as level 2.
+    assert_logs(&["-v4294967295", "-n2"], DaemonDir::open(), &EVENTS, &expected);
 }
 
 #[test]
-fn what_went_as_it_should_is_only_said_when_asked_for() {
+fn below_verbosity_2_events_are_not_logged() {
     for options in [&["-n2"][..], &["-v1", "-n2"], &["-v", "0", "-n2"], &["-v2", "-v1", "-n2"]] {
-        says(options, Place::open(), &EVENTS, &[]);
+        assert_logs(options, DaemonDir::open(), &EVENTS, &[]);
     }
 }
 
 #[test]
-fn what_is_refused_has_its_reason() {
+fn a_refused_request_is_logged_with_the_reason() {
     let refused: [Event; 6] = [
         (|client| assert_eq!(put(client, b"a"), 1), "store a"),
         (|client| assert_eq!(status(client, &delete_request(b"a"), &[]), 1), "delete a"),
@@ -133,59 +132,59 @@ fn what_is_refused_has_its_reason() {
     let mut expected = vec![info("connect")];
     expected.extend(refused.map(|(_, text)| info(&format!("{text}: Operation not permitted"))));
     expected.push(info("disconnect"));
-    let place = Place::new();
-    place.allow("uid/default", &[]);
-    says(&["-v2"], place, &refused, &expected);
+    let daemon_dir = DaemonDir::new();
+    daemon_dir.allow("uid/default", &[]);
+    assert_logs(&["-v2"], daemon_dir, &refused, &expected);
 }
 
 #[test]
-fn a_client_who_may_not_connect_is_an_event_too() {
+fn a_client_that_may_not_connect_is_logged_at_verbosity_2() {
     for refuse in [false, true] {
         for (option, expected) in
             [("-v2", &[info("connect: Operation not permitted")][..]), ("-v1", &[]), ("-v0", &[])]
         {
-            let place = Place::new();
+            let daemon_dir = DaemonDir::new();
             if refuse {
-                place.refuse("uid/default");
+                daemon_dir.refuse("uid/default");
             }
-            let mut command = place.fdholderd(Ours, &[option]);
-            let server = Server::start(place, &mut command);
-            hangs_up(&server.connect());
+            let mut command = daemon_dir.fdholderd(Ours, &[option]);
+            let server = Server::start(daemon_dir, &mut command);
+            assert_disconnects(&server.connect());
             assert_eq!(server.stop(), expected, "{option}");
         }
     }
 }
 
 #[test]
-fn a_retrieval_that_deletes_is_one_line() {
+fn a_retrieve_that_deletes_is_one_line() {
     let events: [Event; 2] = [
         (|client| assert_eq!(put(client, b"a"), 0), "store a"),
         (|client| assert_eq!(status(client, &retrieve_request(b"a", 1), &[]), 0), "retrieve a"),
     ];
     let expected = ["connect", "store a", "retrieve a", "disconnect"].map(info);
-    says(&["-v2"], Place::open(), &events, &expected);
+    assert_logs(&["-v2"], DaemonDir::open(), &events, &expected);
 }
 
 #[test]
-fn what_expires_is_an_event() {
-    for (option, is_said) in [("-v2", true), ("-v1", false), ("-v0", false)] {
+fn an_expiry_is_logged_once_at_verbosity_2() {
+    for (option, is_logged) in [("-v2", true), ("-v1", false), ("-v0", false)] {
         let server = Server::open(Ours, &[option]);
         let client = server.connect();
         let soon = wire::expiry_in(Duration::from_millis(200));
         assert_eq!(status(&client, &store_request(b"a\n", soon), &[memfd().as_fd()]), 0);
-        if is_said {
+        if is_logged {
             assert_eq!([server.line(), server.line()], [info("connect"), info("store a\\n")]);
-            // Without anybody asking.
+            // The daemon logs the expiry without a request.
             assert_eq!(server.line(), "s6-fdholderd: info: expire a\\n");
         }
         let begun = Instant::now();
         while !wire::list(&client).unwrap().is_empty() {
-            assert!(begun.elapsed() < PATIENCE);
+            assert!(begun.elapsed() < TIMEOUT);
             thread::sleep(Duration::from_millis(1));
         }
         let all = server.stop();
-        assert!(!all.iter().any(|line| line.contains("expire")), "once is enough: {all:?}");
-        assert_eq!(all.is_empty(), !is_said);
+        assert!(!all.iter().any(|line| line.contains("expire")), "logged twice: {all:?}");
+        assert_eq!(all.is_empty(), !is_logged);
     }
 }
 
@@ -194,7 +193,7 @@ fn a_client_that_breaks_the_protocol_is_a_warning() {
     let broken: [fn(&UnixStream); 4] = [
         |client| wire::send(client, &[255; 6], &[]).unwrap(),
         |client| wire::send(client, &[0, 0, 0, 1, 255, 255], &[]).unwrap(),
-        // A descriptor is announced, but does not come.
+        // A descriptor is announced, but not sent.
         |client| {
             wire::send(client, &wire::frame(&store_request(b"a", wire::never()), 1), &[]).unwrap()
         },
@@ -205,7 +204,7 @@ fn a_client_that_breaks_the_protocol_is_a_warning() {
             let server = Server::open(Ours, &[option]);
             let client = server.connect();
             broken(&client);
-            hangs_up(&client);
+            assert_disconnects(&client);
             let line = warning("disconnect: Protocol error");
             let expected = match option {
                 "-v2" => vec![info("connect"), line],
@@ -218,7 +217,7 @@ fn a_client_that_breaks_the_protocol_is_a_warning() {
 }
 
 #[test]
-fn a_client_that_is_silent_in_the_middle_of_something_is_a_warning() {
+fn a_client_that_is_silent_in_the_middle_of_a_request_is_a_warning() {
     let begin: [fn(&UnixStream); 2] = [
         |client| wire::send(client, &[0], &[]).unwrap(),
         |client| assert_eq!(status(client, b"!\0\0\0\x01", &[]), 0),
@@ -228,7 +227,7 @@ fn a_client_that_is_silent_in_the_middle_of_something_is_a_warning() {
             let server = Server::open(Ours, &[option, "-t100"]);
             let client = server.connect();
             begin(&client);
-            hangs_up(&client);
+            assert_disconnects(&client);
             let line = warning("disconnect: Connection timed out");
             let mut expected = match option {
                 "-v2" => vec![info("connect"), line],
@@ -266,10 +265,10 @@ fn the_longest_identifiers_make_one_line() {
 }
 
 #[test]
-fn messages_of_the_daemon_that_binds_begin_with_the_other_name() {
-    let place = Place::open();
-    let mut command = place.daemon(&["-v2"]);
-    let server = Server::start(place, &mut command);
+fn messages_of_fdholder_daemon_begin_with_fdholderd() {
+    let daemon_dir = DaemonDir::open();
+    let mut command = daemon_dir.daemon(&["-v2"]);
+    let server = Server::start(daemon_dir, &mut command);
     let client = server.connect();
     assert_eq!(server.line(), info("connect"));
     drop(client);
@@ -277,9 +276,9 @@ fn messages_of_the_daemon_that_binds_begin_with_the_other_name() {
 }
 
 #[test]
-fn the_events_of_several_clients_do_not_mix() {
+fn lines_about_several_clients_do_not_mix() {
     let server = Server::open(Ours, &["-v2"]);
-    let path = server.place.socket();
+    let path = server.daemon_dir.socket();
     let workers = (0..8).map(|worker| {
         let path = path.clone();
         thread::spawn(move || {
@@ -299,8 +298,7 @@ fn the_events_of_several_clients_do_not_mix() {
             expected.push(info("disconnect"));
         }
     }
-    // It may be told to end before it sees that the last one has left: what there is to be said
-    // comes first.
+    // The daemon is stopped only after all expected lines, since it must see the last disconnect first.
     let mut all: Vec<String> = expected.iter().map(|_| server.line()).collect();
     assert_eq!(server.stop(), [""; 0]);
     all.sort();
@@ -308,20 +306,25 @@ fn the_events_of_several_clients_do_not_mix() {
     assert_eq!(all, expected);
 }
 
-/// A daemon with something else as standard error. It is killed when this is dropped.
-struct Deaf(Child, Place);
+/// A daemon that logs to a given descriptor. It is killed when this is dropped.
+struct Logging(Child, DaemonDir);
 
-impl Deaf {
-    fn start(stderr: impl Into<Stdio>) -> Deaf {
-        Deaf::start_behind(&[], stderr)
+impl Logging {
+    fn start(stderr: impl Into<Stdio>) -> Logging {
+        Logging::start_behind(&[], stderr)
     }
 
-    fn start_behind(first: &[&str], stderr: impl Into<Stdio>) -> Deaf {
-        Deaf::start_at(Place::open(), &["-v2"], first, stderr)
+    fn start_behind(first: &[&str], stderr: impl Into<Stdio>) -> Logging {
+        Logging::start_at(DaemonDir::open(), &["-v2"], first, stderr)
     }
 
-    fn start_at(place: Place, options: &[&str], first: &[&str], stderr: impl Into<Stdio>) -> Deaf {
-        let inner = place.daemon(options);
+    fn start_at(
+        daemon_dir: DaemonDir,
+        options: &[&str],
+        first: &[&str],
+        stderr: impl Into<Stdio>,
+    ) -> Logging {
+        let inner = daemon_dir.daemon(options);
         let mut command = match first {
             [] => through(Ours, "s6-fdholder-daemon", "", ""),
             [program, rest @ ..] => {
@@ -336,20 +339,20 @@ impl Deaf {
         let mut ready = Vec::new();
         child.stdout.take().unwrap().read_to_end(&mut ready).unwrap();
         assert_eq!(ready, b"\n");
-        Deaf(child, place)
+        Logging(child, daemon_dir)
     }
 
-    /// Has so many events happen, of which each would be a line.
-    fn work(&mut self, rounds: usize) {
+    /// Makes `count` requests, each of which the daemon logs as a line. It must answer all of them.
+    fn make_requests(&mut self, count: usize) {
         let client = connect(&self.1.socket());
-        for _ in 0..rounds {
+        for _ in 0..count {
             assert_eq!(status(&client, &delete_request(&[b'x'; 255]), &[]), 2);
         }
         assert!(self.0.try_wait().unwrap().is_none());
     }
 }
 
-impl Drop for Deaf {
+impl Drop for Logging {
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -357,12 +360,12 @@ impl Drop for Deaf {
 }
 
 #[test]
-fn a_logger_that_does_not_read_keeps_nobody_waiting() {
+fn a_logger_that_does_not_read_delays_no_client() {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let mut deaf = Deaf::start(writer);
-    // Many times what a pipe takes.
-    deaf.work(5000);
-    // What has come is whole lines, and once there is room again, so are those that follow.
+    let mut daemon = Logging::start(writer);
+    // The lines are many times more than a pipe takes.
+    daemon.make_requests(5000);
+    // The pipe contains whole lines. When there is room again, the lines that follow are whole too.
     let mut log = BufReader::new(File::from(reader));
     let expected = info(&format!("delete {}: No such file or directory", "x".repeat(255)));
     for at in 0..100 {
@@ -371,7 +374,7 @@ fn a_logger_that_does_not_read_keeps_nobody_waiting() {
         let line = line.trim_end();
         assert_eq!(line, if at == 0 { info("connect") } else { expected.clone() });
     }
-    // The rest of it, and then a new one.
+    // Read the other lines, until one about a new request comes.
     let drain = thread::spawn(move || {
         for line in log.lines() {
             let line = line.unwrap();
@@ -384,15 +387,15 @@ fn a_logger_that_does_not_read_keeps_nobody_waiting() {
     });
     let begun = Instant::now();
     while !drain.is_finished() {
-        let client = connect(&deaf.1.socket());
+        let client = connect(&daemon.1.socket());
         let _ = answer(&client, &delete_request(b"new"), &[]).unwrap();
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(begun.elapsed() < TIMEOUT);
     }
     drain.join().unwrap();
 }
 
 #[test]
-fn a_pipe_that_was_full_before_keeps_nobody_waiting() {
+fn a_pipe_that_is_full_at_the_start_delays_no_client() {
     for leave in [0, 1, 100, 4096, 5000] {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let mut writer = File::from(writer);
@@ -401,86 +404,88 @@ fn a_pipe_that_was_full_before_keeps_nobody_waiting() {
         while writer.write(b".").is_ok() {}
         let mut reader = File::from(reader);
         reader.read_exact(&mut vec![0; leave]).unwrap();
-        // Whoever writes now waits, unless it takes care.
+        // A plain write blocks now.
         fcntl_setfl(&writer, OFlags::empty()).unwrap();
-        let mut deaf = Deaf::start(writer);
-        deaf.work(100);
+        let mut daemon = Logging::start(writer);
+        daemon.make_requests(100);
     }
 }
 
 #[test]
-fn a_logger_that_is_gone_does_not_end_it() {
+fn the_daemon_goes_on_after_its_logger_has_ended() {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     drop(reader);
-    Deaf::start(writer).work(10);
-    // Rust ignores SIGPIPE, and what it starts does not; but there are others.
+    Logging::start(writer).make_requests(10);
+    // The same, where the logger ends while the daemon runs.
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let mut deaf = Deaf::start(writer);
-    deaf.work(10);
+    let mut daemon = Logging::start(writer);
+    daemon.make_requests(10);
     drop(reader);
-    deaf.work(10);
-    deaf.work(10);
+    daemon.make_requests(10);
+    daemon.make_requests(10);
     let (reader, writer) = UnixStream::pair().unwrap();
     drop(reader);
-    Deaf::start(std::os::fd::OwnedFd::from(writer)).work(10);
+    Logging::start(std::os::fd::OwnedFd::from(writer)).make_requests(10);
 }
 
 #[test]
-fn a_full_or_unwritable_file_does_not_end_it() {
-    Deaf::start(fs::OpenOptions::new().write(true).open("/dev/full").unwrap()).work(10);
-    Deaf::start(File::open("/dev/null").unwrap()).work(10);
+fn the_daemon_goes_on_if_its_log_file_is_full_or_not_writable() {
+    Logging::start(fs::OpenOptions::new().write(true).open("/dev/full").unwrap()).make_requests(10);
+    Logging::start(File::open("/dev/null").unwrap()).make_requests(10);
     let (_other, socket) = UnixStream::pair().unwrap();
-    Deaf::start(std::os::fd::OwnedFd::from(socket)).work(5000);
-    // Writing beyond a limit on the size of files is a signal as well.
+    Logging::start(std::os::fd::OwnedFd::from(socket)).make_requests(5000);
+    // A write beyond the limit on the size of files sends a signal.
     let dir = TempDir::new().unwrap();
     let file = File::create(dir.child("log")).unwrap();
-    Deaf::start_behind(&["sh", "-c", "ulimit -f 1 && exec \"$0\" \"$@\""], file).work(10);
+    Logging::start_behind(&["sh", "-c", "ulimit -f 1 && exec \"$0\" \"$@\""], file)
+        .make_requests(10);
     let length = fs::metadata(dir.child("log")).unwrap().len();
-    assert!(length > 0 && length % 512 == 0, "{length} bytes: it is full");
+    assert!(length > 0 && length % 512 == 0, "{length} bytes: the file is not full");
 }
 
 #[test]
-fn the_default_is_to_warn_and_rights_alone_are_no_reason_to() {
-    let place = Place::new();
-    place.allow("uid/default", &[(STORE, "(x")]);
-    let mut command = place.fdholderd(Ours, &[]);
-    let server = Server::start(place, &mut command);
-    hangs_up(&server.connect());
+fn by_default_only_warnings_are_logged() {
+    let daemon_dir = DaemonDir::new();
+    daemon_dir.allow("uid/default", &[(STORE, "(x")]);
+    let mut command = daemon_dir.fdholderd(Ours, &[]);
+    let server = Server::start(daemon_dir, &mut command);
+    assert_disconnects(&server.connect());
     let line = server.line();
     assert!(line.starts_with("s6-fdholderd: warning: "), "{line}");
-    // Which client that was is said, and once is enough.
+    // The line names the client, and is logged once.
     assert!(line.contains(&who()), "{line}");
     assert_eq!(server.stop(), [""; 0]);
-    // Those who may do nothing may connect.
-    let place = Place::new();
-    place.allow("uid/default", &[]);
-    let mut command = place.fdholderd(Ours, &[]);
-    let server = Server::start(place, &mut command);
+    // A client without rights may connect.
+    let daemon_dir = DaemonDir::new();
+    daemon_dir.allow("uid/default", &[]);
+    let mut command = daemon_dir.fdholderd(Ours, &[]);
+    let server = Server::start(daemon_dir, &mut command);
     drop(server.connect());
     assert_eq!(server.stop(), [""; 0]);
 }
 
-/// A terminal: what is written to the second appears in the first. Nobody else inherits them.
+/// A terminal: the master, from which a test reads what is written to the slave. Programs do not inherit
+/// them.
 fn terminal() -> (File, File) {
     let master = File::options().read(true).write(true).open("/dev/ptmx").unwrap();
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: the kernel reads a number.
+    // SAFETY: the call reads one number.
     let unlocked = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &0) };
     assert_eq!(unlocked, 0);
-    // SAFETY: touches no memory.
+    // SAFETY: the call touches no memory.
     let slave = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) };
     assert!(slave >= 0);
-    // SAFETY: it is open, and nobody else has it.
+    // SAFETY: the descriptor is open, and nothing else owns it.
     (master, unsafe { File::from_raw_fd(slave) })
 }
 
 #[test]
-fn a_terminal_that_is_stopped_keeps_nobody_waiting() {
+fn a_stopped_terminal_delays_no_client() {
     let (mut master, slave) = terminal();
     // Control-S.
     master.write_all(&[0x13]).unwrap();
-    let mut deaf = Deaf::start(slave);
-    deaf.work(1000);
+    let mut daemon = Logging::start(slave);
+    daemon.make_requests(1000);
     // Control-Q.
     master.write_all(&[0x11]).unwrap();
     let mut log = BufReader::new(master);
@@ -496,13 +501,13 @@ fn a_terminal_that_is_stopped_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_terminal_that_nobody_reads_keeps_nobody_waiting() {
+fn a_terminal_whose_output_is_not_read_delays_no_client() {
     let (_master, slave) = terminal();
-    Deaf::start(slave).work(1000);
+    Logging::start(slave).make_requests(1000);
 }
 
-/// A pipe that has room for a page, and none for more.
-fn room_for_a_page() -> (File, OwnedFd) {
+/// A pipe that has room for one page only.
+fn pipe_with_room_for_a_page() -> (File, OwnedFd) {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let mut full = File::from(writer.try_clone().unwrap());
     fcntl_setfl(&full, OFlags::NONBLOCK).unwrap();
@@ -513,9 +518,10 @@ fn room_for_a_page() -> (File, OwnedFd) {
     (reader, writer)
 }
 
-/// Ends a daemon, and takes all that it has written into such a pipe: a line, and not more than a page.
-fn one_line(deaf: Deaf, mut reader: File) -> String {
-    drop(deaf);
+/// Ends a daemon, and returns the line that it has written into such a pipe. It must be one line, of at most
+/// a page.
+fn one_line(daemon: Logging, mut reader: File) -> String {
+    drop(daemon);
     let mut all = Vec::new();
     reader.read_to_end(&mut all).unwrap();
     let all = String::from_utf8_lossy(&all);
@@ -527,65 +533,68 @@ fn one_line(deaf: Deaf, mut reader: File) -> String {
 
 #[test]
 fn no_line_is_longer_than_a_page() {
-    let place = Place::new();
+    let daemon_dir = DaemonDir::new();
     let expression = format!("({}", "\u{1}".repeat(1990));
-    place.allow("uid/default", &[(STORE, &expression)]);
-    let (reader, writer) = room_for_a_page();
-    let mut deaf = Deaf::start_at(place, &[], &[], writer);
-    hangs_up(&connect(&deaf.1.socket()));
-    // It does not stand still.
-    hangs_up(&connect(&deaf.1.socket()));
-    assert!(deaf.0.try_wait().unwrap().is_none());
-    let line = one_line(deaf, reader);
+    daemon_dir.allow("uid/default", &[(STORE, &expression)]);
+    let (reader, writer) = pipe_with_room_for_a_page();
+    let mut daemon = Logging::start_at(daemon_dir, &[], &[], writer);
+    assert_disconnects(&connect(&daemon.1.socket()));
+    // The daemon goes on.
+    assert_disconnects(&connect(&daemon.1.socket()));
+    assert!(daemon.0.try_wait().unwrap().is_none());
+    let line = one_line(daemon, reader);
     assert!(line.starts_with("s6-fdholderd: warning: uid "), "{line}");
     assert!(line.ends_with("\\0x01...: Invalid argument\n"), "{line}");
 }
 
 #[test]
-fn rules_with_a_long_name_that_are_gone_keep_nobody_waiting() {
-    let place = Place::open();
-    let mut file = place.child("file");
+fn a_missing_rules_file_with_a_long_path_delays_no_client() {
+    let daemon_dir = DaemonDir::open();
+    let mut file = daemon_dir.child("file");
     for _ in 0..5 {
         file.push("\u{e9}".repeat(120));
     }
     fs::create_dir_all(&file).unwrap();
     file.push("rules");
-    place.compile(S6_2_15, &place.child("compiled"));
-    fs::rename(place.child("compiled"), &file).unwrap();
-    let (reader, writer) = room_for_a_page();
-    let mut deaf = Deaf::start_at(place, &["-x", file.to_str().unwrap()], &[], writer);
+    daemon_dir.compile(S6_2_15, &daemon_dir.child("compiled"));
+    fs::rename(daemon_dir.child("compiled"), &file).unwrap();
+    let (reader, writer) = pipe_with_room_for_a_page();
+    let mut daemon = Logging::start_at(daemon_dir, &["-x", file.to_str().unwrap()], &[], writer);
     fs::remove_file(&file).unwrap();
-    kill_process(Pid::from_child(&deaf.0), Signal::HUP).unwrap();
-    deaf.work(1);
-    // What came before is done by now.
-    deaf.work(1);
-    let line = one_line(deaf, reader);
+    kill_process(Pid::from_child(&daemon.0), Signal::HUP).unwrap();
+    daemon.make_requests(1);
+    // By now the daemon has handled the signal.
+    daemon.make_requests(1);
+    let line = one_line(daemon, reader);
     let begin = "s6-fdholderd: warning: the old rules stay: unable to read rules from /";
     assert!(line.starts_with(begin), "{line}");
     assert!(line.ends_with("...: No such file or directory\n"), "{line}");
 }
 
 #[test]
-fn what_repeats_is_counted() {
-    are_counted(&Server::open(Ours, &[]));
+fn equal_warnings_are_limited_and_counted() {
+    assert_warnings_are_counted(&Server::open(Ours, &[]));
 }
 
 #[test]
-fn what_repeats_is_counted_however_long_a_turn_takes() {
-    let place = Place::open();
+fn equal_warnings_are_limited_and_counted_if_each_turn_takes_long() {
+    let daemon_dir = DaemonDir::open();
     let slow = ["recvmsg:delay_exit=5000".into()];
-    let mut command = strace_aside(&place.child("trace"), &slow);
-    command.args(["s6-fdholder-daemon", "-1", "-i"]).arg(place.rules()).arg(place.socket());
-    are_counted(&Server::start(place, command.stdin(Stdio::null())));
+    let mut command = strace_detached(&daemon_dir.child("trace"), &slow);
+    command
+        .args(["s6-fdholder-daemon", "-1", "-i"])
+        .arg(daemon_dir.rules())
+        .arg(daemon_dir.socket());
+    assert_warnings_are_counted(&Server::start(daemon_dir, command.stdin(Stdio::null())));
 }
 
-/// Has the same thing go wrong many times, and reads what is said of it.
-fn are_counted(server: &Server) {
+/// Breaks the protocol on 50 connections, and counts the warnings.
+fn assert_warnings_are_counted(server: &Server) {
     let begun = Instant::now();
     for _ in 0..50 {
         let client = server.connect();
         wire::send(&client, &[255; 6], &[]).unwrap();
-        hangs_up(&client);
+        assert_disconnects(&client);
     }
     let line = warning("disconnect: Protocol error");
     assert_eq!(server.line(), line);
@@ -594,7 +603,7 @@ fn are_counted(server: &Server) {
         let next = server.line();
         let more = next.strip_prefix(&format!("{line} (and "));
         let more = more.and_then(|rest| rest.strip_suffix(" more)"));
-        // If it took longer than a second there may be a new one.
+        // After a second, the daemon may log the full line again.
         assert!(more.is_some() || next == line, "{next}");
         count += more.map_or(1, |number| number.parse::<u64>().unwrap());
         lines += 1;

@@ -1,5 +1,4 @@
-//! What the daemon does for its clients: who may do what, what it keeps to whatever they do, how it
-//! starts, logs and ends.
+//! The daemon: access rules, fairness among clients, guarantees against any client, start, log and end.
 
 mod access_control;
 mod cost;

@@ -1,7 +1,8 @@
-//! Access rules: files as the C tool makes them, broken ones, and who is allowed what by them.
+//! Access rules: rules files of the C tool, invalid files, the meaning of values, and the order of keys.
 
 use crate::kit::cdb::{HEADER, allow, file as cdb, hash};
 use crate::kit::daemon::Generation;
+use crate::kit::random_cases;
 use crate::kit::wire;
 use fdholder::daemon::access::cdb::{self, Missing};
 use fdholder::daemon::access::rules::{self, PART_MAX, VALUE_MAX};
@@ -17,7 +18,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use temp_dir::TempDir;
 
-/// What a client may do.
+/// The rights of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Rights<'a> {
     get_dump: bool,
@@ -27,7 +28,7 @@ struct Rights<'a> {
     retrieve: Option<&'a [u8]>,
 }
 
-/// A rule, with the rights that it gives.
+/// A rule and the rights that it gives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Rule<'a> {
     Absent,
@@ -35,7 +36,7 @@ enum Rule<'a> {
     Allowed(Rights<'a>),
 }
 
-/// The rights that the strings of a rule give, by their names.
+/// The rights that the variables of a rule give, as the product reads them.
 fn named(strings: &[u8]) -> Rights<'_> {
     let values = Right::ALL.map(|right| rules::value(strings, right));
     let [store, retrieve, get_dump, set_dump, list] = values;
@@ -43,7 +44,7 @@ fn named(strings: &[u8]) -> Rights<'_> {
     Rights { get_dump, set_dump, list, store, retrieve }
 }
 
-/// Puts an answer and its rights together.
+/// Combines the result of a lookup with its rights.
 fn rule(answer: Result<&[u8], rules::Rule>) -> Rule<'_> {
     match answer {
         Err(rules::Rule::Absent) => Rule::Absent,
@@ -61,7 +62,8 @@ fn parse_value(value: &[u8]) -> Rule<'_> {
     rule(rules::parse_value(value))
 }
 
-/// What is in a file of the rules directory, and what becomes of it in a value.
+/// The name of a variable, the contents of its file in a rules directory, and the string in the value that
+/// the C tool makes of it.
 const VARIABLES: [(&str, &str, &str); 13] = [
     ("S6_FDHOLDER_LIST", "\n", "S6_FDHOLDER_LIST="),
     ("S6_FDHOLDER_GETDUMP", "no", "S6_FDHOLDER_GETDUMP=no"),
@@ -78,15 +80,16 @@ const VARIABLES: [(&str, &str, &str); 13] = [
     ("NEWLINES", "\n\n", "NEWLINES="),
 ];
 
-/// Makes rules in `dir`, each with the variables of that number, and has the C tool make a file.
+/// Runs the C tool on a rules directory and returns the rules file. A rule is a key with numbers of
+/// [`VARIABLES`], or `None` if it refuses. `long` is an expression for the key `uid/4294967294`.
 fn file_by_c(generation: Generation, rules: &[(&str, Option<Vec<usize>>)], long: &str) -> Vec<u8> {
     let dir = TempDir::new().unwrap();
-    // There is a folder of each kind, be it empty.
+    // The C tool needs this folder, even if it is empty.
     fs::create_dir_all(dir.child("rules/uid")).unwrap();
     for (key, variables) in rules {
         let folder = dir.child("rules").join(key);
         fs::create_dir_all(folder.join("env")).unwrap();
-        // With both, it is allowed.
+        // `allow` takes precedence over `deny`.
         fs::write(folder.join("deny"), "").unwrap();
         for number in variables.iter().flatten() {
             let (name, contents, _) = VARIABLES[*number];
@@ -103,7 +106,7 @@ fn file_by_c(generation: Generation, rules: &[(&str, Option<Vec<usize>>)], long:
         fs::write(env.parent().unwrap().join("allow"), "").unwrap();
         fs::write(env.join("S6_FDHOLDER_STORE_REGEX"), long).unwrap();
     }
-    // Neither allowed nor refused, so no rule.
+    // Without `allow` and `deny` there is no rule.
     fs::create_dir_all(dir.child("rules/uid/nobody/env")).unwrap();
     let mut tool = generation.command("s6-accessrules-cdb-from-fs");
     let output = tool.arg(dir.child("out")).arg(dir.child("rules")).output().unwrap();
@@ -111,7 +114,7 @@ fn file_by_c(generation: Generation, rules: &[(&str, Option<Vec<usize>>)], long:
     fs::read(dir.child("out")).unwrap()
 }
 
-/// The rights that strings give, by looking for each variable.
+/// The rights that strings give, found in another way than the product does.
 fn rights<'a>(strings: &[&'a [u8]]) -> Rights<'a> {
     let find = |name: &str| {
         let name = [name.as_bytes(), b"="].concat();
@@ -127,7 +130,7 @@ fn rights<'a>(strings: &[&'a [u8]]) -> Rights<'a> {
 }
 
 #[test]
-fn files_of_the_c_tool_are_read_as_they_were_made() {
+fn rules_files_of_the_c_tool_are_read_correctly() {
     let all: Vec<usize> = (0..VARIABLES.len()).collect();
     let mut made = vec![
         ("uid/self", Some(all.clone())),
@@ -140,7 +143,7 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
         ("gid/0", None),
         ("odd/key with spaces", Some(vec![9])),
     ];
-    // So many that tables have several.
+    // With these, each hash table has several entries.
     let names: Vec<String> = (2000..3000).map(|n| format!("uid/{n}")).collect();
     made.extend(
         names
@@ -149,7 +152,7 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
             .map(|(i, name)| (name.as_str(), (i % 3 != 0).then(|| vec![i % VARIABLES.len()]))),
     );
     let name = "S6_FDHOLDER_STORE_REGEX=";
-    // With its name and its NUL as long as may be.
+    // With its name and its NUL, this is the longest part that is allowed.
     let long = "x".repeat(PART_MAX - name.len() - 1);
 
     for generation in Generation::ALL {
@@ -165,7 +168,7 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
             let expected = variables.iter().map(|number| VARIABLES[*number].2.as_bytes());
             let mut expected: Vec<&[u8]> = expected.collect();
             assert_eq!(rule, Rule::Allowed(rights(&expected)), "{key} {value:?}");
-            // The tool takes them in the order of the directory.
+            // The tool writes them in the order in which the directory lists them.
             let length = expected.iter().map(|string| string.len() + 1).sum::<usize>();
             let mut found: Vec<&[u8]> = value[3..3 + length].split(|byte| *byte == 0).collect();
             assert_eq!(found.pop(), Some(&b""[..]));
@@ -187,7 +190,7 @@ fn files_of_the_c_tool_are_read_as_they_were_made() {
 }
 
 #[test]
-fn a_file_without_rules_has_none() {
+fn a_rules_file_may_be_without_rules() {
     for generation in Generation::ALL {
         let file = file_by_c(generation, &[], "");
         assert!(cdb::is_valid(&file));
@@ -195,7 +198,7 @@ fn a_file_without_rules_has_none() {
     }
 }
 
-/// Looks up all keys that a test may have put there. What is found is in the file.
+/// Looks up these keys in any bytes. A value that is found must be inside the file.
 fn look_up(bytes: &[u8], keys: &[&[u8]]) {
     for key in keys {
         if let Ok(value) = cdb::find(bytes, key) {
@@ -206,31 +209,31 @@ fn look_up(bytes: &[u8], keys: &[&[u8]]) {
     }
 }
 
-/// Keys of the file that the two tests below change.
+/// The keys of the file that the next test changes.
 const KEYS: [&str; 6] = ["uid/self", "uid/0", "gid/self", "gid/0", "uid/default", "uid/absent"];
 
 #[test]
-fn no_change_of_a_byte_makes_a_file_dangerous() {
+fn a_file_with_any_byte_changed_is_read_without_a_panic() {
     let made = [(KEYS[0], Some(vec![0, 3])), (KEYS[1], None), (KEYS[4], Some(vec![2, 4, 9]))];
     let mut file = file_by_c(Generation::S6_2_15, &made, "");
     let keys = KEYS.map(str::as_bytes);
-    for place in 0..file.len() {
-        let old = file[place];
+    for position in 0..file.len() {
+        let old = file[position];
         for new in 0..=u8::MAX {
-            file[place] = new;
+            file[position] = new;
             look_up(&file, &keys);
         }
-        file[place] = old;
+        file[position] = old;
     }
-    // A part of it lacks a table at least.
+    // A truncated file lacks a part of its tables.
     for length in 0..file.len() {
         assert!(!cdb::is_valid(&file[..length]));
     }
 }
 
 #[test]
-fn a_full_table_is_looked_through_once() {
-    // Without a free slot, and all of them with the hash that is looked for.
+fn a_lookup_in_a_full_table_ends() {
+    // No slot is free, and all have the hash of the key.
     let mut file = cdb(&[("uid/0", "D")], 1);
     let position = file.len();
     for _ in 0..100_000 {
@@ -244,34 +247,34 @@ fn a_full_table_is_looked_through_once() {
 }
 
 #[test]
-fn what_points_outside_the_file_is_invalid() {
+fn a_position_outside_the_file_is_invalid() {
     let file = cdb(&[("uid/0", "D")], 2);
     let head = 8 * (hash(b"uid/0") as usize % 256);
     let table = u32::from_le_bytes(file[head..][..4].try_into().unwrap()) as usize;
     let slots = &file[table..][..16];
     let slot = table + 8 * usize::from(slots[4..8] == [0; 4]);
     let end = file.len() as u32;
-    let with = |place: usize, number: u32| {
+    let with = |position: usize, number: u32| {
         let mut file = file.clone();
-        file[place..][..4].copy_from_slice(&number.to_le_bytes());
+        file[position..][..4].copy_from_slice(&number.to_le_bytes());
         file
     };
     for far in [end - 1, end, end + 1, u32::MAX - 7, u32::MAX] {
-        // The record, its key, its value.
-        for place in [slot + 4, HEADER, HEADER + 4] {
-            let file = with(place, far);
+        // The position of the record, the length of its key, the length of its value.
+        for position in [slot + 4, HEADER, HEADER + 4] {
+            let file = with(position, far);
             assert!(cdb::is_valid(&file));
-            assert_eq!(cdb::find(&file, b"uid/0"), Err(Missing::Invalid), "{place} {far}");
+            assert_eq!(cdb::find(&file, b"uid/0"), Err(Missing::Invalid), "{position} {far}");
             assert_eq!(find(&file, b"uid/0"), Rule::Refused);
         }
-        // The table, and its size.
+        // The position of the table, and its size.
         assert!(!cdb::is_valid(&with(head, far)));
         assert!(!cdb::is_valid(&with(head + 4, far)));
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+    #![proptest_config(random_cases(256))]
 
     #[test]
     fn the_first_record_with_a_key_is_found(
@@ -288,12 +291,12 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_dangerous_file(
+    fn any_bytes_are_read_without_a_panic(
         mut bytes in vec(any::<u8>(), HEADER..HEADER + 2000), skipped in 0..400usize,
         key in vec(any::<u8>(), 0..20),
     ) {
         look_up(&bytes, &[&key]);
-        // With a header that is valid there is more to go wrong.
+        // A valid header leads to the code that reads the tables.
         let length = bytes.len() as u32;
         for head in bytes[..HEADER].chunks_exact_mut(8) {
             let number = |at: usize| u32::from_le_bytes(head[at..][..4].try_into().unwrap());
@@ -302,7 +305,7 @@ proptest! {
             head[..4].copy_from_slice(&position.to_le_bytes());
             head[4..].copy_from_slice(&slots.to_le_bytes());
         }
-        // And with slots that match.
+        // Slots with the right hash lead to the code that reads the records.
         for slot in bytes[HEADER..].chunks_exact_mut(8).skip(skipped) {
             slot[..4].copy_from_slice(&hash(&key).to_le_bytes());
             slot[6..].fill(0);
@@ -312,7 +315,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_rule_that_they_do_not_hold(
+    fn any_value_is_refused_or_contains_the_rule_that_is_read(
         first in prop_oneof![Just(b'A'), any::<u8>()], high in prop_oneof![Just(0u8), any::<u8>()],
         bytes in vec(prop_oneof![Just(0u8), Just(b'='), any::<u8>()], 0..40),
     ) {
@@ -329,7 +332,7 @@ proptest! {
     }
 
     #[test]
-    fn rights_are_those_that_the_strings_give(
+    fn a_rule_gives_exactly_the_rights_of_its_strings(
         strings in vec((0..VARIABLES.len(), prop_oneof![Just(""), Just("="), Just("x")],
             vec(1u8.., 0..3)), 0..12),
     ) {
@@ -344,7 +347,7 @@ proptest! {
     }
 }
 
-/// Values, and what they mean: expressions are empty or "a".
+/// Values with their meaning. Expressions are empty or "a".
 fn values() -> Vec<(&'static str, Vec<u8>, Rule<'static>)> {
     const NOTHING: Rights =
         Rights { get_dump: false, set_dump: false, list: false, store: None, retrieve: None };
@@ -357,10 +360,19 @@ fn values() -> Vec<(&'static str, Vec<u8>, Rule<'static>)> {
     };
     let stores = [
         ("an empty expression", store(b"S6_FDHOLDER_STORE_REGEX=\0", b"")),
-        ("two", store(b"S6_FDHOLDER_STORE_REGEX=a\0S6_FDHOLDER_STORE_REGEX=\0", b"a")),
-        ("the other way", store(b"S6_FDHOLDER_STORE_REGEX=\0S6_FDHOLDER_STORE_REGEX=a\0", b"")),
-        ("unset after", store(b"S6_FDHOLDER_STORE_REGEX=a\0S6_FDHOLDER_STORE_REGEX\0", b"a")),
-        ("unset before", store(b"S6_FDHOLDER_STORE_REGEX\0S6_FDHOLDER_STORE_REGEX=a\0", b"a")),
+        ("two expressions", store(b"S6_FDHOLDER_STORE_REGEX=a\0S6_FDHOLDER_STORE_REGEX=\0", b"a")),
+        (
+            "two expressions in the other order",
+            store(b"S6_FDHOLDER_STORE_REGEX=\0S6_FDHOLDER_STORE_REGEX=a\0", b""),
+        ),
+        (
+            "an expression unset after it is set",
+            store(b"S6_FDHOLDER_STORE_REGEX=a\0S6_FDHOLDER_STORE_REGEX\0", b"a"),
+        ),
+        (
+            "an expression unset before it is set",
+            store(b"S6_FDHOLDER_STORE_REGEX\0S6_FDHOLDER_STORE_REGEX=a\0", b"a"),
+        ),
     ];
     let all = b"S6_FDHOLDER_GETDUMP=0\0S6_FDHOLDER_SETDUMP=no\0X=\0S6_FDHOLDER_LIST=\0\
         S6_FDHOLDER_RETRIEVE_REGEX=a\0S6_FDHOLDER_STORE_REGEX=\0";
@@ -377,19 +389,19 @@ fn values() -> Vec<(&'static str, Vec<u8>, Rule<'static>)> {
         ("deny and more", b"Dxxxxx".to_vec(), Rule::Refused),
         ("another letter", b"x".to_vec(), Rule::Absent),
         ("a small letter", b"dxxxxx".to_vec(), Rule::Absent),
-        ("another letter and much", vec![b'x'; VALUE_MAX], Rule::Absent),
-        ("another letter and too much", vec![b'x'; VALUE_MAX + 1], Rule::Refused),
-        ("deny and too much", vec![b'D'; VALUE_MAX + 1], Rule::Refused),
+        ("another letter and many bytes", vec![b'x'; VALUE_MAX], Rule::Absent),
+        ("another letter and too many bytes", vec![b'x'; VALUE_MAX + 1], Rule::Refused),
+        ("deny and too many bytes", vec![b'D'; VALUE_MAX + 1], Rule::Refused),
         ("only a letter", b"A".to_vec(), Rule::Refused),
         ("half a length", b"A\0".to_vec(), Rule::Refused),
         ("one length", b"A\0\0".to_vec(), Rule::Refused),
         ("a length and a half", b"A\0\0\0".to_vec(), Rule::Refused),
-        ("nothing", allow(b"", b""), nothing),
+        ("no variables", allow(b"", b""), nothing),
         ("a length too long", b"A\0\x05\0\0".to_vec(), Rule::Refused),
         ("the other length too long", b"A\0\0\0\x01".to_vec(), Rule::Refused),
         ("the other byte order", b"A\x02\0X\0\0\0".to_vec(), Rule::Refused),
-        ("more behind", [allow(set, b""), b"x".to_vec()].concat(), Rule::Refused),
-        ("everything", allow(all, b""), Rule::Allowed(everything)),
+        ("a byte behind the end", [allow(set, b""), b"x".to_vec()].concat(), Rule::Refused),
+        ("all rights", allow(all, b""), Rule::Allowed(everything)),
         ("a program", allow(set, b"program"), list),
         ("many variables", allow(&padded(PART_MAX), b""), list),
         ("too many variables", allow(&padded(PART_MAX + 1), b""), Rule::Refused),
@@ -405,17 +417,17 @@ fn values() -> Vec<(&'static str, Vec<u8>, Rule<'static>)> {
 }
 
 #[test]
-fn values_mean_what_they_should() {
+fn every_value_gives_its_rights() {
     for (what, value, rule) in values() {
         assert_eq!(parse_value(&value), rule, "{what}");
     }
-    // The C daemons overlook the end.
+    // The last string must end with a NUL. The C daemons do not check that.
     for strings in [&b"S6_FDHOLDER_LIST="[..], b"X=\0S6_FDHOLDER_LIST=", b"x"] {
         assert_eq!(parse_value(&allow(strings, b"")), Rule::Refused);
     }
 }
 
-/// What a daemon lets a client do: list, get a dump, set one; store and retrieve "a" and "b". None
+/// What a daemon allows a client: list, get dump, set dump, store "a" and "b", retrieve "a" and "b". `None`
 /// if it refuses the client.
 pub fn is_allowed(stream: std::io::Result<UnixStream>) -> Option<[bool; 7]> {
     let stream = stream.unwrap();
@@ -435,7 +447,7 @@ pub fn is_allowed(stream: std::io::Result<UnixStream>) -> Option<[bool; 7]> {
     Some(allowed)
 }
 
-/// What it should do.
+/// What a daemon must allow a client with these rights.
 fn expected(rights: Rights) -> [bool; 7] {
     let is_match = |expression: Option<&[u8]>, id| expression.is_some_and(|e| e == b"" || e == id);
     let [store, other_store] = [b"a", b"b"].map(|id| is_match(rights.store, id));
@@ -444,7 +456,7 @@ fn expected(rights: Rights) -> [bool; 7] {
     [list, get_dump, set_dump, store, other_store, retrieve, other_retrieve]
 }
 
-/// What a daemon with these rules, `-x` a file or `-i` a directory, lets a client do.
+/// What a daemon with these rules allows a client. `option` is `-x` for a file and `-i` for a directory.
 pub fn decision(generation: Generation, option: &str, rules: &Path) -> Option<[bool; 7]> {
     let dir = TempDir::new().unwrap();
     let listener = UnixListener::bind(dir.child("s")).unwrap();
@@ -453,7 +465,7 @@ pub fn decision(generation: Generation, option: &str, rules: &Path) -> Option<[b
     daemon.args(["-v", "0", option]).arg(rules);
     daemon.stdin(OwnedFd::from(listener)).stdout(Stdio::null());
     let mut child = daemon.spawn().unwrap();
-    // If it ends, the socket is to end as well.
+    // The command has a copy of the socket. Without it the socket ends with the daemon.
     drop(daemon);
     let allowed = is_allowed(UnixStream::connect(dir.child("s")));
     child.kill().unwrap();
@@ -461,7 +473,7 @@ pub fn decision(generation: Generation, option: &str, rules: &Path) -> Option<[b
     allowed
 }
 
-/// Compares what a daemon with this file does with what it should do.
+/// Compares the decision of a daemon with this rules file with that of the product's functions.
 fn compare(generation: Generation, what: &str, file: &[u8]) {
     let dir = TempDir::new().unwrap();
     fs::write(dir.child("rules"), file).unwrap();
@@ -482,7 +494,7 @@ fn compare(generation: Generation, what: &str, file: &[u8]) {
 }
 
 #[test]
-fn the_daemons_decide_alike() {
+fn every_daemon_decides_alike() {
     let all = allow(b"S6_FDHOLDER_SETDUMP=\0S6_FDHOLDER_RETRIEVE_REGEX=\0", b"");
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
     let numbers = [format!("uid/{uid}"), format!("gid/{gid}")];
@@ -492,7 +504,7 @@ fn the_daemons_decide_alike() {
             let file = cdb(&[("uid/self", &value), ("uid/default", &all)], 2);
             compare(generation, what, &file);
         }
-        // One is refused, and all that come later allowed, or the other way round.
+        // One key refuses and all later keys allow, and the other way round.
         for first in 0..=order.len() {
             let later: Vec<_> = order[first..].iter().skip(1).map(|key| (*key, &all[..])).collect();
             let first = order.get(first).map(|key| (*key, &b"D"[..]));
@@ -510,10 +522,10 @@ fn the_daemons_decide_alike() {
 }
 
 #[test]
-fn keys_come_in_their_order() {
+fn keys_are_looked_up_in_the_documented_order() {
     let keys = |client: (u32, u32), own: (u32, u32)| {
         let [client, own] = [client, own].map(|(uid, gid)| Identity { uid, gid });
-        // Nobody has a rule, so all of them are asked for.
+        // There is no rule, so all keys are looked up.
         let mut asked = Vec::new();
         let decided = rules::decide(client, own.into(), |key| {
             asked.push(String::from_utf8(key.to_vec()).unwrap());
@@ -525,7 +537,7 @@ fn keys_come_in_their_order() {
     assert_eq!(keys((1, 2), (3, 4)), ["uid/1", "gid/2", "uid/default"]);
     assert_eq!(keys((10, 20), (10, 4)), ["uid/self", "uid/10", "gid/20", "uid/default"]);
     assert_eq!(keys((7, 123), (5, 123)), ["uid/7", "gid/self", "gid/123", "uid/default"]);
-    // A user is no group.
+    // The numbers of users and groups are not compared with each other.
     assert_eq!(keys((1, 2), (2, 1)), ["uid/1", "gid/2", "uid/default"]);
     let most = (u32::MAX, u32::MAX - 1);
     let all = ["uid/self", "uid/4294967295", "gid/self", "gid/4294967294", "uid/default"];
@@ -534,16 +546,16 @@ fn keys_come_in_their_order() {
 }
 
 #[test]
-fn the_first_rule_decides_and_is_the_last_to_be_looked_at() {
+fn the_first_rule_decides_and_no_later_key_is_looked_up() {
     let own = Identity { uid: 0, gid: 0 };
-    for place in 0..5 {
+    for first in 0..5 {
         for rule in [rules::Rule::Allowed, rules::Rule::Refused] {
             let mut asked = 0;
             let result = rules::decide(own, own.into(), |_| {
                 asked += 1;
-                if asked > place { rule } else { rules::Rule::Absent }
+                if asked > first { rule } else { rules::Rule::Absent }
             });
-            assert_eq!((result, asked), (rule, place + 1));
+            assert_eq!((result, asked), (rule, first + 1));
         }
     }
 }

@@ -3,14 +3,14 @@
 
 use crate::kit::daemon::Generation::Ours;
 use crate::kit::daemon::LIST;
-use crate::kit::process::{descriptors, until};
-use crate::kit::server::{Place, Server, hangs_up, status};
-use crate::kit::strace::{calls, strace_aside};
-use crate::kit::tool::PATIENCE;
+use crate::kit::process::{descriptors, wait_until};
+use crate::kit::server::{DaemonDir, Server, assert_disconnects, status};
+use crate::kit::strace::{calls, strace_detached};
+use crate::kit::tool::TIMEOUT;
 use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, delete_request, entry, expiry_in, store_request,
 };
-use crate::kit::{make_room, memfd};
+use crate::kit::{raise_open_file_limit, memfd};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, kill_process};
@@ -59,7 +59,7 @@ fn put(server: &Server, client: &UnixStream, expiry: [u8; 12], fd: OwnedFd) {
 
 /// What hangs up, or is hung up on.
 fn leaves(client: UnixStream) -> Option<UnixStream> {
-    hangs_up(&client);
+    assert_disconnects(&client);
     None
 }
 
@@ -77,7 +77,7 @@ const WAYS: [Way; 15] = [
         wire::send(&client, begin, &[fd.as_fd()]).unwrap();
         drop(fd);
         server.signal(Signal::CONT);
-        crate::kit::process::until_read(&client);
+        crate::kit::process::wait_until_read(&client);
         wire::send(&client, rest, &[]).unwrap();
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
         Some(client)
@@ -119,7 +119,7 @@ const WAYS: [Way; 15] = [
     ("something that comes too late", |server, client, fd| {
         let request = wire::frame(b"L", 0);
         wire::send(&client, &request[..3], &[]).unwrap();
-        crate::kit::process::until_read(&client);
+        crate::kit::process::wait_until_read(&client);
         server.signal(Signal::STOP);
         wire::send(&client, &request[3..], &[fd.as_fd()]).unwrap();
         drop(fd);
@@ -158,13 +158,13 @@ const WAYS: [Way; 15] = [
     }),
     ("an expiry", |server, client, fd| {
         put(server, &client, expiry_in(Duration::from_millis(50)), fd);
-        until(|| "it expires".into(), || wire::list(&client).unwrap().is_empty());
+        wait_until(|| "it expires".into(), || wire::list(&client).unwrap().is_empty());
         Some(client)
     }),
     ("a replacement", |server, client, fd| {
         put(server, &client, wire::never(), fd);
         let held = [Held::new("it", wire::never(), memfd())];
-        wire::set_dump(&server.place.socket(), &held).unwrap();
+        wire::set_dump(&server.daemon_dir.socket(), &held).unwrap();
         assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
         Some(client)
     }),
@@ -197,11 +197,11 @@ fn nobody_waits_for_what_lingers_in_whichever_way_it_goes() {
         assert_eq!(status(&client, b"L", &[]), 0);
         eprintln!("{name}");
         drop(way(&server, client, fd));
-        server.serves();
+        server.assert_serves();
         let pid = server.pid();
         let state =
             || format!("{name}: {} open, {} children", descriptors(pid), children(&server).len());
-        until(state, || descriptors(pid) == usual && children(&server).is_empty());
+        wait_until(state, || descriptors(pid) == usual && children(&server).is_empty());
     }
     drop(client);
     assert_eq!(server.stop(), [""; 0]);
@@ -209,9 +209,9 @@ fn nobody_waits_for_what_lingers_in_whichever_way_it_goes() {
 
 #[test]
 fn nobody_waits_for_what_somebody_without_a_rule_has_sent() {
-    let place = Place::new();
-    let mut command = place.fdholderd(Ours, &["-v0"]);
-    let server = Server::start(place, &mut command);
+    let daemon_dir = DaemonDir::new();
+    let mut command = daemon_dir.fdholderd(Ours, &["-v0"]);
+    let server = Server::start(daemon_dir, &mut command);
     let usual = descriptors(server.pid());
     let mut peers = Vec::new();
     // More than there are closers.
@@ -222,22 +222,22 @@ fn nobody_waits_for_what_somebody_without_a_rule_has_sent() {
         wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
         drop(fd);
         server.signal(Signal::CONT);
-        hangs_up(&client);
+        assert_disconnects(&client);
         peers.push(peer);
     }
-    hangs_up(&server.connect());
+    assert_disconnects(&server.connect());
     let pid = server.pid();
     let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
-    until(state, || descriptors(pid) == usual && children(&server).is_empty());
+    wait_until(state, || descriptors(pid) == usual && children(&server).is_empty());
     assert_eq!(server.stop(), [""; 0]);
 }
 
 #[test]
 fn nobody_waits_for_what_somebody_without_the_right_has_sent() {
-    let place = Place::new();
-    place.allow("uid/default", &[(LIST, "\n")]);
-    let mut command = place.fdholderd(Ours, &["-v0"]);
-    let server = Server::start(place, &mut command);
+    let daemon_dir = DaemonDir::new();
+    daemon_dir.allow("uid/default", &[(LIST, "\n")]);
+    let mut command = daemon_dir.fdholderd(Ours, &["-v0"]);
+    let server = Server::start(daemon_dir, &mut command);
     let (client, other) = (server.connect(), server.connect());
     let (fd, _peer) = lingering();
     send_unseen(&server, &client, &store_request(b"it", wire::never()), vec![fd]);
@@ -249,7 +249,7 @@ fn nobody_waits_for_what_somebody_without_the_right_has_sent() {
 
 #[test]
 fn a_whole_message_of_them_and_another_one_keep_nobody_waiting() {
-    make_room();
+    raise_open_file_limit();
     let mut server = Server::open(Ours, &["-v0"]);
     let usual = descriptors(server.pid());
     let (many, _peers): (Vec<_>, Vec<_>) = (0..FRAME_ENTRIES).map(|_| lingering()).unzip();
@@ -258,11 +258,11 @@ fn a_whole_message_of_them_and_another_one_keep_nobody_waiting() {
         assert_eq!(status(&client, b"L", &[]), 0);
         send_unseen(&server, &client, b"L", fds);
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
-        server.serves();
+        server.assert_serves();
     }
     let pid = server.pid();
     let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
-    until(state, || descriptors(pid) == usual && children(&server).is_empty());
+    wait_until(state, || descriptors(pid) == usual && children(&server).is_empty());
 }
 
 #[test]
@@ -291,22 +291,22 @@ fn it_ends_whatever_lingers() {
     wire::send(&late, &[0], &[fd.as_fd()]).unwrap();
     drop(fd);
     assert_eq!(server.end(), (0, vec![]));
-    hangs_up(&client);
-    hangs_up(&late);
+    assert_disconnects(&client);
+    assert_disconnects(&late);
 }
 
 /// A daemon for which time stands still: every clock says the same. It has this limit on open files.
 fn without_time(limit: u32) -> Server {
-    let place = Place::open();
+    let daemon_dir = DaemonDir::open();
     let time = [1_000_000_i64, 0].map(i64::to_ne_bytes).concat();
     let bytes: String = time.iter().map(|byte| format!("{byte:02x}")).collect();
     let answer = [format!("clock_gettime:poke_exit=@arg2={bytes}")];
-    let strace = strace_aside(&place.child("trace"), &answer);
+    let strace = strace_detached(&daemon_dir.child("trace"), &answer);
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -n {limit}; exec strace \"$@\""), "sh"]);
     command.args(strace.get_args()).args(["s6-fdholder-daemon", "-1", "-v0", "-n20", "-c4", "-i"]);
-    command.arg(place.rules()).arg(place.socket()).stdin(Stdio::null());
-    Server::start(place, &mut command)
+    command.arg(daemon_dir.rules()).arg(daemon_dir.socket()).stdin(Stdio::null());
+    Server::start(daemon_dir, &mut command)
 }
 
 /// Has a daemon hold and delete so many sockets, one after the other. The result is the other ends.
@@ -315,7 +315,7 @@ fn delete_sockets(server: &Server, count: usize) -> Vec<UnixStream> {
     let mut ends = Vec::new();
     for _ in 0..count {
         let (near, far) = UnixStream::pair().unwrap();
-        near.set_read_timeout(Some(PATIENCE)).unwrap();
+        near.set_read_timeout(Some(TIMEOUT)).unwrap();
         let request = store_request(b"it", wire::never());
         assert_eq!(status(&client, &request, &[far.as_fd()]), 0);
         drop(far);
@@ -330,11 +330,11 @@ fn many_sockets_take_few_processes() {
     let server = without_time(4096);
     let ends = delete_sockets(&server, 300);
     // The first one goes at once, the others when there are 64 of them.
-    ends[..257].iter().for_each(hangs_up);
-    let place = server.place.clone();
+    ends[..257].iter().for_each(assert_disconnects);
+    let daemon_dir = server.daemon_dir.clone();
     assert_eq!(server.stop(), [""; 0]);
-    ends[257..].iter().for_each(hangs_up);
-    let calls = calls(&place.child("trace"));
+    ends[257..].iter().for_each(assert_disconnects);
+    let calls = calls(&daemon_dir.child("trace"));
     assert_eq!(calls.iter().filter(|call| call.name == "clone").count(), 1 + 4);
 }
 
@@ -356,7 +356,7 @@ fn a_listening_socket_goes_at_once_and_so_does_what_waits_before_it() {
 #[test]
 fn sockets_go_at_once_where_descriptors_are_scarce() {
     let server = without_time(64);
-    delete_sockets(&server, 100).iter().for_each(hangs_up);
+    delete_sockets(&server, 100).iter().for_each(assert_disconnects);
     assert_eq!(server.stop(), [""; 0]);
 }
 
@@ -368,7 +368,7 @@ fn a_socket_that_lingers_does_not_keep_others_of_its_batch() {
     let (mut ends, mut fds, mut peers) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..30 {
         let (near, far) = UnixStream::pair().unwrap();
-        near.set_read_timeout(Some(PATIENCE)).unwrap();
+        near.set_read_timeout(Some(TIMEOUT)).unwrap();
         ends.push(near);
         fds.push(far.into());
         if number % 10 == 0 {
@@ -379,27 +379,27 @@ fn a_socket_that_lingers_does_not_keep_others_of_its_batch() {
     }
     send_unseen(&server, &client, b"L", fds);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
-    ends.iter().for_each(hangs_up);
+    ends.iter().for_each(assert_disconnects);
     drop(client);
-    server.serves();
+    server.assert_serves();
     let pid = server.pid();
     let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
-    until(state, || descriptors(pid) == usual && children(&server).is_empty());
+    wait_until(state, || descriptors(pid) == usual && children(&server).is_empty());
 }
 
 /// A daemon whose closers do not come to an end: strace holds each up when it has begun. The daemon
 /// itself would be held up if it said that it is ready; instead its standard output is closed. Other
 /// calls get these answers.
 fn with_stuck_closers(answers: &[String]) -> Server {
-    let place = Place::open();
+    let daemon_dir = DaemonDir::open();
     let held_up = format!("dup3:delay_exit={}", LINGER.as_micros());
-    let strace = strace_aside(&place.child("trace"), &[&[held_up], answers].concat());
-    let listener = UnixListener::bind(place.socket()).unwrap();
+    let strace = strace_detached(&daemon_dir.child("trace"), &[&[held_up], answers].concat());
+    let listener = UnixListener::bind(daemon_dir.socket()).unwrap();
     listener.set_nonblocking(true).unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" >&-", "sh", "strace", "-f"]).args(strace.get_args());
-    command.args(["s6-fdholderd", "-v0", "-i"]).arg(place.rules()).stdin(OwnedFd::from(listener));
-    Server::attempt(place, &mut command)
+    command.args(["s6-fdholderd", "-v0", "-i"]).arg(daemon_dir.rules()).stdin(OwnedFd::from(listener));
+    Server::attempt(daemon_dir, &mut command)
 }
 
 /// The strace of such a daemon. When it ends, the closers go on.
@@ -424,7 +424,7 @@ fn unknown() -> OwnedFd {
 
 #[test]
 fn nobody_waits_for_what_never_closes() {
-    make_room();
+    raise_open_file_limit();
     let mut server = with_stuck_closers(&[]);
     let client = server.connect();
     assert_eq!(status(&client, b"L", &[]), 0);
@@ -433,20 +433,20 @@ fn nobody_waits_for_what_never_closes() {
     let many = (0..32).map(|_| unknown()).collect();
     send_unseen(&server, &client, b"L", many);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
-    server.serves();
+    server.assert_serves();
     let pid = server.pid();
     // The numbers of those that have been taken over can be used again.
     let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
-    until(state, || children(&server).len() == 8 && descriptors(pid) == usual + 32 - 8);
+    wait_until(state, || children(&server).len() == 8 && descriptors(pid) == usual + 32 - 8);
     // There are others for sockets.
     let (near, far) = UnixStream::pair().unwrap();
     put(&server, &client, wire::never(), far.into());
     assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
-    hangs_up(&near);
+    assert_disconnects(&near);
     // As closers come to an end, there are new ones.
     kill_process(tracer(&server), Signal::KILL).unwrap();
-    until(state, || descriptors(pid) == usual && children(&server).is_empty());
-    server.serves();
+    wait_until(state, || descriptors(pid) == usual && children(&server).is_empty());
+    server.assert_serves();
     assert_eq!(server.stop(), [""; 0]);
 }
 
@@ -461,14 +461,14 @@ fn a_socket_that_never_closes_does_not_keep_others_of_its_batch() {
     send_unseen(&server, &client, b"L", fds);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
     for (number, near) in ends.iter().enumerate() {
-        near.set_read_timeout(Some(PATIENCE)).unwrap();
+        near.set_read_timeout(Some(TIMEOUT)).unwrap();
         // The next one is left to a closer that could still take it.
         if number != 1 {
-            hangs_up(near);
+            assert_disconnects(near);
         }
     }
     kill_process(tracer(&server), Signal::KILL).unwrap();
-    hangs_up(&ends[1]);
+    assert_disconnects(&ends[1]);
     assert_eq!(server.stop(), [""; 0]);
 }
 
@@ -501,11 +501,11 @@ fn ends_with_stuck_closers(answers: &[String]) -> String {
     send_unseen(&server, &client, b"L", vec![unknown()]);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
     put(&server, &client, wire::never(), unknown());
-    until(|| "a closer".into(), || !children(&server).is_empty());
+    wait_until(|| "a closer".into(), || !children(&server).is_empty());
     let tracer = tracer(&server);
     drop(client);
     server.signal(Signal::TERM);
-    let path = server.place.socket();
+    let path = server.daemon_dir.socket();
     let ended = server.wait();
     // Both are still being closed, but nobody could take that for a daemon.
     let refused = UnixStream::connect(path).unwrap_err();
@@ -513,7 +513,7 @@ fn ends_with_stuck_closers(answers: &[String]) -> String {
     kill_process(tracer, Signal::KILL).unwrap();
     assert_eq!((ended, closers), (0, 2));
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    fs::read_to_string(server.place.child("trace")).unwrap()
+    fs::read_to_string(server.daemon_dir.child("trace")).unwrap()
 }
 
 #[test]
@@ -526,20 +526,20 @@ fn a_file_of_a_server_that_has_a_block_device_goes_to_a_closer() {
     for (attributes, closers) in [(0_u64, 1), (0x30, 0)] {
         status[56..64].copy_from_slice(&attributes.to_ne_bytes());
         let bytes: String = status.iter().map(|byte| format!("{byte:02x}")).collect();
-        let place = Place::open();
+        let daemon_dir = DaemonDir::open();
         let answer = [format!("statx:poke_exit=@arg5={bytes}")];
-        let mut command = strace_aside(&place.child("trace"), &answer);
-        command.args(["s6-fdholder-daemon", "-1", "-v0", "-i"]).arg(place.rules());
-        command.arg(place.socket()).stdin(Stdio::null());
-        let server = Server::start(place, &mut command);
+        let mut command = strace_detached(&daemon_dir.child("trace"), &answer);
+        command.args(["s6-fdholder-daemon", "-1", "-v0", "-i"]).arg(daemon_dir.rules());
+        command.arg(daemon_dir.socket()).stdin(Stdio::null());
+        let server = Server::start(daemon_dir, &mut command);
         let client = server.connect();
-        let file = fs::File::open(server.place.rules().join("uid/default/allow")).unwrap();
+        let file = fs::File::open(server.daemon_dir.rules().join("uid/default/allow")).unwrap();
         wire::send_frame(&client, b"L", &[file.as_fd()]).unwrap();
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
         drop(client);
-        let place = server.place.clone();
+        let daemon_dir = server.daemon_dir.clone();
         assert_eq!(server.stop(), [""; 0]);
-        let calls = calls(&place.child("trace"));
+        let calls = calls(&daemon_dir.child("trace"));
         assert!(calls.iter().any(|call| call.name == "statx"));
         assert_eq!(calls.iter().filter(|call| call.name == "clone").count(), closers);
     }

@@ -1,14 +1,14 @@
-//! Endurance: clients that do random things and are killed at random moments, some of them real
-//! processes, compared with a model of what is held.
+//! Endurance: clients make random requests and are killed at random moments. Some of them are tools. The
+//! answers are compared with a model of what the daemon holds.
 //!
-//! Each worker has identifiers of its own and knows for each what may be held under it. That is one
-//! thing or nothing, but for what was under way when a client was killed: there both before and
-//! after are possible, until somebody looks. Some things expire, not before they are due and not
-//! much later.
+//! Each worker has identifiers of its own, and knows the possible states of each. Usually that is one state:
+//! a descriptor or none. If a client is killed during a request, the states before and after the request are
+//! both possible, until an answer shows which is true. Some entries expire, never early and only a little
+//! late.
 //!
-//! `FDHOLDER_SOAK_SECONDS` says for how long, 20 unless set.
+//! `FDHOLDER_SOAK_SECONDS` is the duration in seconds, 20 by default.
 
-use crate::daemon::hostile_clients::Siege;
+use crate::daemon::hostile_clients::WatchedDaemon;
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
 use crate::kit::daemon::Setup;
 use crate::kit::memfd;
@@ -29,18 +29,18 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How many are at work, and how many identifiers each has.
+/// The number of workers, and of the identifiers of each.
 const WORKERS: usize = 6;
 const IDENTIFIERS: usize = 24;
 
-/// How much later than due something may be gone: the daemon looks at the clock once for all
-/// requests that have come.
+/// How long after its expiry an entry may still be served: the daemon reads the clock once for all requests
+/// that have arrived.
 const LATE: Duration = Duration::from_millis(50);
 
 const NOT_FOUND: i32 = 2;
 const BUSY: i32 = 16;
 
-/// A xorshift generator: the same seed, the same numbers.
+/// A xorshift generator. The same seed gives the same numbers.
 struct Random(u64);
 
 impl Random {
@@ -48,7 +48,7 @@ impl Random {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        // The high bits are the better ones.
+        // The high bits are more random.
         ((self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit as u64) as usize
     }
 
@@ -57,69 +57,74 @@ impl Random {
     }
 }
 
-/// Something that may be held.
+/// An entry that may be held.
 #[derive(Clone, PartialEq, Debug)]
-struct Thing {
+struct Stored {
     file: (u64, u64),
-    /// Its label, unless a tool has chosen it.
+    /// Its label, unless a tool has set it.
     expiry: Option<[u8; 12]>,
-    /// When it is due at the earliest, and at the latest, unless it stays.
-    due: Option<(SystemTime, SystemTime)>,
+    /// When it expires at the earliest and at the latest. `None` if it does not expire during the test.
+    expires: Option<(SystemTime, SystemTime)>,
 }
 
-/// What somebody has seen of an identifier.
+/// What an answer shows of an identifier.
 #[derive(Clone, Copy, Debug)]
-enum Sight {
+enum Observation {
     Absent,
     Present,
     Found((u64, u64), Option<[u8; 12]>),
 }
 
-/// An identifier, and everything that may be held under it.
+/// An identifier and its possible states.
 #[derive(Clone)]
 struct Slot {
     id: Vec<u8>,
-    may: Vec<Option<Thing>>,
+    states: Vec<Option<Stored>>,
 }
 
 impl Slot {
-    /// What may be held after it was seen like this between these two moments.
-    fn after(&self, sight: Sight, asked: SystemTime, answered: SystemTime) -> Vec<Option<Thing>> {
-        let fits = |state: &Option<Thing>| {
-            let Some(thing) = state else {
-                return matches!(sight, Sight::Absent).then_some(None);
+    /// The states that are possible after this observation between these two moments.
+    fn after(
+        &self,
+        seen: Observation,
+        asked: SystemTime,
+        answered: SystemTime,
+    ) -> Vec<Option<Stored>> {
+        let fits = |state: &Option<Stored>| {
+            let Some(stored) = state else {
+                return matches!(seen, Observation::Absent).then_some(None);
             };
-            let may_be_gone = thing.due.is_some_and(|(earliest, _)| answered >= earliest);
-            let may_be_there = thing.due.is_none_or(|(_, latest)| asked < latest + LATE);
-            match sight {
-                Sight::Absent => may_be_gone.then_some(None),
-                Sight::Present => may_be_there.then(|| state.clone()),
-                Sight::Found(file, expiry) => {
-                    let same = file == thing.file
-                        && (thing.expiry.is_none() || expiry.is_none() || thing.expiry == expiry);
-                    let thing = Thing { expiry: thing.expiry.or(expiry), ..thing.clone() };
-                    (may_be_there && same).then_some(Some(thing))
+            let may_be_absent = stored.expires.is_some_and(|(earliest, _)| answered >= earliest);
+            let may_be_present = stored.expires.is_none_or(|(_, latest)| asked < latest + LATE);
+            match seen {
+                Observation::Absent => may_be_absent.then_some(None),
+                Observation::Present => may_be_present.then(|| state.clone()),
+                Observation::Found(file, expiry) => {
+                    let same = file == stored.file
+                        && (stored.expiry.is_none() || expiry.is_none() || stored.expiry == expiry);
+                    let stored = Stored { expiry: stored.expiry.or(expiry), ..stored.clone() };
+                    (may_be_present && same).then_some(Some(stored))
                 }
             }
         };
-        self.may.iter().filter_map(fits).collect()
+        self.states.iter().filter_map(fits).collect()
     }
 }
 
-/// How a client ends that is killed.
+/// When a client is killed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Killed {
-    /// When it has sent so many bytes of its request.
+    /// When it has sent this many bytes of its request.
     Sending(usize),
-    /// When it has read so many bytes of the reply.
+    /// When it has read at most this many bytes of the reply.
     Reading(usize),
 }
 
-/// A dump that was asked for and not read.
+/// Dumps that were requested and not read yet.
 struct Unread {
     stream: UnixStream,
     dumps: usize,
-    /// What may have been held then.
+    /// The possible states at the time of the request.
     slots: Vec<Slot>,
     asked: SystemTime,
     answered: SystemTime,
@@ -128,94 +133,103 @@ struct Unread {
 struct Worker {
     random: Random,
     path: PathBuf,
-    /// Where transfers go.
-    sink: PathBuf,
-    /// Whether everything is done that the C daemon does not survive: half requests with
-    /// descriptors, expiries under load, dumps of what is deleted before they are read.
+    /// The socket of the daemon that is the destination of transfers.
+    destination: PathBuf,
+    /// Whether the worker also does what the C daemon does not survive: incomplete requests with
+    /// descriptors, expiries under load, and dumps of entries that are deleted before they are read.
     everything: bool,
     stream: Option<UnixStream>,
     slots: Vec<Slot>,
-    /// All files that were ever to be held under each identifier.
+    /// All files that were ever stored under each identifier.
     past: HashSet<(usize, (u64, u64))>,
     unread: Option<Unread>,
-    /// What was done last, for whoever has to find out why this has failed.
-    trail: VecDeque<String>,
+    /// The last steps, which are printed if the test fails.
+    history: VecDeque<String>,
     operations: usize,
 }
 
 impl Worker {
-    fn new(number: usize, seed: u64, siege: &Siege, sink: &Path, everything: bool) -> Worker {
+    fn new(
+        number: usize,
+        seed: u64,
+        watched: &WatchedDaemon,
+        destination: &Path,
+        everything: bool,
+    ) -> Worker {
         let mut random = Random(seed.wrapping_add(number as u64 + 1).wrapping_mul(0x9E37_79B9) | 1);
-        // The first ones of seeds that are alike are alike.
+        // Similar seeds have similar first numbers.
         (0..20).for_each(|_| _ = random.below(2));
         let mut slot = |at: usize| {
             let length = [5, 30, 240][at % 3] + random.below(10);
             let id = format!("{number}-{at}-{:x<length$}", "");
-            Slot { id: id.into_bytes(), may: vec![None] }
+            Slot { id: id.into_bytes(), states: vec![None] }
         };
         let slots = (0..IDENTIFIERS).map(&mut slot).collect();
         Worker {
             random,
-            path: siege.path().to_owned(),
-            sink: sink.to_owned(),
+            path: watched.path().to_owned(),
+            destination: destination.to_owned(),
             everything,
             stream: None,
             slots,
             past: HashSet::new(),
             unread: None,
-            trail: VecDeque::new(),
+            history: VecDeque::new(),
             operations: 0,
         }
     }
 
     fn note(&mut self, text: String) {
-        self.trail.push_back(text);
-        if self.trail.len() > 40 {
-            self.trail.pop_front();
+        self.history.push_back(text);
+        if self.history.len() > 40 {
+            self.history.pop_front();
         }
     }
 
     fn fail(&self, what: &str) -> ! {
-        for line in &self.trail {
+        for line in &self.history {
             eprintln!("{line}");
         }
         panic!("{what}");
     }
 
-    /// Takes account of what was seen between then and now.
-    fn see(&mut self, at: usize, sight: Sight, asked: SystemTime) {
+    /// Updates the possible states after an observation between `asked` and now.
+    fn observe(&mut self, at: usize, seen: Observation, asked: SystemTime) {
         let now = SystemTime::now();
         let slot = &self.slots[at];
-        let may = slot.after(sight, asked, now);
-        if may.is_empty() {
-            let may = &slot.may;
-            self.fail(&format!("slot {at} between {asked:?} and {now:?}: {sight:?}, not {may:?}"));
+        let states = slot.after(seen, asked, now);
+        if states.is_empty() {
+            let states = &slot.states;
+            self.fail(&format!(
+                "slot {at} between {asked:?} and {now:?}: {seen:?}, not {states:?}"
+            ));
         }
-        self.note(format!("  slot {at}: {sight:?}"));
-        self.slots[at].may = may;
+        self.note(format!("  slot {at}: {seen:?}"));
+        self.slots[at].states = states;
     }
 
-    /// Takes account of something that was done, or, if a client was killed, may have been.
-    fn becomes(&mut self, at: usize, state: Option<Thing>, certainly: bool) {
-        if let Some(thing) = &state {
-            self.past.insert((at, thing.file));
+    /// Adds the state after a request. With `certainly`, the request has been done, so that no other state
+    /// is possible. Otherwise the client was killed, and the request may have been done.
+    fn add_state(&mut self, at: usize, state: Option<Stored>, certainly: bool) {
+        if let Some(stored) = &state {
+            self.past.insert((at, stored.file));
         }
-        let may = &mut self.slots[at].may;
+        let states = &mut self.slots[at].states;
         if certainly {
-            may.clear();
+            states.clear();
         }
-        if !may.contains(&state) {
-            may.push(state);
+        if !states.contains(&state) {
+            states.push(state);
         }
     }
 
-    /// A connection, a new one or that of before.
+    /// A connection: a new one, or the one of the previous request.
     fn stream(&mut self) -> UnixStream {
         let old = self.stream.take();
         old.filter(|_| self.random.percent(70)).unwrap_or_else(|| connect(&self.path))
     }
 
-    /// When something new is to expire: its label and the moment.
+    /// The expiry of a new entry: its label and the moment.
     fn expiry(&mut self) -> ([u8; 12], Option<(SystemTime, SystemTime)>) {
         if !self.everything || self.random.percent(70) {
             return match self.random.percent(50) {
@@ -224,33 +238,33 @@ impl Worker {
             };
         }
         let then = SystemTime::now() + Duration::from_millis(self.random.below(700) as u64);
-        // Some are due before they come.
+        // Some have expired when they arrive.
         let then = then - Duration::from_millis(50);
         let time = then.duration_since(UNIX_EPOCH).unwrap();
         (label((1 << 62) + 37 + time.as_secs(), time.subsec_nanos()), Some((then, then)))
     }
 
-    /// Something new to hold.
-    fn thing(&mut self) -> (OwnedFd, Thing) {
-        let (file, (expiry, due)) = (memfd(), self.expiry());
-        let thing = Thing { file: inode(&file), expiry: Some(expiry), due };
-        (file, thing)
+    /// A new file to store, and its entry.
+    fn new_entry(&mut self) -> (OwnedFd, Stored) {
+        let (file, (expiry, expires)) = (memfd(), self.expiry());
+        let stored = Stored { file: inode(&file), expiry: Some(expiry), expires };
+        (file, stored)
     }
 
-    /// Waits until the daemon has done with everybody who is gone: it serves all who have come by
-    /// turns, so nobody who came before is served later than the second request of this one.
-    fn settle(&self) {
+    /// Waits until the daemon has handled all requests of clients that are gone. It serves all clients in
+    /// turn, so requests that arrived before are handled before the second request of this client.
+    fn wait_for_earlier_requests(&self) {
         let stream = connect(&self.path);
         for _ in 0..3 {
             wire::list(&stream).unwrap();
         }
     }
 
-    /// Sends a request and is killed, and says whether all of the request was sent.
+    /// Sends a request as a client that is killed. Returns whether the whole request was sent.
     fn be_killed(&mut self, stream: UnixStream, payload: &[u8], fds: &[BorrowedFd]) -> bool {
         let bytes = frame(payload, fds.len() as u16);
-        let halves = fds.is_empty() || self.everything;
-        let how = match halves && self.random.percent(50) {
+        let may_be_incomplete = fds.is_empty() || self.everything;
+        let how = match may_be_incomplete && self.random.percent(50) {
             true => Killed::Sending(self.random.below(bytes.len())),
             false => Killed::Reading(self.random.below(40)),
         };
@@ -261,25 +275,25 @@ impl Worker {
             Killed::Reading(length) => {
                 wire::send(&stream, &bytes, fds).unwrap();
                 if length > 0 {
-                    // As much of it as has come.
-                    let mut place = vec![0; length];
-                    let read = retry_on_intr(|| read(&stream, &mut place[..])).unwrap();
-                    assert!(read > 0, "the daemon has hung up");
+                    // A part of the reply may have arrived.
+                    let mut reply = vec![0; length];
+                    let read = retry_on_intr(|| read(&stream, &mut reply[..])).unwrap();
+                    assert!(read > 0, "the daemon has disconnected");
                 }
             }
         }
         drop(stream);
-        self.settle();
+        self.wait_for_earlier_requests();
         matches!(how, Killed::Reading(_))
     }
 
-    /// Sends a request and gets the status, or is killed.
+    /// Sends a request and receives the status, or is killed.
     fn ask(&mut self, payload: &[u8], fds: &[BorrowedFd]) -> Answer {
         let stream = self.stream();
         if self.random.percent(15) {
             return match self.be_killed(stream, payload, fds) {
                 true => Answer::Unknown,
-                false => Answer::NeverAsked,
+                false => Answer::NotSent,
             };
         }
         wire::send_frame(&stream, payload, fds).unwrap();
@@ -289,26 +303,26 @@ impl Worker {
     }
 
     fn store(&mut self, at: usize) {
-        let (file, thing) = self.thing();
+        let (file, stored) = self.new_entry();
         let (id, asked) = (self.slots[at].id.clone(), SystemTime::now());
-        self.note(format!("store {at} {thing:?}"));
-        let request = store_request(&id, thing.expiry.unwrap());
+        self.note(format!("store {at} {stored:?}"));
+        let request = store_request(&id, stored.expiry.unwrap());
         match self.ask(&request, &[file.as_fd()]) {
             Answer::Yes(_) => {
-                self.see(at, Sight::Absent, asked);
-                self.becomes(at, Some(thing), true);
+                self.observe(at, Observation::Absent, asked);
+                self.add_state(at, Some(stored), true);
             }
-            Answer::No(BUSY) => self.see(at, Sight::Present, asked),
+            Answer::No(BUSY) => self.observe(at, Observation::Present, asked),
             Answer::No(status) => self.fail(&format!("store: {status}")),
-            Answer::Unknown => self.may_be_stored(at, thing, asked),
-            Answer::NeverAsked => {}
+            Answer::Unknown => self.may_be_stored(at, stored, asked),
+            Answer::NotSent => {}
         }
     }
 
-    /// Somebody was killed who stored something.
-    fn may_be_stored(&mut self, at: usize, thing: Thing, asked: SystemTime) {
-        if !self.slots[at].after(Sight::Absent, asked, SystemTime::now()).is_empty() {
-            self.becomes(at, Some(thing), false);
+    /// Updates the possible states if a client that stores an entry was killed.
+    fn may_be_stored(&mut self, at: usize, stored: Stored, asked: SystemTime) {
+        if !self.slots[at].after(Observation::Absent, asked, SystemTime::now()).is_empty() {
+            self.add_state(at, Some(stored), false);
         }
     }
 
@@ -317,13 +331,13 @@ impl Worker {
         self.note(format!("delete {at}"));
         match self.ask(&request, &[]) {
             Answer::Yes(_) => {
-                self.see(at, Sight::Present, asked);
-                self.becomes(at, None, true);
+                self.observe(at, Observation::Present, asked);
+                self.add_state(at, None, true);
             }
-            Answer::No(NOT_FOUND) => self.see(at, Sight::Absent, asked),
+            Answer::No(NOT_FOUND) => self.observe(at, Observation::Absent, asked),
             Answer::No(status) => self.fail(&format!("delete: {status}")),
-            Answer::Unknown => self.becomes(at, None, false),
-            Answer::NeverAsked => {}
+            Answer::Unknown => self.add_state(at, None, false),
+            Answer::NotSent => {}
         }
     }
 
@@ -332,15 +346,15 @@ impl Worker {
         self.note(format!("retrieve {at} {flag}"));
         match self.ask(&request, &[]) {
             Answer::Yes(fd) => {
-                self.see(at, Sight::Found(inode(fd.expect("a descriptor")), None), asked);
+                self.observe(at, Observation::Found(inode(fd.expect("a descriptor")), None), asked);
                 if flag == 1 {
-                    self.becomes(at, None, true);
+                    self.add_state(at, None, true);
                 }
             }
-            Answer::No(NOT_FOUND) => self.see(at, Sight::Absent, asked),
+            Answer::No(NOT_FOUND) => self.observe(at, Observation::Absent, asked),
             Answer::No(status) => self.fail(&format!("retrieve: {status}")),
-            Answer::Unknown if flag == 1 => self.becomes(at, None, false),
-            Answer::Unknown | Answer::NeverAsked => {}
+            Answer::Unknown if flag == 1 => self.add_state(at, None, false),
+            Answer::Unknown | Answer::NotSent => {}
         }
     }
 
@@ -361,8 +375,12 @@ impl Worker {
         let listed: HashSet<_> = list.iter().collect();
         assert_eq!(listed.len(), list.len(), "an identifier twice");
         for at in 0..self.slots.len() {
-            let there = listed.contains(&self.slots[at].id);
-            self.see(at, if there { Sight::Present } else { Sight::Absent }, asked);
+            let is_listed = listed.contains(&self.slots[at].id);
+            self.observe(
+                at,
+                if is_listed { Observation::Present } else { Observation::Absent },
+                asked,
+            );
         }
     }
 
@@ -382,36 +400,36 @@ impl Worker {
 
     fn see_dump(&mut self, dump: &[wire::Identity], asked: SystemTime) {
         for at in 0..self.slots.len() {
-            let sight = sight_in(dump, &self.slots[at].id);
-            self.see(at, sight, asked);
+            let seen = observation_in(dump, &self.slots[at].id);
+            self.observe(at, seen, asked);
         }
     }
 
-    /// Asks for dumps and does not read them for a while.
+    /// Requests dumps and does not read them for a while.
     fn ask_for_dumps(&mut self) {
         self.note(String::from("ask for dumps"));
         let (stream, asked) = (connect(&self.path), SystemTime::now());
         let dumps = 1 + self.random.below(2);
         wire::send(&stream, &frame(b"?", 0).repeat(dumps), &[]).unwrap();
-        self.settle();
+        self.wait_for_earlier_requests();
         let (slots, answered) = (self.slots.clone(), SystemTime::now());
         self.unread = Some(Unread { stream, dumps, slots, asked, answered });
     }
 
-    /// Reads them: the first has what was held when it was asked for, the others may have been made
-    /// later.
+    /// Reads dumps that were requested before. The first one contains what was held at the request. The
+    /// others may be newer.
     fn read_dumps(&mut self, unread: Unread) {
         self.note(String::from("read dumps"));
         for number in 0..unread.dumps {
             let mut dump = Vec::new();
             wire::read_dump(&unread.stream, |held| dump.push(held.identity())).unwrap();
             for (at, slot) in unread.slots.iter().enumerate() {
-                let sight = sight_in(&dump, &slot.id);
-                if number == 0 && slot.after(sight, unread.asked, unread.answered).is_empty() {
-                    self.fail(&format!("slot {at} in a late dump: {sight:?} not {:?}", slot.may));
+                let seen = observation_in(&dump, &slot.id);
+                if number == 0 && slot.after(seen, unread.asked, unread.answered).is_empty() {
+                    self.fail(&format!("slot {at} in a late dump: {seen:?} not {:?}", slot.states));
                 }
-                if let Sight::Found(file, _) = sight {
-                    assert!(self.past.contains(&(at, file)), "slot {at} has never been that");
+                if let Observation::Found(file, _) = seen {
+                    assert!(self.past.contains(&(at, file)), "slot {at} never had this file");
                 }
             }
         }
@@ -424,21 +442,22 @@ impl Worker {
         assert_eq!(wire::exchange(&stream, &set_dump_request(total), &[]).unwrap(), 0);
         while left > 0 {
             let count = 1 + self.random.below(left);
-            let (mut payload, mut files, mut things) = (vec![b'.'], Vec::new(), Vec::new());
+            let (mut payload, mut files, mut sent) = (vec![b'.'], Vec::new(), Vec::new());
             for _ in 0..count {
                 let at = self.random.below(IDENTIFIERS);
-                let (file, thing) = self.thing();
-                payload.extend(entry(&self.slots[at].id, thing.expiry.unwrap()));
-                self.note(format!("  {at} {thing:?}"));
+                let (file, stored) = self.new_entry();
+                payload.extend(entry(&self.slots[at].id, stored.expiry.unwrap()));
+                self.note(format!("  {at} {stored:?}"));
                 files.push(file);
-                // The last of equal ones counts.
-                things.retain(|(other, _)| *other != at);
-                things.push((at, thing));
+                // Of equal identifiers the last one counts.
+                sent.retain(|(other, _)| *other != at);
+                sent.push((at, stored));
             }
             let fds: Vec<_> = files.iter().map(AsFd::as_fd).collect();
             if self.random.percent(15) {
                 if self.be_killed(stream, &payload, &fds) {
-                    things.into_iter().for_each(|(at, thing)| self.becomes(at, Some(thing), false));
+                    sent.into_iter()
+                        .for_each(|(at, stored)| self.add_state(at, Some(stored), false));
                 }
                 return;
             }
@@ -447,7 +466,7 @@ impl Worker {
             if status != if left == 0 { 0 } else { AGAIN } {
                 self.fail(&format!("set dump: {status}"));
             }
-            things.into_iter().for_each(|(at, thing)| self.becomes(at, Some(thing), true));
+            sent.into_iter().for_each(|(at, stored)| self.add_state(at, Some(stored), true));
         }
         self.stream = Some(stream);
     }
@@ -463,8 +482,8 @@ impl Worker {
         child.kill().unwrap();
         let status = child.wait().unwrap();
         self.note(format!("  killed: {status:?}"));
-        self.settle();
-        // What the tool would have printed is lost.
+        self.wait_for_earlier_requests();
+        // The output of a killed tool is unknown.
         status.code().filter(|_| status.signal().is_none()).map(|code| Ended {
             code,
             out: Vec::new(),
@@ -483,7 +502,7 @@ impl Worker {
         let mut command = tool(&format!("s6-fdholder-{name}"));
         command.stdin(Stdio::null());
         let (file, asked) = (memfd(), SystemTime::now());
-        let mut thing = Thing { file: inode(&file), expiry: None, due: None };
+        let mut stored = Stored { file: inode(&file), expiry: None, expires: None };
         let mut span = None;
         match name {
             "store" => {
@@ -505,45 +524,46 @@ impl Worker {
                 command.envs([("S6_FD#", "1"), ("S6_FD_0", "0"), ("S6_FDID_0", &id)]);
                 command.env_remove("S6_FDLIMIT_0");
             }
-            "transferdump" => drop(command.arg(&self.path).arg(&self.sink)),
+            "transferdump" => drop(command.arg(&self.path).arg(&self.destination)),
             _ => drop(command.arg(&self.path)),
         }
-        self.note(format!("{command:?} {thing:?}"));
+        self.note(format!("{command:?} {stored:?}"));
         let ended = self.tool(&mut command);
         let now = SystemTime::now();
-        thing.due = span.map(|span| (asked + span, now + span));
+        stored.expires = span.map(|span| (asked + span, now + span));
         let known = ended.is_some();
         let code = ended.as_ref().map_or(0, |ended| ended.code);
-        // The only reasons to be denied here.
+        // These tools exit 1 if the identifier is held already, or is not held.
         let denied = code == 1 && ["store", "retrieve", "delete"].contains(&name);
         if code != 0 && !denied {
             self.fail(&format!("{name}: {ended:?}"));
         }
-        let sight = if denied == (name == "store") { Sight::Present } else { Sight::Absent };
+        let seen =
+            if denied == (name == "store") { Observation::Present } else { Observation::Absent };
         match name {
-            "store" if !known => self.may_be_stored(at, thing, asked),
-            "setdump" => self.becomes(at, Some(thing), known),
-            "delete" if !known => self.becomes(at, None, false),
-            "retrieve" if !known && delete => self.becomes(at, None, false),
+            "store" if !known => self.may_be_stored(at, stored, asked),
+            "setdump" => self.add_state(at, Some(stored), known),
+            "delete" if !known => self.add_state(at, None, false),
+            "retrieve" if !known && delete => self.add_state(at, None, false),
             "store" | "delete" | "retrieve" if known => {
-                self.see(at, sight, asked);
+                self.observe(at, seen, asked);
                 let out = ended.map(|ended| String::from_utf8(ended.out).unwrap());
                 let mut numbers = out.iter().flat_map(|out| out.split_whitespace());
                 if let (Some(device), Some(number)) = (numbers.next(), numbers.next()) {
                     let file = (device.parse().unwrap(), number.parse().unwrap());
-                    self.see(at, Sight::Found(file, None), asked);
+                    self.observe(at, Observation::Found(file, None), asked);
                 }
                 match name {
-                    "store" if !denied => self.becomes(at, Some(thing), true),
-                    "delete" => self.becomes(at, None, true),
-                    "retrieve" if delete => self.becomes(at, None, true),
+                    "store" if !denied => self.add_state(at, Some(stored), true),
+                    "delete" => self.add_state(at, None, true),
+                    "retrieve" if delete => self.add_state(at, None, true),
                     _ => {}
                 }
             }
             "list" => {
                 let out = ended.map_or(Vec::new(), |ended| ended.out);
                 let list: Vec<_> = out.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
-                // One that was killed may have ended well, unheard.
+                // A tool that was killed may have ended before; then its output is unknown.
                 if list.len() > 1 {
                     self.see_list(&list, asked);
                 }
@@ -552,7 +572,7 @@ impl Worker {
         }
     }
 
-    /// Does something.
+    /// Makes a random request.
     fn step(&mut self) {
         self.operations += 1;
         let at = self.random.below(IDENTIFIERS);
@@ -567,22 +587,22 @@ impl Worker {
             81..92 => self.set_dump(),
             _ => match self.unread.take() {
                 None => self.ask_for_dumps(),
-                // Some are killed before they have read it.
-                Some(_) if self.random.percent(20) => self.settle(),
+                // Some clients are killed before they have read their dumps.
+                Some(_) if self.random.percent(20) => self.wait_for_earlier_requests(),
                 Some(unread) => self.read_dumps(unread),
             },
         }
     }
 }
 
-/// What became of a request.
+/// The outcome of a request.
 enum Answer {
     Yes(Option<OwnedFd>),
     No(i32),
-    /// It was sent, and nobody knows more.
+    /// It was sent, and the client was killed before it read the answer.
     Unknown,
-    /// It was not sent whole.
-    NeverAsked,
+    /// It was not sent as a whole.
+    NotSent,
 }
 
 impl Answer {
@@ -595,24 +615,24 @@ impl Answer {
     }
 }
 
-/// What a dump says of an identifier.
-fn sight_in(dump: &[wire::Identity], id: &[u8]) -> Sight {
+/// What a dump shows of an identifier.
+fn observation_in(dump: &[wire::Identity], id: &[u8]) -> Observation {
     let found = dump.iter().find(|(other, ..)| other == id);
-    found.map_or(Sight::Absent, |(_, expiry, file)| Sight::Found(*file, Some(*expiry)))
+    found.map_or(Observation::Absent, |(_, expiry, file)| Observation::Found(*file, Some(*expiry)))
 }
 
 fn soak(generation: Generation, time: Duration, everything: bool) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = u64::from(now.subsec_nanos()) << 20;
     let setup = Setup { maxconn: 64, ..Setup::default() };
-    let mut siege = Siege::of(generation, setup, Vec::new());
-    let mut sink = Siege::of(generation, setup, Vec::new());
+    let mut watched = WatchedDaemon::start(generation, setup, Vec::new());
+    let mut destination = WatchedDaemon::start(generation, setup, Vec::new());
     let begun = Instant::now();
     let mut workers: Vec<Worker> = thread::scope(|scope| {
         let start = |number| {
-            let (siege, sink) = (&siege, sink.path());
+            let (watched, destination) = (&watched, destination.path());
             scope.spawn(move || {
-                let mut worker = Worker::new(number, seed, siege, sink, everything);
+                let mut worker = Worker::new(number, seed, watched, destination, everything);
                 while begun.elapsed() < time {
                     worker.step();
                 }
@@ -628,42 +648,42 @@ fn soak(generation: Generation, time: Duration, everything: bool) {
     });
     let operations: Vec<_> = workers.iter().map(|worker| worker.operations).collect();
     eprintln!("{generation:?}: seed {seed}, operations {operations:?}");
-    assert!(operations.iter().all(|count| *count > 50), "that is no soak");
+    assert!(operations.iter().all(|count| *count > 50), "too few operations");
 
     for last in [false, true] {
         if last {
-            // Until everything is due that expires.
+            // Wait until all expiries have passed.
             thread::sleep(Duration::from_millis(750) + LATE);
         }
         let asked = SystemTime::now();
-        let dump = wire::get_dump(siege.path()).unwrap();
+        let dump = wire::get_dump(watched.path()).unwrap();
         let found = wire::identities(&dump);
         workers.iter_mut().for_each(|worker| worker.see_dump(&found, asked));
         let owned = |id: &Vec<u8>| {
             let mut slots = workers.iter().flat_map(|worker| &worker.slots);
             slots.any(|slot| slot.id == *id)
         };
-        assert!(found.iter().all(|(id, ..)| owned(id)), "something that nobody has stored");
-        siege.things = dump;
+        assert!(found.iter().all(|(id, ..)| owned(id)), "an entry that no worker has stored");
+        watched.expected = dump;
     }
-    siege.over();
-    sink.things = wire::get_dump(sink.path()).unwrap();
-    sink.over();
+    watched.check_unchanged();
+    destination.expected = wire::get_dump(destination.path()).unwrap();
+    destination.check_unchanged();
 }
 
-/// For how long.
+/// The duration of the test.
 fn time() -> Duration {
     let seconds = std::env::var("FDHOLDER_SOAK_SECONDS").ok();
     Duration::from_secs(seconds.map_or(20, |seconds| seconds.parse().expect("a number")))
 }
 
 #[test]
-fn random_clients_that_are_killed_leave_what_they_should() {
+fn a_daemon_holds_the_right_entries_after_random_requests_of_killed_clients() {
     soak(Ours, time(), true);
 }
 
-/// The model is right about the C daemon as well, as far as that survives.
+/// The C daemon confirms the model, with the requests that it survives.
 #[test]
-fn the_model_is_right_about_c() {
+fn the_model_is_right_for_the_c_daemon() {
     soak(S6_2_15, time().min(Duration::from_secs(4)), false);
 }

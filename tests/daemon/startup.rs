@@ -1,13 +1,12 @@
-//! How the daemon is started: command lines, sockets, users and groups, limits, and what it has
-//! for standard descriptors.
+//! The start of the daemon: command lines, sockets, users and groups, limits, and standard descriptors.
 
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
-use crate::kit::fake::fill;
-use crate::kit::process::{descriptors, until};
-use crate::kit::server::{Killed, Place, Server, answer, connect, status, through};
-use crate::kit::tool::{Ended, PATIENCE, run, tool};
+use crate::kit::fake::fill_backlog;
+use crate::kit::process::{descriptors, wait_until};
+use crate::kit::server::{DaemonDir, Killed, Server, answer, connect, status, through};
+use crate::kit::tool::{Ended, TIMEOUT, run, tool};
 use crate::kit::wire::{self, Held, retrieve_request, store_request};
-use crate::kit::{make_device, make_room, memfd};
+use crate::kit::{make_device, memfd, raise_open_file_limit};
 use crate::limits::open_files::{closed, inherited};
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
@@ -25,17 +24,17 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Both names, with what stands behind the options on a right command line.
+/// The names of both daemons, with the operands of a valid command line.
 const TOOLS: [(&str, &[&str]); 2] =
     [("s6-fdholderd", &[]), ("s6-fdholder-daemon", &["/absent/socket"])];
 
-/// Runs one of the two with nothing for standard input.
+/// Runs a daemon with `/dev/null` as its standard input.
 fn try_to_start(generation: Generation, name: &str, arguments: &[&str]) -> Ended {
     run(generation.command(name).args(arguments).stdin(Stdio::null()))
 }
 
-/// Checks that it ended with the usage line.
-fn is_usage(what: &str, name: &str, ended: &Ended) {
+/// Checks that a daemon ended with the usage line and exit 100.
+fn assert_usage(what: &str, name: &str, ended: &Ended) {
     let right = ended.err.starts_with(&format!("{name}: usage: {name} ["))
         && ended.err.ends_with('\n')
         && ended.err.lines().count() == 1;
@@ -43,8 +42,8 @@ fn is_usage(what: &str, name: &str, ended: &Ended) {
     assert_eq!(ended.out, b"", "{what}");
 }
 
-/// Checks that it ended with exit 111 and this message.
-fn is_fatal(what: &str, ended: &Ended, message: &str) {
+/// Checks that a daemon ended with this message and exit 111.
+fn assert_fatal(what: &str, ended: &Ended, message: &str) {
     let text = format!("{message}\n");
     assert_eq!((ended.code, &ended.err[..]), (111, &text[..]), "{what}");
     assert_eq!(ended.out, b"", "{what}");
@@ -95,7 +94,7 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
         &["-Dz"],
         &["-dz"],
     ];
-    // With what is missing for a right one, last.
+    // Rules and operands are added to each row, so that only the options are wrong.
     for generation in Generation::DAEMONS {
         for (name, operands) in TOOLS {
             let rules: &[&str] = &["-i", "/absent"];
@@ -103,16 +102,16 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
             for options in both.iter().chain(own) {
                 let row = [options, rules, operands].concat();
                 let ended = try_to_start(generation, name, &row);
-                is_usage(&format!("{generation:?} {row:?}"), name, &ended);
+                assert_usage(&format!("{generation:?} {row:?}"), name, &ended);
             }
             for option in ["-t", "-T", "-c", "-n", "-v", "-i", "-x"] {
                 for first in [&[][..], rules] {
                     let row = [first, &[option]].concat();
                     let ended = try_to_start(generation, name, &row);
-                    is_usage(&format!("{generation:?} {row:?}"), name, &ended);
+                    assert_usage(&format!("{generation:?} {row:?}"), name, &ended);
                 }
             }
-            // C has another line for this.
+            // Without rules. The message of C is another one.
             let ended = try_to_start(generation, name, operands);
             assert_eq!(ended.code, 100, "{generation:?} {}", ended.err);
             if generation == Ours {
@@ -121,24 +120,24 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
         }
         let name = "s6-fdholder-daemon";
         for row in [&["-i", "/absent"][..], &["-1", "-x", "/absent", "--"]] {
-            is_usage(
+            assert_usage(
                 &format!("{generation:?} {row:?}"),
                 name,
                 &try_to_start(generation, name, row),
             );
         }
     }
-    // The daemon without a socket of its own has none to bind, and no user to become.
+    // fdholderd binds no socket and changes no user, so it does not have these options.
     for option in ["-d", "-D", "-U", "-b5", "-u0", "-g0", "-G0"] {
         for generation in Generation::DAEMONS {
             let ended = try_to_start(generation, "s6-fdholderd", &[option, "-i", "/absent"]);
-            is_usage(&format!("{generation:?} {option}"), "s6-fdholderd", &ended);
+            assert_usage(&format!("{generation:?} {option}"), "s6-fdholderd", &ended);
         }
     }
 }
 
 #[test]
-fn a_malformed_list_of_groups_or_environment_is_wrong_usage_and_binds_nothing() {
+fn malformed_groups_and_variables_are_wrong_usage_and_no_socket_is_bound() {
     let lists = [
         "1,",
         ",1",
@@ -156,11 +155,11 @@ fn a_malformed_list_of_groups_or_environment_is_wrong_usage_and_binds_nothing() 
         "4294967296",
         "1,4294967296",
     ];
-    let place = Place::open();
+    let daemon_dir = DaemonDir::open();
     let check = |what: &str, options: &[&str], environment: &[(&str, &str)]| {
-        let command = place.daemon(options);
-        let is_right_but_for_variables = options == ["-U"];
-        // A shell would have its own idea of UID.
+        let command = daemon_dir.daemon(options);
+        let only_variables_are_wrong = options == ["-U"];
+        // The daemon is started without a shell, because some shells set UID.
         let mut direct = tool("s6-fdholder-daemon");
         direct.args(command.get_args().skip(4)).envs(environment.iter().copied());
         for name in ["UID", "GID", "GIDLIST"] {
@@ -169,14 +168,14 @@ fn a_malformed_list_of_groups_or_environment_is_wrong_usage_and_binds_nothing() 
             }
         }
         let ended = run(&mut direct);
-        if is_right_but_for_variables {
+        if only_variables_are_wrong {
             let text = "s6-fdholder-daemon: fatal: UID, GID or GIDLIST is not valid\n";
             assert_eq!(ended.err, text, "{what}");
         } else {
-            is_usage(what, "s6-fdholder-daemon", &ended);
+            assert_usage(what, "s6-fdholder-daemon", &ended);
         }
         assert_eq!((ended.code, &ended.out[..]), (100, &b""[..]), "{what}");
-        assert!(!place.socket().exists(), "{what}");
+        assert!(!daemon_dir.socket().exists(), "{what}");
     };
     let own = (getuid().as_raw().to_string(), getgid().as_raw().to_string());
     let own = [("UID", &own.0[..]), ("GID", &own.1[..])];
@@ -194,7 +193,7 @@ fn a_malformed_list_of_groups_or_environment_is_wrong_usage_and_binds_nothing() 
 }
 
 #[test]
-fn a_right_command_line_is_taken_as_getopt_does() {
+fn a_valid_command_line_is_parsed_like_getopt() {
     let both: &[&[&str]] = &[
         &["-i", "/absent"],
         &["-i/absent"],
@@ -217,9 +216,9 @@ fn a_right_command_line_is_taken_as_getopt_does() {
     ];
     for (name, operands) in TOOLS {
         let (own, generations, message) = match operands {
-            // It would be started if it were about a socket.
+            // The command line is valid, and standard input is no socket.
             [] => (&[][..], &Generation::DAEMONS[..], "fatal: "),
-            // The C one does no more than execute others by their absolute paths.
+            // The C program only executes other programs by their absolute paths.
             _ => (own, &[Ours][..], "fatal: unable to bind to /absent/socket: No such file"),
         };
         for generation in generations {
@@ -228,7 +227,7 @@ fn a_right_command_line_is_taken_as_getopt_does() {
                 let ended = try_to_start(*generation, name, &row);
                 let begin = format!("{name}: {message}");
                 assert!(ended.err.starts_with(&begin), "{generation:?} {row:?}: {}", ended.err);
-                // Standard input is no socket, which is wrong usage.
+                // A standard input that is no socket counts as wrong usage.
                 let code = if operands.is_empty() { 100 } else { 111 };
                 assert_eq!((ended.code, ended.err.lines().count()), (code, 1), "{row:?}");
             }
@@ -253,64 +252,64 @@ fn help_names_every_option() {
 }
 
 #[test]
-fn ready_is_a_newline_and_the_end_of_standard_output() {
+fn a_ready_daemon_writes_a_newline_and_closes_standard_output() {
     for generation in Generation::DAEMONS {
         let mut server = Server::open(generation, &[]);
-        server.serves();
+        server.assert_serves();
     }
-    let place = Place::open();
-    let mut command = place.daemon(&[]);
-    Server::start(place, &mut command).serves();
+    let daemon_dir = DaemonDir::open();
+    let mut command = daemon_dir.daemon(&[]);
+    Server::start(daemon_dir, &mut command).assert_serves();
 }
 
 #[test]
-fn ready_needs_a_standard_output_to_be_said_on() {
-    // Whoever waits for it would wait for ever. C says 100 instead of 111, and goes on where another
-    // program makes the socket.
+fn option_1_without_a_standard_output_is_fatal() {
+    // A program that waits for the newline would wait for ever. The C fdholderd exits 100 instead, and the C
+    // daemon, which executes other programs, starts.
     for (name, _) in TOOLS {
-        let place = Place::open();
+        let daemon_dir = DaemonDir::open();
         let mut command = through(Ours, name, "", ">&-");
-        command.arg("-1i").arg(place.rules()).arg(place.socket()).stdin(Stdio::null());
+        command.arg("-1i").arg(daemon_dir.rules()).arg(daemon_dir.socket()).stdin(Stdio::null());
         let message = "unable to write to standard output: Bad file descriptor";
-        is_fatal(name, &run(&mut command), &format!("{name}: fatal: {message}"));
-        assert!(!place.socket().exists(), "{name}");
+        assert_fatal(name, &run(&mut command), &format!("{name}: fatal: {message}"));
+        assert!(!daemon_dir.socket().exists(), "{name}");
     }
 }
 
 #[test]
-fn without_being_asked_to_it_writes_nothing_to_standard_output() {
-    let place = Place::open();
+fn without_option_1_the_daemon_writes_nothing_to_standard_output() {
+    let daemon_dir = DaemonDir::open();
     let mut command = through(Ours, "s6-fdholder-daemon", "", "");
-    command.arg("-i").arg(place.rules()).arg(place.socket());
-    let out = File::create(place.child("out")).unwrap();
+    command.arg("-i").arg(daemon_dir.rules()).arg(daemon_dir.socket());
+    let out = File::create(daemon_dir.child("out")).unwrap();
     let child = Killed(command.stdout(out).stderr(Stdio::null()).spawn().unwrap());
     let begun = Instant::now();
     let client = loop {
-        match UnixStream::connect(place.socket()) {
+        match UnixStream::connect(daemon_dir.socket()) {
             Ok(client) => break client,
-            Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            Err(error) => assert!(begun.elapsed() < TIMEOUT, "{error}"),
         }
         thread::sleep(Duration::from_millis(1));
     };
     assert_eq!(status(&client, b"L", &[]), 0);
     drop(child);
-    assert_eq!(fs::read(place.child("out")).unwrap(), b"");
+    assert_eq!(fs::read(daemon_dir.child("out")).unwrap(), b"");
 }
 
 #[test]
-fn standard_input_has_to_be_a_listening_socket() {
-    let place = Place::open();
+fn standard_input_must_be_a_listening_socket() {
+    let daemon_dir = DaemonDir::open();
     let (stream, _other) = UnixStream::pair().unwrap();
     let bound = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let bound = bound.unwrap();
-    bind(&bound, &SocketAddrUnix::new(place.child("bound")).unwrap()).unwrap();
+    bind(&bound, &SocketAddrUnix::new(daemon_dir.child("bound")).unwrap()).unwrap();
     let (pipe, _writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     let packets = SocketType::SEQPACKET;
     let packets = socket_with(AddressFamily::UNIX, packets, SocketFlags::CLOEXEC, None).unwrap();
-    bind(&packets, &SocketAddrUnix::new(place.child("packets")).unwrap()).unwrap();
+    bind(&packets, &SocketAddrUnix::new(daemon_dir.child("packets")).unwrap()).unwrap();
     listen(&packets, 1).unwrap();
     let unbound = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-    // What is no socket at all is wrong usage, as it is to C.
+    // A standard input that is no socket is wrong usage, as in C.
     let rows: [(&str, Option<OwnedFd>, i32); 9] = [
         ("/dev/null", Some(File::open("/dev/null").unwrap().into()), 100),
         ("a file", Some(memfd()), 100),
@@ -324,43 +323,44 @@ fn standard_input_has_to_be_a_listening_socket() {
     ];
     for (what, stdin, code) in rows {
         let mut command = through(Ours, "s6-fdholderd", "", "");
-        command.arg("-1i").arg(place.rules()).stdin(stdin.unwrap());
+        command.arg("-1i").arg(daemon_dir.rules()).stdin(stdin.unwrap());
         let ended = run(&mut command);
         let right = ended.err.starts_with("s6-fdholderd: fatal: ");
         assert!(right && ended.err.lines().count() == 1, "{what}: {}", ended.err);
         assert_eq!((ended.code, &ended.out[..]), (code, &b""[..]), "{what}");
     }
     let mut command = through(Ours, "s6-fdholderd", "", "<&-");
-    let ended = run(command.arg("-1i").arg(place.rules()));
+    let ended = run(command.arg("-1i").arg(daemon_dir.rules()));
     assert!(ended.err.starts_with("s6-fdholderd: fatal: "), "{}", ended.err);
     assert_eq!((ended.code, &ended.out[..]), (111, &b""[..]));
 }
 
 #[test]
-fn a_listening_socket_that_blocks_will_do() {
-    let place = Place::open();
+fn the_listening_socket_may_be_in_blocking_mode() {
+    let daemon_dir = DaemonDir::open();
     let mut command = through(Ours, "s6-fdholderd", "", "");
-    let listener = UnixListener::bind(place.socket()).unwrap();
-    command.arg("-1i").arg(place.rules()).stdin(OwnedFd::from(listener));
-    let mut server = Server::start(place, &mut command);
+    let listener = UnixListener::bind(daemon_dir.socket()).unwrap();
+    command.arg("-1i").arg(daemon_dir.rules()).stdin(OwnedFd::from(listener));
+    let mut server = Server::start(daemon_dir, &mut command);
     let _idle = server.connect();
-    server.serves();
+    server.assert_serves();
 }
 
 #[test]
-fn a_listening_socket_that_asks_for_credentials_will_do_and_costs_nobody_a_descriptor() {
-    // The kernel would send process, user and group along with each request, in a control message. Taken
-    // for descriptors, these numbers would be refused, and closed, whatever has them in the daemon.
-    let place = Place::open();
-    let listener = UnixListener::bind(place.socket()).unwrap();
+fn credentials_in_a_message_are_not_taken_for_descriptors() {
+    // With `SO_PASSCRED`, the kernel adds the numbers of process, user and group to each request, in a control
+    // message. If the daemon took them for descriptors, it would close its own descriptors with these
+    // numbers.
+    let daemon_dir = DaemonDir::open();
+    let listener = UnixListener::bind(daemon_dir.socket()).unwrap();
     set_socket_passcred(&listener, true).unwrap();
     let shared = listener.try_clone().unwrap();
     let mut command = through(Ours, "s6-fdholderd", "", "");
-    command.arg("-1i").arg(place.rules()).stdin(OwnedFd::from(listener));
-    let server = Server::start(place, &mut command);
+    command.arg("-1i").arg(daemon_dir.rules()).stdin(OwnedFd::from(listener));
+    let server = Server::start(daemon_dir, &mut command);
     let (client, file) = (server.connect(), memfd());
     assert_eq!(status(&client, &store_request(b"it", wire::never()), &[file.as_fd()]), 0);
-    // Whoever has the socket as well can ask for them once more.
+    // Another process that has the socket can set the option again.
     set_socket_passcred(&shared, true).unwrap();
     let other = server.connect();
     assert_eq!(wire::list(&other).unwrap(), [b"it"]);
@@ -369,16 +369,16 @@ fn a_listening_socket_that_asks_for_credentials_will_do_and_costs_nobody_a_descr
     assert_eq!(server.stop(), [""; 0]);
 }
 
-/// Makes something at a path, and returns what has to stay.
+/// Makes a file at a path, and returns a descriptor that must stay open.
 type Make = fn(&Path) -> Option<OwnedFd>;
 
-/// Runs `s6-fdholder-daemon` where it has to fail.
-fn fails_to_bind(place: &Place, options: &[&str]) -> Ended {
-    run(&mut place.daemon(options))
+/// Runs `s6-fdholder-daemon`, which must fail.
+fn fails_to_bind(daemon_dir: &DaemonDir, options: &[&str]) -> Ended {
+    run(&mut daemon_dir.daemon(options))
 }
 
 #[test]
-fn a_socket_that_nobody_listens_on_is_replaced_and_nothing_else_is() {
+fn only_a_socket_without_a_listener_is_replaced() {
     const IN_USE: &str = "Address already in use";
     const EXISTS: &str = "File exists";
     fn stale(path: &Path) -> Option<OwnedFd> {
@@ -388,10 +388,10 @@ fn a_socket_that_nobody_listens_on_is_replaced_and_nothing_else_is() {
     fn live(path: &Path) -> Option<OwnedFd> {
         Some(UnixListener::bind(path).unwrap().into())
     }
-    fn crowded(path: &Path) -> Option<OwnedFd> {
+    fn with_full_backlog(path: &Path) -> Option<OwnedFd> {
         let listener = UnixListener::bind(path).unwrap();
         listen(&listener, 0).unwrap();
-        fill(path, usize::MAX);
+        fill_backlog(path, usize::MAX);
         Some(listener.into())
     }
     fn link_to(path: &Path, name: &str, make: Make) -> Option<OwnedFd> {
@@ -403,12 +403,12 @@ fn a_socket_that_nobody_listens_on_is_replaced_and_nothing_else_is() {
         fs::write(path, "text").unwrap();
         None
     }
-    // What is there, and what is said about it by default and with -d; nothing if it is replaced.
+    // What is at the path, and the reason for the refusal by default and with -d. `None` if it is replaced.
     let rows: [(&str, Make, Option<&str>); 15] = [
-        ("nothing", |_| None, None),
+        ("no file", |_| None, None),
         ("a stale socket", stale, None),
         ("a live socket", live, Some(IN_USE)),
-        ("a live socket with a full backlog", crowded, Some(IN_USE)),
+        ("a live socket with a full backlog", with_full_backlog, Some(IN_USE)),
         ("a file", file, Some(EXISTS)),
         ("an empty file", |path| Some(File::create(path).unwrap().into()), Some(EXISTS)),
         ("a directory", |path| fs::create_dir(path).map(|()| None).unwrap(), Some(EXISTS)),
@@ -423,42 +423,48 @@ fn a_socket_that_nobody_listens_on_is_replaced_and_nothing_else_is() {
     ];
     for (what, make, reason) in rows {
         for options in [&[][..], &["-d"], &["-D"], &["-D", "-d"], &["-d", "-D"]] {
-            let place = Place::open();
-            let kept = make(&place.socket());
+            let daemon_dir = DaemonDir::open();
+            let kept = make(&daemon_dir.socket());
+            // An ordinary user cannot make a device node.
             if what == "a device" && kept.is_none() {
                 continue;
             }
             let what = format!("{what} {options:?}");
             let reason = match options.last() {
-                Some(&"-D") if what.starts_with("nothing") => None,
+                Some(&"-D") if what.starts_with("no file") => None,
                 Some(&"-D") => Some(IN_USE),
                 _ => reason,
             };
-            let before = contents(place.path());
+            let before = contents(daemon_dir.path());
             let Some(reason) = reason else {
-                let mut command = place.daemon(options);
-                let mut server = Server::start(place, &mut command);
-                server.serves();
-                assert_eq!(contents(server.place.path()).len(), 2, "something beside the socket");
+                let mut command = daemon_dir.daemon(options);
+                let mut server = Server::start(daemon_dir, &mut command);
+                server.assert_serves();
+                assert_eq!(
+                    contents(server.daemon_dir.path()).len(),
+                    2,
+                    "there is another file beside the socket"
+                );
                 continue;
             };
-            let ended = fails_to_bind(&place, options);
-            // Either is true of a link.
+            let ended = fails_to_bind(&daemon_dir, options);
+            // For a link, both reasons are true.
             let is_link_in_use =
                 what.contains("link") && ended.err.contains(": Address already in use");
             let reason = if is_link_in_use { IN_USE } else { reason };
-            // Who listens is named; of one with a full backlog the kernel does not tell who it is.
+            // The message names the process that listens. With a full backlog the kernel does not tell which
+            // process that is.
             let (by, own) = (" by a daemon that still serves what it holds", std::process::id());
             let reason = match kept.is_some() && what.contains("live") {
                 true if what.contains("backlog") => format!("{reason}{by}"),
                 true => format!("{reason}{by}, process {own}"),
                 false => reason.into(),
             };
-            let path = place.socket();
+            let path = daemon_dir.socket();
             let path = path.display();
             let message = format!("s6-fdholder-daemon: fatal: unable to bind to {path}: {reason}");
-            is_fatal(&what, &ended, &message);
-            assert_eq!(contents(place.path()), before, "{what}");
+            assert_fatal(&what, &ended, &message);
+            assert_eq!(contents(daemon_dir.path()), before, "{what}");
             drop(kept);
         }
     }
@@ -471,7 +477,7 @@ fn make_pipe(path: &Path) -> Option<OwnedFd> {
     None
 }
 
-/// What is in a folder: names, inodes, modes, sizes, targets.
+/// The entries of a folder: names, inodes, modes, sizes, targets of links.
 fn contents(folder: &Path) -> Vec<(PathBuf, String)> {
     use std::os::unix::fs::MetadataExt;
     let entry = |entry: std::io::Result<fs::DirEntry>| {
@@ -486,29 +492,29 @@ fn contents(folder: &Path) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn a_datagram_socket_is_left_alone() {
+fn a_datagram_socket_is_not_replaced() {
     for options in [&[][..], &["-d"], &["-D"]] {
-        let place = Place::open();
-        let kept = UnixDatagram::bind(place.socket()).unwrap();
-        let before = contents(place.path());
-        let ended = fails_to_bind(&place, options);
+        let daemon_dir = DaemonDir::open();
+        let kept = UnixDatagram::bind(daemon_dir.socket()).unwrap();
+        let before = contents(daemon_dir.path());
+        let ended = fails_to_bind(&daemon_dir, options);
         assert_eq!(ended.code, 111, "{}", ended.err);
-        assert_eq!(contents(place.path()), before);
+        assert_eq!(contents(daemon_dir.path()), before);
         drop(kept);
     }
 }
 
 #[test]
-fn a_live_daemon_is_not_disturbed_by_one_that_wants_its_place() {
-    let place = Place::open();
-    let mut command = place.daemon(&["-c1"]);
-    let server = Server::start(place, &mut command);
-    // Even while it has no time for anybody else, it is there.
+fn a_running_daemon_is_not_disturbed_by_a_second_one_at_its_path() {
+    let daemon_dir = DaemonDir::open();
+    let mut command = daemon_dir.daemon(&["-c1"]);
+    let server = Server::start(daemon_dir, &mut command);
+    // The daemon is full, and still must be recognized.
     let client = server.connect();
     let file = memfd();
     assert_eq!(status(&client, &store_request(b"it", wire::never()), &[file.as_fd()]), 0);
     for options in [&[][..], &["-d"], &["-D"]] {
-        let ended = fails_to_bind(&server.place, options);
+        let ended = fails_to_bind(&server.daemon_dir, options);
         assert_eq!(ended.code, 111, "{}", ended.err);
         let by = "Address already in use by a daemon that still serves what it holds, process";
         assert!(ended.err.ends_with(&format!(": {by} {}\n", server.pid())), "{}", ended.err);
@@ -518,73 +524,73 @@ fn a_live_daemon_is_not_disturbed_by_one_that_wants_its_place() {
 }
 
 #[test]
-fn a_daemon_that_was_killed_leaves_a_socket_that_the_next_one_replaces() {
-    let mut place = Place::open();
+fn the_socket_of_a_killed_daemon_is_replaced() {
+    let mut daemon_dir = DaemonDir::open();
     for _ in 0..3 {
-        let mut command = place.daemon(&[]);
-        let mut server = Server::start(place, &mut command);
-        server.serves();
+        let mut command = daemon_dir.daemon(&[]);
+        let mut server = Server::start(daemon_dir, &mut command);
+        server.assert_serves();
         server.signal(Signal::KILL);
-        // The folder has to outlive the daemon.
-        place = std::mem::replace(&mut server.place, Place::new());
+        // The folder must outlive the daemon.
+        daemon_dir = std::mem::replace(&mut server.daemon_dir, DaemonDir::new());
         assert_eq!(server.end().0, 1009);
     }
 }
 
 #[test]
-fn everybody_may_connect_whatever_the_umask() {
+fn all_users_may_connect_with_any_umask() {
     for umask in ["077", "000", "777"] {
-        let place = Place::open();
-        let mut command = place.daemon_through(&format!("umask {umask} &&"), "", &[]);
-        let mut server = Server::start(place, &mut command);
-        let data = fs::metadata(server.place.socket()).unwrap();
+        let daemon_dir = DaemonDir::open();
+        let mut command = daemon_dir.daemon_through(&format!("umask {umask} &&"), "", &[]);
+        let mut server = Server::start(daemon_dir, &mut command);
+        let data = fs::metadata(server.daemon_dir.socket()).unwrap();
         assert!(data.file_type().is_socket());
         assert_eq!(data.permissions().mode() & 0o7777, 0o777, "umask {umask}");
-        server.serves();
+        server.assert_serves();
     }
 }
 
 #[test]
-fn a_path_may_be_relative_and_has_107_bytes_at_most() {
-    let place = Place::open();
+fn a_path_may_be_relative_and_at_most_107_bytes_long() {
+    let daemon_dir = DaemonDir::open();
     let started = |path: &Path| {
         let mut command = through(Ours, "s6-fdholder-daemon", "", "");
-        command.current_dir(place.path()).args(["-1", "-i", "rules"]).arg(path);
+        command.current_dir(daemon_dir.path()).args(["-1", "-i", "rules"]).arg(path);
         command
     };
     let fatal = |path: &Path, reason: &str| {
         let ended = run(&mut started(path));
         let path = path.display();
         let message = format!("s6-fdholder-daemon: fatal: unable to bind to {path}: {reason}");
-        is_fatal(reason, &ended, &message);
+        assert_fatal(reason, &ended, &message);
     };
-    let length = place.path().as_os_str().len();
-    let longest = place.child("x".repeat(107 - 1 - length));
+    let length = daemon_dir.path().as_os_str().len();
+    let longest = daemon_dir.child("x".repeat(107 - 1 - length));
     assert_eq!(longest.as_os_str().len(), 107);
-    fatal(&place.child("x".repeat(107 - length)), "File name too long");
+    fatal(&daemon_dir.child("x".repeat(107 - length)), "File name too long");
     fatal(Path::new(&"y".repeat(108)), "File name too long");
     fatal(Path::new(""), "No such file or directory");
-    fatal(&place.child("absent/s"), "No such file or directory");
-    fs::write(place.child("file"), "").unwrap();
-    fatal(&place.child("file/s"), "Not a directory");
-    assert_eq!(contents(place.path()).len(), 2);
+    fatal(&daemon_dir.child("absent/s"), "No such file or directory");
+    fs::write(daemon_dir.child("file"), "").unwrap();
+    fatal(&daemon_dir.child("file/s"), "Not a directory");
+    assert_eq!(contents(daemon_dir.path()).len(), 2);
 
     for path in [longest, PathBuf::from("relative"), PathBuf::from("y".repeat(107))] {
-        // It has a folder of its own for the log, but this one for the socket.
-        let _server = Server::start(Place::new(), &mut started(&path));
-        // Seen from here, the last one is too long.
-        let data = fs::metadata(place.path().join(&path)).unwrap();
+        // The server has another folder, but the socket is in this one.
+        let _server = Server::start(DaemonDir::new(), &mut started(&path));
+        // The absolute path of the last one is too long to connect to.
+        let data = fs::metadata(daemon_dir.path().join(&path)).unwrap();
         assert!(data.file_type().is_socket());
         if path.as_os_str().len() < 107 || path.is_absolute() {
-            assert_eq!(status(&connect(&place.path().join(&path)), b"L", &[]), 0);
+            assert_eq!(status(&connect(&daemon_dir.path().join(&path)), b"L", &[]), 0);
         }
     }
-    assert_eq!(contents(place.path()).len(), 5);
+    assert_eq!(contents(daemon_dir.path()).len(), 5);
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_to_is_said() {
-    // Root may write anywhere but below /proc.
+fn a_folder_without_write_permission_is_reported() {
+    // Root can write to any folder except those in /proc.
     let (folder, reason) = match geteuid().is_root() {
         true => ("/proc/self", "No such file or directory"),
         false => ("/", "Permission denied"),
@@ -592,45 +598,45 @@ fn a_folder_that_may_not_be_written_to_is_said() {
     let path = format!("{folder}/fdholder-test-socket");
     let ended = try_to_start(Ours, "s6-fdholder-daemon", &["-i", "/absent", &path]);
     let message = format!("s6-fdholder-daemon: fatal: unable to bind to {path}: {reason}");
-    is_fatal(folder, &ended, &message);
+    assert_fatal(folder, &ended, &message);
 }
 
 #[test]
-fn as_many_wait_in_the_backlog_as_it_was_told() {
+fn the_backlog_has_the_length_of_option_b() {
     for (backlog, room) in [("0", 1), ("3", 4), ("50", 51)] {
-        let place = Place::open();
-        let mut command = place.daemon(&["-c1", "-b", backlog]);
-        let server = Server::start(place, &mut command);
+        let daemon_dir = DaemonDir::open();
+        let mut command = daemon_dir.daemon(&["-c1", "-b", backlog]);
+        let server = Server::start(daemon_dir, &mut command);
         let client = server.connect();
         assert_eq!(status(&client, b"L", &[]), 0);
-        // The only one it has time for is there. It accepts one more, which waits for a place, and the
-        // kernel lets one more wait than it was told.
-        let mut waiting = fill(&server.place.socket(), usize::MAX);
+        // The daemon is full. It accepts one more client, which waits for a free connection. The kernel lets
+        // one more client wait than the backlog says.
+        let mut waiting = fill_backlog(&server.daemon_dir.socket(), usize::MAX);
         if waiting.len() == room {
             let is_accepted = || {
-                waiting.extend(fill(&server.place.socket(), usize::MAX));
+                waiting.extend(fill_backlog(&server.daemon_dir.socket(), usize::MAX));
                 waiting.len() > room
             };
-            until(|| format!("-b {backlog}: one is accepted"), is_accepted);
+            wait_until(|| format!("-b {backlog}: no client is accepted"), is_accepted);
         }
         assert_eq!(waiting.len(), 1 + room, "-b {backlog}");
-        // A client that goes makes room at once.
+        // When a client disconnects, the next one is served at once.
         drop(client);
         let first = UnixStream::from(waiting.into_iter().next().unwrap());
         first.set_nonblocking(false).unwrap();
-        first.set_read_timeout(Some(PATIENCE)).unwrap();
+        first.set_read_timeout(Some(TIMEOUT)).unwrap();
         assert_eq!(status(&first, b"L", &[]), 0);
     }
 }
 
 #[test]
-fn the_default_backlog_is_ample() {
-    let place = Place::open();
-    let mut command = place.daemon(&["-c1"]);
-    let server = Server::start(place, &mut command);
+fn the_default_backlog_is_at_least_20() {
+    let daemon_dir = DaemonDir::open();
+    let mut command = daemon_dir.daemon(&["-c1"]);
+    let server = Server::start(daemon_dir, &mut command);
     let client = server.connect();
     assert_eq!(status(&client, b"L", &[]), 0);
-    let waiting = fill(&server.place.socket(), 20);
+    let waiting = fill_backlog(&server.daemon_dir.socket(), 20);
     assert_eq!(waiting.len(), 20);
     assert_eq!(status(&client, b"L", &[]), 0);
 }
@@ -642,12 +648,12 @@ fn process(pid: u32, name: &str) -> String {
     line.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Options and variables, and who the daemon is then: user, group, other groups. Variables of
-/// other names say what the shell does first.
+/// Options and variables, and the identity of the daemon that they result in: user, group, supplementary
+/// groups.
 type Identity<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], u32, u32, &'a str);
 
 #[test]
-fn users_and_groups_are_exactly_those_asked_for() {
+fn user_and_groups_are_exactly_those_of_the_options() {
     let rows: &[Identity] = &[
         (&[], &[], 0, 0, "5 6"),
         (&["-u", "1234"], &[], 1234, 0, ""),
@@ -662,16 +668,17 @@ fn users_and_groups_are_exactly_those_asked_for() {
         (&["-U"], &[("UID", "1234"), ("GID", "1235")], 1234, 1235, ""),
         (&["-U"], &[("UID", "1234"), ("GID", "1235"), ("GIDLIST", "")], 1234, 1235, ""),
         (&["-U"], &[("UID", "1"), ("GID", "2"), ("GIDLIST", "8,9")], 1, 2, "8 9"),
-        // Without -U they mean nothing.
+        // Without -U the variables are ignored.
         (&["-u7"], &[("UID", "1"), ("GID", "2"), ("GIDLIST", "8,9")], 7, 0, ""),
     ];
     if !geteuid().is_root() {
-        return an_ordinary_user_stays_what_it_is();
+        return check_as_ordinary_user();
     }
     for (options, environment, uid, gid, groups) in rows {
-        let place = Place::open();
-        // Not through a shell, which has its own idea of UID; with groups to get rid of.
-        let words = place.daemon(options);
+        let daemon_dir = DaemonDir::open();
+        // The daemon is started without a shell, because some shells set UID, and with groups that it has to
+        // drop.
+        let words = daemon_dir.daemon(options);
         let mut command = Command::new("setpriv");
         command.args(["--groups", "5,6", "--"]);
         command.args(words.get_args().skip(2)).stdin(Stdio::null());
@@ -679,7 +686,7 @@ fn users_and_groups_are_exactly_those_asked_for() {
             command.env_remove(name);
         }
         command.envs(environment.iter().copied());
-        let mut server = Server::start(place, &mut command);
+        let mut server = Server::start(daemon_dir, &mut command);
         let pid = server.pid();
         for (name, id) in [("Uid", uid), ("Gid", gid)] {
             // Real, effective, saved, and that of the file system.
@@ -691,15 +698,15 @@ fn users_and_groups_are_exactly_those_asked_for() {
                 assert_eq!(process(pid, set), "0".repeat(16), "{set} {options:?}");
             }
         }
-        server.serves();
+        server.assert_serves();
     }
 }
 
-/// An ordinary user may ask for nothing else, and no daemon runs that did not get what it asked.
-fn an_ordinary_user_stays_what_it_is() {
-    let place = Place::open();
-    let mut command = place.daemon(&[]);
-    let server = Server::start(place, &mut command);
+/// An ordinary user keeps its user and groups. If the options name others, the daemon does not start.
+fn check_as_ordinary_user() {
+    let daemon_dir = DaemonDir::open();
+    let mut command = daemon_dir.daemon(&[]);
+    let server = Server::start(daemon_dir, &mut command);
     let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
     assert_eq!(process(server.pid(), "Uid"), format!("{uid} {uid} {uid} {uid}"));
     assert_eq!(process(server.pid(), "Gid"), format!("{gid} {gid} {gid} {gid}"));
@@ -708,8 +715,8 @@ fn an_ordinary_user_stays_what_it_is() {
         getgroups().unwrap().len().max(1)
     );
     for options in [&["-u", "0"][..], &["-g", "0"], &["-G", "0"], &["-u", "1", "-g", "1"]] {
-        let place = Place::open();
-        let ended = fails_to_bind(&place, options);
+        let daemon_dir = DaemonDir::open();
+        let ended = fails_to_bind(&daemon_dir, options);
         let right = ended.err.starts_with("s6-fdholder-daemon: fatal: ")
             && ended.err.ends_with(": Operation not permitted\n")
             && ended.err.lines().count() == 1;
@@ -719,30 +726,30 @@ fn an_ordinary_user_stays_what_it_is() {
 }
 
 #[test]
-fn the_number_that_means_no_change_to_the_kernel_is_refused() {
-    // As a user or a group it would leave the daemon what it was, root perhaps.
+fn the_user_and_group_number_minus_1_is_refused() {
+    // To the kernel this number means no change, so the daemon would stay root.
     let none = "4294967295";
     for options in [&["-u", none][..], &["-g", none], &["-G", none], &["-G", "1,4294967295"]] {
-        let place = Place::open();
-        let ended = fails_to_bind(&place, options);
+        let daemon_dir = DaemonDir::open();
+        let ended = fails_to_bind(&daemon_dir, options);
         assert!([100, 111].contains(&ended.code), "{options:?}: {} {}", ended.code, ended.err);
         assert_eq!((&ended.out[..], ended.err.lines().count()), (&b""[..], 1), "{options:?}");
     }
 }
 
 #[test]
-fn a_long_list_of_groups_is_not_cut() {
+fn a_long_list_of_groups_is_not_truncated() {
     if !geteuid().is_root() {
-        return an_ordinary_user_stays_what_it_is();
+        return check_as_ordinary_user();
     }
     for count in [32, 33, 64, 65, 1000, 60_000] {
-        // So that no argument is longer than the kernel takes.
+        // Short numbers keep the argument below the limit of the kernel.
         let groups: Vec<String> = (0..count).map(|n| (n % 10).to_string()).collect();
-        let place = Place::open();
-        let mut command = place.daemon(&["-G", &groups.join(",")]);
+        let daemon_dir = DaemonDir::open();
+        let mut command = daemon_dir.daemon(&["-G", &groups.join(",")]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if count <= 32 {
-            let server = Server::start(place, &mut command);
+            let server = Server::start(daemon_dir, &mut command);
             assert_eq!(process(server.pid(), "Groups").split(' ').count(), count);
             continue;
         }
@@ -758,28 +765,32 @@ fn a_long_list_of_groups_is_not_cut() {
         let found = process(child.0.id(), "Groups");
         child.0.kill().unwrap();
         child.0.wait().unwrap();
-        assert_eq!(found.split(' ').count(), count, "cut");
+        assert_eq!(found.split(' ').count(), count, "the list is truncated");
     }
 }
 
 #[test]
-fn closed_standard_descriptors_are_no_place_for_what_it_holds_or_for_connections() {
+fn with_closed_standard_descriptors_no_message_goes_into_a_held_file() {
     for (redirections, _) in closed() {
-        // Standard input is what it serves on. Only our one makes itself one.
-        let place = Place::open();
+        // Only our daemon makes a listening socket itself, so that standard input may be closed.
+        let daemon_dir = DaemonDir::open();
         let mut command = through(Ours, "s6-fdholder-daemon", "", &redirections);
-        // Without a standard output nobody is told that it is ready.
+        // Option -1 needs a standard output.
         if !redirections.split(' ').any(|each| each == ">&-") {
             command.arg("-1");
         }
-        command.args(["-v2", "-i"]).arg(place.rules()).arg(place.socket()).stdin(Stdio::null());
+        command
+            .args(["-v2", "-i"])
+            .arg(daemon_dir.rules())
+            .arg(daemon_dir.socket())
+            .stdin(Stdio::null());
         let mut child = Killed(command.stdout(Stdio::null()).spawn().unwrap());
         let begun = Instant::now();
-        while UnixStream::connect(place.socket()).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "{redirections}");
+        while UnixStream::connect(daemon_dir.socket()).is_err() {
+            assert!(begun.elapsed() < TIMEOUT, "{redirections}");
             thread::sleep(Duration::from_millis(1));
         }
-        let clients: Vec<_> = (0..3).map(|_| connect(&place.socket())).collect();
+        let clients: Vec<_> = (0..3).map(|_| connect(&daemon_dir.socket())).collect();
         let file = memfd();
         for (at, client) in clients.iter().enumerate() {
             let request = store_request(&[b'a' + at as u8], wire::never());
@@ -797,12 +808,12 @@ fn closed_standard_descriptors_are_no_place_for_what_it_holds_or_for_connections
     }
 }
 
-/// Stores until it is refused, and says how much was taken, and why no more.
-fn fill_up(client: &UnixStream) -> (usize, i32) {
+/// Stores entries until one is refused. Returns their number and the error.
+fn store_until_refused(client: &UnixStream) -> (usize, i32) {
     let file = memfd();
     let mut count = 0;
     loop {
-        let id = format!("thing-{count}");
+        let id = format!("id-{count}");
         match status(client, &store_request(id.as_bytes(), wire::never()), &[file.as_fd()]) {
             0 => count += 1,
             error => return (count, error),
@@ -813,16 +824,16 @@ fn fill_up(client: &UnixStream) -> (usize, i32) {
 const ENFILE: i32 = 23;
 
 #[test]
-fn extreme_numbers_are_cut_to_what_can_be_had() {
-    make_room();
+fn extreme_numbers_are_limited_to_what_is_possible() {
+    raise_open_file_limit();
     for (options, held) in
         [(&["-n0"][..], 1), (&["-n", "1"], 1), (&["-n7"], 7), (&["-n9", "-n7", "-c4294967295"], 7)]
     {
         let server = Server::open(Ours, options);
-        assert_eq!(fill_up(&server.connect()), (held, ENFILE), "{options:?}");
+        assert_eq!(store_until_refused(&server.connect()), (held, ENFILE), "{options:?}");
         assert_eq!(server.stop(), [""; 0], "{options:?}");
     }
-    // So many clients, and the next one once one of them has gone.
+    // The daemon serves this number of clients, and the next one when one of them has disconnected.
     for (option, count) in [("-c0", 1), ("-c1", 1), ("-c3", 3), ("-c300", 256), ("-c256", 256)] {
         let server = Server::open(Ours, &[option]);
         let mut clients: Vec<_> = (0..count).map(|_| server.connect()).collect();
@@ -831,7 +842,7 @@ fn extreme_numbers_are_cut_to_what_can_be_had() {
         }
         let next = server.connect();
         wire::send_frame(&next, b"L", &[]).unwrap();
-        // All the others are served, so it had the time.
+        // After these answers it had time to serve the next client.
         for client in &clients {
             assert_eq!(status(client, b"L", &[]), 0, "{option}");
         }
@@ -842,12 +853,12 @@ fn extreme_numbers_are_cut_to_what_can_be_had() {
         clients.pop();
         assert_eq!(wire::receive_frame(&next).unwrap().0[0], 0, "{option}");
     }
-    // The longest times are no short ones.
+    // The longest timeouts do not overflow to short ones.
     for option in ["-t4294967295", "-T4294967295", "-t0", "-T0"] {
         let mut server = Server::open(Ours, &[option]);
         let half = server.connect();
         wire::send(&half, &[0], &[]).unwrap();
-        server.serves();
+        server.assert_serves();
         wire::send(&half, &wire::frame(b"L", 0)[1..], &[]).unwrap();
         assert_eq!(wire::receive_frame(&half).unwrap().0[0], 0, "{option}");
         drop(half);
@@ -855,31 +866,34 @@ fn extreme_numbers_are_cut_to_what_can_be_had() {
     }
 }
 
-/// The redirections that close what a daemon might have besides from whoever runs the tests.
-fn without_others() -> String {
+/// The redirections that close the descriptors that the tests themselves have inherited.
+fn close_inherited() -> String {
     let others = inherited().into_iter().filter(|number| *number > 2);
     others.map(|number| format!("{number}>&-")).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn more_than_the_open_file_limit_allows_is_cut_with_a_warning_and_works() {
-    let close = without_others();
+fn a_capacity_above_the_open_file_limit_is_lowered_with_a_warning() {
+    let close = close_inherited();
     for (limit, maxfds, maxconn) in [(64, "1000", 16), (64, "4294967295", 1), (300, "290", 16)] {
-        let place = Place::open();
+        let daemon_dir = DaemonDir::open();
         let options = ["-n", maxfds, "-c", &maxconn.to_string()];
         let first = format!("ulimit -n {limit} &&");
-        let mut command = place.fdholderd_through(Ours, &first, &close, &options);
-        let server = Server::start(place, &mut command);
+        let mut command = daemon_dir.fdholderd_through(Ours, &first, &close, &options);
+        let server = Server::start(daemon_dir, &mut command);
         let warning = server.line();
         assert!(warning.starts_with("s6-fdholderd: warning: "), "{warning}");
         let usual = descriptors(server.pid());
-        let (count, error) = fill_up(&server.connect());
+        let (count, error) = store_until_refused(&server.connect());
         assert_eq!(error, ENFILE);
-        // What another test starts has a copy of the connection until it executes its program.
-        until(|| "the client has gone".into(), || descriptors(server.pid()) == usual + count);
+        // A program that another test starts has a copy of the connection until it is executed.
+        wait_until(
+            || "the client is still connected".into(),
+            || descriptors(server.pid()) == usual + count,
+        );
         let most = limit - maxconn;
         assert!((most - 16..most).contains(&count), "{count} under {limit} with {maxconn}");
-        // There is still room for every client, and for what one of them sends.
+        // There is still room for every client, and for the descriptor of a request.
         let clients: Vec<_> = (0..maxconn).map(|_| server.connect()).collect();
         let file = memfd();
         for client in &clients {
@@ -887,43 +901,43 @@ fn more_than_the_open_file_limit_allows_is_cut_with_a_warning_and_works() {
                 status(client, &store_request(b"x", wire::never()), &[file.as_fd()]),
                 ENFILE
             );
-            assert_eq!(wire::retrieve(client, b"thing-0").map(|_| ()).ok(), Some(()));
+            assert_eq!(wire::retrieve(client, b"id-0").map(|_| ()).ok(), Some(()));
         }
-        assert_eq!(server.stop(), [""; 0], "it was said once");
+        assert_eq!(server.stop(), [""; 0], "the warning is repeated");
     }
 }
 
 #[test]
 fn the_soft_limit_on_open_files_is_raised_to_the_hard_one() {
-    let place = Place::open();
+    let daemon_dir = DaemonDir::open();
     let first = "ulimit -Sn 20 && ulimit -Hn 400 &&";
-    let mut command = place.fdholderd_through(Ours, first, "", &["-n300"]);
-    let server = Server::start(place, &mut command);
-    assert_eq!(fill_up(&server.connect()), (300, ENFILE));
+    let mut command = daemon_dir.fdholderd_through(Ours, first, "", &["-n300"]);
+    let server = Server::start(daemon_dir, &mut command);
+    assert_eq!(store_until_refused(&server.connect()), (300, ENFILE));
     assert_eq!(server.stop(), [""; 0]);
 }
 
 #[test]
-fn a_limit_that_leaves_nothing_ends_clearly_or_works() {
-    let (close, mut useless) = (without_others(), Vec::new());
+fn with_a_very_low_open_file_limit_the_daemon_works_or_ends_with_a_message() {
+    let (close, mut useless) = (close_inherited(), Vec::new());
     for limit in 3..40 {
-        let place = Place::open();
-        // The shell itself needs numbers for redirections.
+        let daemon_dir = DaemonDir::open();
+        // The shell needs descriptors for redirections, so they come before the limit.
         let first = format!("exec {close}; ulimit -n {limit} &&");
-        let mut command = place.fdholderd_through(Ours, &first, "", &["-n1000"]);
-        command.stderr(File::create(place.child("log")).unwrap()).stdout(Stdio::piped());
+        let mut command = daemon_dir.fdholderd_through(Ours, &first, "", &["-n1000"]);
+        command.stderr(File::create(daemon_dir.child("log")).unwrap()).stdout(Stdio::piped());
         let mut child = Killed(command.spawn().unwrap());
         command.stdin(Stdio::null());
         let mut ready = Vec::new();
         let mut out = child.0.stdout.take().unwrap();
         std::io::Read::read_to_end(&mut out, &mut ready).unwrap();
-        let said = || fs::read_to_string(place.child("log")).unwrap();
+        let log = || fs::read_to_string(daemon_dir.child("log")).unwrap();
         if ready.is_empty() {
-            assert_eq!(child.0.wait().unwrap().code(), Some(111), "limit {limit}: {}", said());
-            assert!(said().contains("s6-fdholderd: fatal: "), "limit {limit}: {}", said());
+            assert_eq!(child.0.wait().unwrap().code(), Some(111), "limit {limit}: {}", log());
+            assert!(log().contains("s6-fdholderd: fatal: "), "limit {limit}: {}", log());
             continue;
         }
-        let client = connect(&place.socket());
+        let client = connect(&daemon_dir.socket());
         client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         if answer(&client, b"L", &[]).is_err() {
             useless.push(limit);
@@ -937,22 +951,22 @@ fn a_limit_that_leaves_nothing_ends_clearly_or_works() {
         }
         child.0.kill().unwrap();
         child.0.wait().unwrap();
-        assert!(said().starts_with("s6-fdholderd: warning: "), "limit {limit}: {}", said());
+        assert!(log().starts_with("s6-fdholderd: warning: "), "limit {limit}: {}", log());
     }
-    assert!(useless.is_empty(), "limits {useless:?}: it says that it is ready, but answers nobody");
+    assert!(useless.is_empty(), "limits {useless:?}: the daemon is ready, but does not answer");
 }
 
 #[test]
-fn a_table_that_cannot_be_had_is_said_at_the_start() {
-    let most = make_room().to_string();
+fn a_table_that_does_not_fit_into_memory_is_reported_at_the_start() {
+    let most = raise_open_file_limit().to_string();
     let mut refused = 0;
-    // Kilobytes of address space. The program itself needs some hundreds, its table thousands.
+    // Kilobytes of address space. The program needs some hundreds, the table thousands.
     for limit in [800, 1000, 1200, 1500] {
-        let place = Place::open();
+        let daemon_dir = DaemonDir::open();
         let first = format!("ulimit -v {limit} &&");
         let options = ["-n", &most, "-c256"];
-        let mut command = place.fdholderd_through(Ours, &first, "", &options);
-        let (out, err) = (place.child("out"), place.child("log"));
+        let mut command = daemon_dir.fdholderd_through(Ours, &first, "", &options);
+        let (out, err) = (daemon_dir.child("out"), daemon_dir.child("log"));
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
         let mut child = Killed(command.spawn().unwrap());
         command.stdin(Stdio::null());
@@ -966,36 +980,36 @@ fn a_table_that_cannot_be_had_is_said_at_the_start() {
                 child.0.wait().unwrap();
                 break None;
             }
-            assert!(begun.elapsed() < PATIENCE);
+            assert!(begun.elapsed() < TIMEOUT);
             thread::sleep(Duration::from_millis(1));
         };
         let Some(code) = code else { continue };
-        let said = fs::read_to_string(&err).unwrap();
-        assert_eq!(code, 111, "{said}");
-        let last = said.lines().last().unwrap();
-        assert!(last.starts_with("s6-fdholderd: fatal: "), "{said}");
-        assert!(last.ends_with(": Cannot allocate memory"), "{said}");
+        let log = fs::read_to_string(&err).unwrap();
+        assert_eq!(code, 111, "{log}");
+        let last = log.lines().last().unwrap();
+        assert!(last.starts_with("s6-fdholderd: fatal: "), "{log}");
+        assert!(last.ends_with(": Cannot allocate memory"), "{log}");
         refused += 1;
     }
     assert!(refused > 0, "raise the hard limit on open files: the table for {most} is small");
 }
 
 #[test]
-fn after_the_start_the_kernel_is_asked_for_no_memory() {
-    let place = Place::open();
-    let trace = place.child("trace");
-    let inner = place.fdholderd(Ours, &["-n1000", "-c256", "-v2"]);
+fn after_its_start_the_daemon_allocates_no_memory() {
+    let daemon_dir = DaemonDir::open();
+    let trace = daemon_dir.child("trace");
+    let inner = daemon_dir.fdholderd(Ours, &["-n1000", "-c256", "-v2"]);
     let mut command = Command::new("strace");
     command.arg("-o").arg(&trace).arg(inner.get_program()).args(inner.get_args());
     let listener = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let listener = listener.unwrap();
-    // The one that the command has is not for us to take.
-    fs::remove_file(place.socket()).unwrap();
-    bind(&listener, &SocketAddrUnix::new(place.socket()).unwrap()).unwrap();
+    // The socket of the command cannot be taken out of it, so another one is made.
+    fs::remove_file(daemon_dir.socket()).unwrap();
+    bind(&listener, &SocketAddrUnix::new(daemon_dir.socket()).unwrap()).unwrap();
     listen(&listener, 100).unwrap();
     drop(inner);
-    let mut server = Server::start(place, command.stdin(listener));
-    let path = server.place.socket();
+    let mut server = Server::start(daemon_dir, command.stdin(listener));
+    let path = server.daemon_dir.socket();
     for count in [1, 300, 600] {
         let held = |number: usize| {
             let expiry = wire::expiry_in(Duration::from_secs(3600 + number as u64));
@@ -1015,21 +1029,21 @@ fn after_the_start_the_kernel_is_asked_for_no_memory() {
             }
         }
     }
-    server.serves();
-    // The signal is for the daemon, which is the child of strace.
+    server.assert_serves();
+    // The daemon is the child of strace.
     let strace = server.pid();
     let children = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
     let daemon = children.trim().parse().unwrap();
     let daemon = rustix::process::Pid::from_raw(daemon).unwrap();
     rustix::process::kill_process(daemon, Signal::TERM).unwrap();
-    // Its folder has the trace.
-    let place = std::mem::replace(&mut server.place, Place::new());
+    // The trace is in the folder of the daemon.
+    let daemon_dir = std::mem::replace(&mut server.daemon_dir, DaemonDir::new());
     assert_eq!(server.end().0, 0);
-    let trace = fs::read_to_string(place.child("trace")).unwrap();
+    let trace = fs::read_to_string(daemon_dir.child("trace")).unwrap();
     let all: Vec<_> = trace.lines().collect();
     let start = all.iter().rposition(|call| call.starts_with("execve(")).unwrap();
     let served = all.iter().position(|call| call.starts_with("accept")).unwrap();
-    // It gives it back at the end.
+    // The calls that allocate memory. `munmap` at the end does not count.
     let is_for_memory =
         |call: &&&str| ["mmap", "brk(", "mremap"].iter().any(|name| call.starts_with(name));
     let before = all[start..served].iter().filter(is_for_memory).count();
@@ -1038,13 +1052,13 @@ fn after_the_start_the_kernel_is_asked_for_no_memory() {
 }
 
 #[test]
-fn the_rules_directory_is_named_on_the_command_line_last() {
-    // Of several rules the last one on the command line counts, whatever kind it is.
-    let place = Place::open();
-    place.compile(S6_2_15, &place.child("file"));
-    let nothing = place.child("nothing");
+fn of_several_options_for_rules_the_last_one_counts() {
+    // A directory and a file replace each other.
+    let daemon_dir = DaemonDir::open();
+    daemon_dir.compile(S6_2_15, &daemon_dir.child("file"));
+    let nothing = daemon_dir.child("nothing");
     fs::create_dir(&nothing).unwrap();
-    let (file, rules) = (place.child("file"), place.rules());
+    let (file, rules) = (daemon_dir.child("file"), daemon_dir.rules());
     let [file, rules, nothing] = [&file, &rules, &nothing].map(|path| path.to_str().unwrap());
     let rows = [
         (["-i", nothing, "-i", rules], true),
@@ -1055,10 +1069,10 @@ fn the_rules_directory_is_named_on_the_command_line_last() {
     ];
     for generation in [Ours, S6_2_15] {
         for (options, served) in rows {
-            let _ = fs::remove_file(place.socket());
-            let mut command = place.fdholderd(generation, &options);
-            let _server = Server::start(Place::new(), &mut command);
-            let client = connect(&place.socket());
+            let _ = fs::remove_file(daemon_dir.socket());
+            let mut command = daemon_dir.fdholderd(generation, &options);
+            let _server = Server::start(DaemonDir::new(), &mut command);
+            let client = connect(&daemon_dir.socket());
             let reply = answer(&client, b"L", &[]);
             assert_eq!(reply.is_ok(), served, "{generation:?} {options:?}");
         }
@@ -1066,14 +1080,14 @@ fn the_rules_directory_is_named_on_the_command_line_last() {
 }
 
 #[test]
-fn permissions_of_the_rules_are_those_of_the_user_it_becomes() {
-    // What only root may read is refused once it is not root any more.
-    let place = Place::open();
-    let key = place.rules().join("uid/default");
+fn rules_are_read_as_the_user_that_the_daemon_changes_to() {
+    // Rules that only root can read refuse the client when the daemon is not root any more.
+    let daemon_dir = DaemonDir::open();
+    let key = daemon_dir.rules().join("uid/default");
     fs::set_permissions(key.join("env"), Permissions::from_mode(0o000)).unwrap();
     let options: &[&str] = if geteuid().is_root() { &["-u65534", "-g65534"] } else { &[] };
-    let mut command = place.daemon(options);
-    let server = Server::start(place, &mut command);
+    let mut command = daemon_dir.daemon(options);
+    let server = Server::start(daemon_dir, &mut command);
     assert!(answer(&server.connect(), b"L", &[]).is_err());
     fs::set_permissions(key.join("env"), Permissions::from_mode(0o755)).unwrap();
     assert_eq!(status(&server.connect(), b"L", &[]), 0);

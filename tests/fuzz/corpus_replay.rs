@@ -2,12 +2,12 @@
 //! random bytes. `tests/fuzz.sh` is the way to look for more.
 
 use crate::fuzz::checks;
-use crate::kit::source;
-use crate::kit::tool::alone;
+use crate::kit::tool::in_own_process;
+use crate::kit::{random_cases, source};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use std::fs;
 
 /// How many inputs there are beyond the corpus.
@@ -43,7 +43,7 @@ fn replay(target: &str, check: fn(&[u8])) {
         input
     });
     let input = prop_oneof![3 => known, 1 => vec(any::<u8>(), 0..200)];
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let config = random_cases(CASES);
     let done = TestRunner::new(config).run(&input, |input| {
         check(&input);
         Ok(())
@@ -59,7 +59,7 @@ macro_rules! replay {
         #[test]
         fn $target() {
             let target = stringify!($target);
-            alone(module_path!(), target, || replay(target, checks::$target::check));
+            in_own_process(module_path!(), target, || replay(target, checks::$target::check));
         }
     )* };
 }

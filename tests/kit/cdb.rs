@@ -1,6 +1,6 @@
-//! Constant databases and the values in them, written once more for the tests.
+//! Writes constant databases and their values. This code is independent of the product.
 
-/// Bytes of the header.
+/// The size of the header in bytes.
 pub const HEADER: usize = 2048;
 
 /// The hash of a key.
@@ -9,7 +9,7 @@ pub fn hash(key: &[u8]) -> u32 {
     key.iter().fold(5381, step) as u32
 }
 
-/// A file with these records, its tables as full as `slots` for each record makes them.
+/// A database with these records. Its hash tables have `slots` slots for each record.
 pub fn file<K: AsRef<[u8]>, V: AsRef<[u8]>>(records: &[(K, V)], slots: usize) -> Vec<u8> {
     let pair = |a: usize, b: usize| [(a as u32).to_le_bytes(), (b as u32).to_le_bytes()].concat();
     let mut file = vec![0; HEADER];
@@ -36,7 +36,7 @@ pub fn file<K: AsRef<[u8]>, V: AsRef<[u8]>>(records: &[(K, V)], slots: usize) ->
     file
 }
 
-/// A value that allows something.
+/// The value of a rule that allows, with variables and a program.
 pub fn allow(strings: &[u8], program: &[u8]) -> Vec<u8> {
     let length = |part: &[u8]| (part.len() as u16).to_be_bytes();
     [b"A", &length(strings)[..], strings, &length(program), program].concat()

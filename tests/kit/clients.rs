@@ -1,5 +1,5 @@
-//! The clients for one thing each, ours and those of C. How they are started is one difference
-//! between them; the others are listed where they show, with the reason.
+//! The client tools that make one request, ours and those of C. This module hides how each is started.
+//! Other differences between them are listed in the tests, with the reason.
 
 use super::daemon::Generation::{self, S6_2_11, S6_2_13, S6_2_15};
 use super::daemon::{Daemon, Setup};
@@ -14,16 +14,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Whose tools they are.
+/// Whose tools a test runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Implementation {
-    /// Those of the program under test.
+    /// The program under test.
     Ours,
-    /// Those of s6, on which the expectations themselves are checked.
+    /// The C tools of s6. They show that the expectations of the tests are right.
     C(Generation),
 }
 
-/// All tools that these tests are about, with the least operands that each can do with.
+/// The tools, each with the fewest operands that it accepts.
 pub const TOOLS: [(&str, &[&str]); 6] = [
     ("store", &["PATH", "new"]),
     ("retrieve", &["PATH", "held", "true"]),
@@ -34,8 +34,8 @@ pub const TOOLS: [(&str, &[&str]); 6] = [
 ];
 
 impl Implementation {
-    /// Daemons to run the tools on: ours have to do with all of them, those of C with their own
-    /// and with ours.
+    /// The daemons to run the tools with. Ours must work with all daemons, the C tools with their own
+    /// daemon and with ours.
     pub fn generations(self) -> Vec<Generation> {
         match self {
             Implementation::Ours => Generation::DAEMONS.to_vec(),
@@ -49,15 +49,15 @@ impl Implementation {
         generations.map(|generation| Daemon::start_with(generation, setup)).collect()
     }
 
-    /// Whether getdump takes a dump of so many from a daemon.
-    pub fn takes(self, count: usize, daemon: Generation) -> bool {
-        // The daemon of 2.11 cannot send more than a frame, and the client of 2.11 wants frames of
-        // 255 to be announced, which no other daemon sends.
+    /// Whether getdump can receive a dump of `count` entries from this daemon.
+    pub fn can_receive_dump(self, count: usize, daemon: Generation) -> bool {
+        // The daemon of 2.11 cannot send more than one frame. The client of 2.11 expects the number of
+        // frames that 255 entries a frame result in, which no other daemon announces.
         let announced = count.div_ceil(253) == count.div_ceil(255);
         (count <= 253 || daemon != S6_2_11) && (announced || self != Implementation::C(S6_2_11))
     }
 
-    /// The words that start a tool from within another program.
+    /// The words of a command line that starts a tool from within another program.
     pub fn words(self, name: &str) -> Vec<OsString> {
         let name = format!("s6-fdholder-{name}");
         match self {
@@ -66,8 +66,8 @@ impl Implementation {
         }
     }
 
-    /// A command that runs a tool, with an empty standard input, and with variables that describe
-    /// that one for setdump.
+    /// A command that runs a tool. Its standard input is `/dev/null`, and variables describe that
+    /// descriptor for setdump.
     pub fn command(self, name: &str) -> Command {
         let name = format!("s6-fdholder-{name}");
         let mut command = match self {
@@ -79,8 +79,8 @@ impl Implementation {
         command
     }
 
-    /// The same behind another program, which is to execute it. Shells drop variables of names
-    /// like `S6_FD#`.
+    /// The same, started by another program, which executes the tool. Variables are not set, because
+    /// shells drop names like `S6_FD#`.
     pub fn behind(self, other: &[&str], name: &str) -> Command {
         let mut command = Command::new(other[0]);
         command.args(&other[1..]).args(self.words(name)).stdin(Stdio::null());
@@ -90,14 +90,13 @@ impl Implementation {
         command
     }
 
-    /// The same behind a shell that does something first, and with redirections.
+    /// The same, started by a shell that first runs `first`, with redirections.
     pub fn through(self, first: &str, redirections: &str, name: &str) -> Command {
         let script = format!("{first} exec \"$0\" \"$@\" {redirections}");
         self.behind(&["sh", "-c", &script], name)
     }
 
-    /// The same with what would be its standard input at another number, and none as standard
-    /// input.
+    /// The same, with its standard input moved to another number. Standard input is closed then.
     pub fn moved(self, number: &str, name: &str) -> Command {
         let generation = match self {
             Implementation::Ours => S6_2_15,
@@ -122,8 +121,8 @@ fn long() -> String {
     "x".repeat(256)
 }
 
-/// The words of a case, in which `PATH` is the path of the socket and `LONG` too long an
-/// identifier.
+/// The words of a case. `PATH` stands for the path of the socket, and `LONG` for an identifier that is
+/// too long.
 pub fn words(words: &[&str], path: &Path) -> Vec<OsString> {
     let word = |word: &&str| match *word {
         "PATH" => path.into(),
@@ -133,19 +132,19 @@ pub fn words(words: &[&str], path: &Path) -> Vec<OsString> {
     words.iter().map(word).collect()
 }
 
-/// How a tool ends: its exit code and what it says behind `fatal: `, or nothing. `PATH` is the
-/// path of the socket, `LONG` as above, and a `*` at the end stands for anything.
+/// How a tool ends: its exit code, and its message behind `fatal: ` or an empty text. `usage` stands for
+/// the usage line, `PATH` and `LONG` are replaced as in [`words`], and a `*` at the end matches any text.
 pub type End = (i32, &'static str);
 
-/// Where some of C's tools end in another way than ours: which, how, and why.
+/// A case in which C tools end differently from ours: which generations, how, and why.
 pub type Differs = (&'static [Generation], End, &'static str);
 
-/// All generations differ from ours.
+/// All generations of C.
 pub const C: &[Generation] = &Generation::ALL;
-/// The older ones do.
+/// The older generations of C.
 pub const OLD: &[Generation] = &[S6_2_11, S6_2_13];
 
-/// Checks how a tool has ended that `of` provides.
+/// Checks how a tool of `of` has ended: as `end` says, or as the row of `not` for this generation says.
 pub fn check(
     of: Implementation,
     name: &str,
@@ -154,11 +153,11 @@ pub fn check(
     end: End,
     not: &[Differs],
 ) {
-    let due = not.iter().find(|(who, ..)| match of {
+    let different = not.iter().find(|(who, ..)| match of {
         Implementation::Ours => false,
         Implementation::C(generation) => who.contains(&generation),
     });
-    let ((code, text), why) = due.map_or((end, ""), |(_, end, why)| (*end, *why));
+    let ((code, text), why) = different.map_or((end, ""), |(_, end, why)| (*end, *why));
     let text = text.replace("PATH", path.to_str().unwrap_or_default()).replace("LONG", &long());
     let whole = match &text[..] {
         "" => String::new(),
@@ -177,13 +176,13 @@ pub fn check(
     );
 }
 
-/// Checks that it went well, of which nothing is said.
+/// Checks that a tool succeeded and wrote nothing to standard error.
 pub fn succeeded(ended: &Ended) {
     assert_eq!((ended.code, &ended.err[..]), (0, ""));
 }
 
-/// What stands in front of the operands in a usage line of ours and not in that of C: a tool, and its
-/// options as ` [ --option value ]`.
+/// Options that only our tools have: the tool, and the part of its usage line in front of the operands, as
+/// ` [ --option value ]`.
 const OWN_OPTIONS: &[(&str, &str)] = &[];
 
 /// The usage line of a tool.
@@ -200,14 +199,14 @@ pub fn usage(of: Implementation, name: &str) -> String {
     format!("usage: s6-fdholder-{name} {}", line.replace(" socket", &format!("{own} socket")))
 }
 
-/// A thing to hold for each identifier, with a file and an expiry of its own: equal ones corrupt
-/// the table of the C daemons.
+/// An entry for each identifier, with a file and an expiry of its own. Equal expiries corrupt the table of
+/// the C daemons.
 pub fn hold<I: AsRef<[u8]>>(ids: impl IntoIterator<Item = I>) -> Vec<Held> {
     let expiry = |at: u64| expiry_in(Duration::from_secs(3600 + at));
     ids.into_iter().zip(0..).map(|(id, at)| Held::new(id, expiry(at), memfd())).collect()
 }
 
-/// Whether two dumps are the same. What never expires has no date worth comparing.
+/// Whether two dumps are equal. The dates of entries that never expire are not compared.
 pub fn same_dump(found: &[Identity], expected: &[Identity]) -> bool {
     let halfway = expiry_in(Duration::from_secs(1 << 60));
     let lasting = |all: &[Identity]| {
@@ -221,7 +220,7 @@ pub fn same_dump(found: &[Identity], expected: &[Identity]) -> bool {
     lasting(found) == lasting(expected)
 }
 
-/// A file with this in it, to be read from the start.
+/// A file with this text, with its position at the start.
 pub fn file(text: &str) -> OwnedFd {
     let mut file = File::from(memfd());
     file.write_all(text.as_bytes()).unwrap();
@@ -229,24 +228,24 @@ pub fn file(text: &str) -> OwnedFd {
     file.into()
 }
 
-/// The argument of `sh -c` that has a shell print which descriptors it has, with device and inode
-/// of each; then `--`, and the environment it was executed with, which keeps names that a shell
-/// drops. What the shell has open while it reads the folder is gone when it looks again.
-pub const LOOK: &str = r#"
+/// A script for `sh -c`. It prints the open descriptors of the shell with device and inode, then `--`, then
+/// the environment that the shell was executed with, including names that a shell drops. The descriptor by
+/// which the shell reads the folder is closed before `stat` runs, so the test for a link drops it.
+pub const REPORT_SCRIPT: &str = r#"
     for fd in /proc/$$/fd/*; do if [ -h $fd ]; then all="$all $fd"; fi; done
     stat -L -c '%n %d %i' $all; echo --; cat /proc/$$/environ"#;
 
-/// What [`LOOK`] has seen.
-pub struct Look {
+/// What [`REPORT_SCRIPT`] printed.
+pub struct Report {
     /// Number, device and inode of each open descriptor.
     pub open: Vec<(u32, (u64, u64))>,
     /// The environment, in order.
     pub environment: Vec<Vec<u8>>,
 }
 
-impl Look {
-    /// Out of what it has written.
-    pub fn new(out: &[u8]) -> Look {
+impl Report {
+    /// Parses the output of the script.
+    pub fn parse(out: &[u8]) -> Report {
         let at = out.windows(4).position(|bytes| bytes == b"\n--\n").expect("both parts");
         let line = |line: &str| {
             let fields = line.rsplit('/').next().unwrap();
@@ -257,7 +256,7 @@ impl Look {
         open.sort();
         let environment = out[at + 4..].split_inclusive(|byte| *byte == 0);
         let environment = environment.map(|v| v.strip_suffix(&[0]).unwrap().to_vec()).collect();
-        Look { open, environment }
+        Report { open, environment }
     }
 
     /// Device and inode of a descriptor.

@@ -1,9 +1,9 @@
-//! Daemons: ours, and those of three generations of s6, whose programs `tests/peers.sh` unpacks. Here
-//! they are started alike, for tests of what all of them do; for what our own is told on its command
-//! line and says, there is `server`.
+//! Starts daemons: ours, and those of three generations of s6, whose programs `tests/peers.sh` unpacks.
+//! All are started in the same way, for tests of what they have in common. `server` starts a daemon with
+//! any command line and reads its messages.
 
-use super::process::can_be_looked_into;
-use super::tool::{PATIENCE, tool};
+use super::process::allow_inspection;
+use super::tool::{TIMEOUT, tool};
 use super::{program, target};
 use rustix::process::geteuid;
 use std::fs::{self, File};
@@ -16,21 +16,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 use temp_dir::TempDir;
 
-/// The right to read everything out.
+/// The right to get a dump.
 pub const GETDUMP: &str = "S6_FDHOLDER_GETDUMP";
-/// The right to put many things in at once.
+/// The right to set a dump.
 pub const SETDUMP: &str = "S6_FDHOLDER_SETDUMP";
-/// The right to see what there is.
+/// The right to list the identifiers.
 pub const LIST: &str = "S6_FDHOLDER_LIST";
 /// The right to store.
 pub const STORE: &str = "S6_FDHOLDER_STORE_REGEX";
 /// The right to retrieve.
 pub const RETRIEVE: &str = "S6_FDHOLDER_RETRIEVE_REGEX";
 
-/// Whose daemon: that of a version of s6 that distributions ship, or ours.
+/// Selects a daemon: one of three versions of s6 that distributions ship, or ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Generation {
-    /// Of Debian 12. It announces frames of 255 and cannot send more than 253 descriptors.
+    /// Of Debian 12. It announces frames of 255 entries and cannot send a dump of more than 253.
     S6_2_11,
     /// Of Debian 13.
     S6_2_13,
@@ -41,15 +41,15 @@ pub enum Generation {
 }
 
 impl Generation {
-    /// Those of s6.
+    /// The daemons of s6.
     pub const ALL: [Generation; 3] =
         [Generation::S6_2_11, Generation::S6_2_13, Generation::S6_2_15];
 
-    /// All of them.
+    /// The daemons of s6, and ours.
     pub const DAEMONS: [Generation; 4] =
         [Generation::S6_2_11, Generation::S6_2_13, Generation::S6_2_15, Generation::Ours];
 
-    /// Where its C programs lie; with our daemon go those of the newest.
+    /// The folder of its C programs. Our daemon is tested with the newest ones.
     fn folder(self) -> PathBuf {
         let peers = std::env::var_os("FDHOLDER_PEERS").map(PathBuf::from);
         let peers = peers.unwrap_or_else(|| target().join("peers"));
@@ -60,7 +60,7 @@ impl Generation {
         })
     }
 
-    /// Where its libraries lie.
+    /// The folder of its libraries.
     pub fn libraries(self) -> PathBuf {
         self.folder().join("lib")
     }
@@ -89,18 +89,18 @@ impl Generation {
 pub struct Setup {
     /// How many descriptors it may hold.
     pub maxfds: usize,
-    /// How many clients it may have at a time.
+    /// How many clients may be connected at the same time.
     pub maxconn: usize,
-    /// The rights of everybody; with `None` there is no rule, and everybody is refused.
+    /// The rights of all users. With `None` there is no rule, and all users are refused.
     pub rights: Option<&'static [&'static str]>,
-    /// Its limit on open files, if it is to have one of its own.
+    /// Its limit on open files. `None` leaves the limit of the tests.
     pub open_files: Option<usize>,
-    /// Other limits, as a shell sets them.
+    /// Shell commands that set other limits.
     pub limits: &'static str,
-    /// Whether it runs as an ordinary user, whoever runs the tests.
+    /// Whether it runs as an ordinary user, also if root runs the tests.
     pub unprivileged: bool,
-    /// Whether it keeps others of its user from looking into it; the tests cannot either then.
-    pub is_closed: bool,
+    /// Whether it may forbid other processes of its user to inspect it. The tests cannot inspect it then.
+    pub forbids_inspection: bool,
     /// More options.
     pub options: &'static [&'static str],
 }
@@ -115,7 +115,7 @@ impl Default for Setup {
             open_files: None,
             limits: "true",
             unprivileged: false,
-            is_closed: false,
+            forbids_inspection: false,
             options: &[],
         }
     }
@@ -132,12 +132,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one that allows everything, for up to 1000 descriptors.
+    /// Starts a daemon that allows all requests and holds up to 1000 descriptors.
     pub fn start(generation: Generation) -> Daemon {
         Daemon::start_with(generation, Setup::default())
     }
 
-    /// Starts one. Clients can connect at once, since its socket is listening already.
+    /// Starts a daemon. Clients can connect at once, because the test has made the listening socket.
     pub fn start_with(generation: Generation, setup: Setup) -> Daemon {
         let dir = TempDir::new().unwrap();
         let path = dir.child("s");
@@ -148,15 +148,15 @@ impl Daemon {
             fs::create_dir_all(&env).unwrap();
             File::create(rules.join("uid/default/allow")).unwrap();
             for right in rights {
-                // An empty line sets the variable to nothing, which as an expression matches all.
-                // An empty file would unset it.
+                // An empty line sets the variable to an empty text, which as an expression matches any
+                // identifier. An empty file would unset the variable.
                 fs::write(env.join(right), "\n").unwrap();
             }
         }
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
 
-        // Those of C have a table of thousands of descriptors on the stack.
+        // The C daemons have a table of thousands of descriptors on the stack.
         let mut command = Command::new("sh");
         let limits = match setup.open_files {
             Some(limit) => format!("ulimit -s unlimited && ulimit -n {limit} && "),
@@ -164,7 +164,7 @@ impl Daemon {
         };
         let limits = limits + setup.limits;
         let start = if setup.unprivileged && geteuid().is_root() {
-            // The program and its libraries may lie where that user may not go.
+            // That user may have no access to the folders of the program and its libraries.
             let link = dir.child("fdholder");
             symlink("/proc/self/fd/9", &link).unwrap();
             let user = "setpriv --reuid=65534 --regid=65534 --clear-groups";
@@ -187,8 +187,8 @@ impl Daemon {
         command.args(setup.options).arg("-i").arg(&rules);
         command.stdin(OwnedFd::from(listener)).stdout(Stdio::null());
         command.stderr(File::create(dir.child("log")).unwrap());
-        if !setup.is_closed {
-            can_be_looked_into(&mut command);
+        if !setup.forbids_inspection {
+            allow_inspection(&mut command);
         }
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Daemon { path, generation, child, dir }
@@ -199,34 +199,34 @@ impl Daemon {
         self.child.id()
     }
 
-    /// The directory of its rules.
+    /// Its rules directory.
     pub fn rules(&self) -> PathBuf {
         self.dir.child("rules")
     }
 
-    /// What it has said so far.
+    /// What it has written to standard error so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.dir.child("log")).unwrap()).into_owned()
     }
 
-    /// How it ends, which is waited for: its exit code, or nothing if a signal ends it.
+    /// Waits for its end. Returns the exit code, or `None` if a signal ended it.
     pub fn wait(&mut self) -> Option<i32> {
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < TIMEOUT {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
             thread::sleep(Duration::from_millis(1));
         }
-        panic!("{:?} does not end; it said: {}", self.generation, self.log());
+        panic!("{:?} does not end; its log: {}", self.generation, self.log());
     }
 
-    /// Whether it is still there.
+    /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// A command that runs a client of some generation on this daemon.
+    /// A command that runs a client tool of the given generation with this daemon.
     pub fn client(&self, generation: Generation, name: &str) -> Command {
         let mut command = generation.command(name);
         command.arg(&self.path);
@@ -239,11 +239,11 @@ impl Drop for Daemon {
         let ended = self.child.try_wait();
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        // What it said helps to understand why a test has failed.
+        // The log helps to see why a test failed.
         let log = fs::read(self.dir.child("log")).unwrap_or_default();
-        let said = String::from_utf8_lossy(&log);
-        if !said.is_empty() || !matches!(ended, Ok(None)) {
-            eprintln!("{:?} ({ended:?}) said: {said}", self.generation);
+        let log = String::from_utf8_lossy(&log);
+        if !log.is_empty() || !matches!(ended, Ok(None)) {
+            eprintln!("log of {:?} ({ended:?}): {log}", self.generation);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Scripted peers: sockets behind which somebody does exactly what a test says, and notes what
-//! comes in.
+//! Scripted peers: a thread accepts connections on a socket, follows a script, and records what it
+//! receives.
 
 use super::wire::{self, Held};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,61 +16,61 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use temp_dir::TempDir;
 
-/// For how long nothing may happen. Then the peer gives up, so that no test is stuck.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the peer waits for an event. Then it gives up, so that no test hangs.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// `EAGAIN`, the answer of a set dump that wants more.
+/// `EAGAIN`, the answer to a frame of a set dump when more frames are expected.
 const AGAIN: u8 = 11;
 
-/// What a peer does. After the last step it takes whatever comes until the other side hangs up.
+/// A step of a script. After the last step the peer reads until the other side disconnects.
 pub enum Step {
     /// Receives a whole frame.
     Receive,
     /// Sends bytes, and descriptors with the first of them.
     Send(Vec<u8>, Vec<OwnedFd>),
-    /// Sends one byte at a time, the descriptors with the first, and pauses behind each.
-    Drip(Vec<u8>, Vec<OwnedFd>, Duration),
-    /// Sends the same again and again, until the other side hangs up.
+    /// Sends one byte at a time, the descriptors with the first, and pauses after each byte.
+    SendSlowly(Vec<u8>, Vec<OwnedFd>, Duration),
+    /// Sends the same bytes and descriptors repeatedly, until the other side disconnects.
     Flood(Vec<u8>, Vec<OwnedFd>),
-    /// Does nothing for so long.
+    /// Pauses, unless the other side disconnects.
     Pause(Duration),
-    /// Takes a set dump as a daemon should.
-    TakeDump,
-    /// Takes whatever comes until the other side hangs up, and goes on with the next who connects.
+    /// Receives a set dump and answers like a daemon.
+    AcceptDump,
+    /// Reads until the other side disconnects. The next steps are for the next connection.
     Next,
-    /// Does something else.
+    /// Calls a function.
     Do(Box<dyn FnOnce() + std::marker::Send>),
-    /// Hangs up.
+    /// Disconnects.
     HangUp,
-    /// Hangs up once something has come, without reading it.
+    /// Disconnects when bytes have arrived, without reading them.
     Reset,
-    /// Reads no more, and waits until the other side hangs up.
-    Deaf,
+    /// Stops reading, and waits until the other side disconnects.
+    StopReading,
 }
 
-/// What a peer has seen.
+/// What a peer has received.
 #[derive(Default)]
 pub struct Seen {
-    /// Whether anybody connected to it.
+    /// Whether a client has connected.
     pub connected: bool,
-    /// All bytes that came.
+    /// All bytes that arrived.
     pub bytes: Vec<u8>,
-    /// Device and inode of each descriptor that came.
+    /// Device and inode of each descriptor that arrived.
     pub files: Vec<(u64, u64)>,
 }
 
-/// A peer at work, for one connection, or as many as its script has.
+/// A running peer. It serves one connection, and one more for each [`Step::Next`] of its script.
 pub struct Fake {
     /// The path of its socket.
     pub path: PathBuf,
-    /// Once this is closed nobody is waited for any more.
+    /// When this is closed, the peer waits for no further client.
     stop: OwnedFd,
     thread: JoinHandle<Seen>,
     _dir: Option<TempDir>,
 }
 
 impl Fake {
-    /// Starts one that follows this script.
+    /// Starts a peer that follows this script.
     pub fn start(script: Vec<Step>) -> Fake {
         let dir = TempDir::new().unwrap();
         let fake = Fake::start_at(dir.child("s"), script);
@@ -85,13 +85,14 @@ impl Fake {
         Fake { path, stop, thread, _dir: None }
     }
 
-    /// One whose backlog is full. If it lasts so long, it then has room and follows the script.
-    pub fn crowded(time: Duration, script: Vec<Step>) -> Fake {
+    /// Starts a peer whose backlog is full. After `time` it empties the backlog and follows the script,
+    /// unless [`Fake::seen`] was called before.
+    pub fn with_full_backlog(time: Duration, script: Vec<Step>) -> Fake {
         let dir = TempDir::new().unwrap();
         let path = dir.child("s");
         let listener = UnixListener::bind(&path).unwrap();
         listen(&listener, 0).unwrap();
-        let clients = fill(&path, usize::MAX);
+        let clients = fill_backlog(&path, usize::MAX);
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let thread = thread::spawn(move || {
             if wait(&mut [PollFd::new(&stopped, PollFlags::IN)], time) {
@@ -105,15 +106,16 @@ impl Fake {
         Fake { path, stop, thread, _dir: Some(dir) }
     }
 
-    /// What it has seen, once the other side has ended.
+    /// Waits for the end of the script and returns what the peer has received. The other side must have
+    /// ended.
     pub fn seen(self) -> Seen {
         drop(self.stop);
         self.thread.join().expect("a scripted peer")
     }
 }
 
-/// Connects until the backlog is full or so many wait in it, and returns those who do.
-pub fn fill(path: &Path, most: usize) -> Vec<OwnedFd> {
+/// Connects until the backlog is full or has `most` clients, and returns these clients.
+pub fn fill_backlog(path: &Path, most: usize) -> Vec<OwnedFd> {
     let mut clients = Vec::new();
     while clients.len() < most {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -129,8 +131,7 @@ pub fn fill(path: &Path, most: usize) -> Vec<OwnedFd> {
     clients
 }
 
-/// Follows the script with the first who connects, and those after it, unless nobody is waited for any
-/// more.
+/// Follows the script with the clients that connect, until `stopped` reports the end.
 fn serve(listener: &UnixListener, stopped: &OwnedFd, script: Vec<Step>) -> Seen {
     let (mut scripts, mut seen) = (vec![Vec::new()], Seen::default());
     for step in script {
@@ -141,21 +142,21 @@ fn serve(listener: &UnixListener, stopped: &OwnedFd, script: Vec<Step>) -> Seen 
     }
     for script in scripts {
         let both = [listener.as_fd(), stopped.as_fd()];
-        wait(&mut both.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN)), PATIENCE);
-        // Who connected before the end was here, whatever has become of him.
+        wait(&mut both.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN)), TIMEOUT);
+        // A client that connected before the end counts, even if it has disconnected since.
         listener.set_nonblocking(true).unwrap();
         let Ok((stream, _)) = listener.accept() else { break };
         let mut connection = Connection { stream, seen: Seen { connected: true, ..seen } };
         if let Err(error) = connection.follow(script) {
             let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
-            assert!(gone.contains(&error.kind()), "nothing happens any more: {error}");
+            assert!(gone.contains(&error.kind()), "the script cannot go on: {error}");
         }
         seen = connection.seen;
     }
     seen
 }
 
-/// Waits for an event, and says whether one came in time.
+/// Waits for an event. Returns whether one came in time.
 fn wait(on: &mut [PollFd], time: Duration) -> bool {
     let time = Timespec::try_from(time).unwrap();
     retry_on_intr(|| poll(on, Some(&time))).unwrap() > 0
@@ -167,13 +168,13 @@ struct Connection {
 }
 
 impl Connection {
-    /// Does all steps. That the other side is gone is an error of the kind that a broken pipe is.
+    /// Does all steps. If the other side has disconnected, the error is like that of a broken pipe.
     fn follow(&mut self, script: Vec<Step>) -> Result<()> {
         for step in script {
             match step {
                 Step::Receive => drop(self.frame()?),
                 Step::Send(bytes, fds) => self.send(&bytes, &fds)?,
-                Step::Drip(bytes, fds, pause) => {
+                Step::SendSlowly(bytes, fds, pause) => {
                     for (at, byte) in bytes.iter().enumerate() {
                         self.send(&[*byte], if at == 0 { &fds } else { &[] })?;
                         self.pause(pause)?;
@@ -183,15 +184,15 @@ impl Connection {
                     self.send(&bytes, &fds)?;
                 },
                 Step::Pause(time) => self.pause(time)?,
-                Step::TakeDump => self.take_dump()?,
+                Step::AcceptDump => self.take_dump()?,
                 Step::Do(what) => what(),
                 Step::Next => unreachable!("another connection has a script of its own"),
                 Step::HangUp => return Ok(()),
                 Step::Reset => {
-                    wait(&mut [PollFd::new(&self.stream, PollFlags::IN)], PATIENCE);
+                    wait(&mut [PollFd::new(&self.stream, PollFlags::IN)], TIMEOUT);
                     return Ok(());
                 }
-                Step::Deaf => self.pause(PATIENCE)?,
+                Step::StopReading => self.pause(TIMEOUT)?,
             }
         }
         loop {
@@ -199,23 +200,23 @@ impl Connection {
         }
     }
 
-    /// Waits for so long, unless the other side hangs up.
+    /// Waits for this time, unless the other side disconnects.
     fn pause(&self, time: Duration) -> Result<()> {
         let hung_up = wait(&mut [PollFd::new(&self.stream, PollFlags::empty())], time);
         if hung_up { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
-    /// Sends all of it. A tool that takes none of it is killed in the end, which ends this too.
+    /// Sends all bytes. If a tool does not read them, the test kills it in the end, and this call returns.
     fn send(&self, bytes: &[u8], fds: &[OwnedFd]) -> Result<()> {
         wire::send(&self.stream, bytes, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>())
     }
 
-    /// Receives exactly so many bytes and notes them. The second value is how many descriptors
+    /// Receives exactly `length` bytes and records them. Returns them and the number of descriptors that
     /// came with them.
     fn read(&mut self, length: usize) -> Result<(Vec<u8>, usize)> {
         let (mut bytes, mut have, mut count) = (vec![0; length], 0, 0);
         while have < length {
-            if !wait(&mut [PollFd::new(&self.stream, PollFlags::IN)], PATIENCE) {
+            if !wait(&mut [PollFd::new(&self.stream, PollFlags::IN)], TIMEOUT) {
                 return Err(ErrorKind::TimedOut.into());
             }
             let (n, fds) = wire::receive(&self.stream, &mut bytes[have..])?;
@@ -230,7 +231,7 @@ impl Connection {
         Ok((bytes, count))
     }
 
-    /// Receives a frame: its payload, and how many descriptors came with it.
+    /// Receives a frame. Returns its payload and the number of its descriptors.
     fn frame(&mut self) -> Result<(Vec<u8>, usize)> {
         let (header, early) = self.read(6)?;
         let length = u32::from_be_bytes(header[..4].try_into().unwrap());
@@ -250,23 +251,23 @@ impl Connection {
     }
 }
 
-/// A reply that says no more than yes or no.
+/// A reply of only a status byte.
 pub fn status(number: u8) -> Vec<u8> {
     wire::frame(&[number], 0)
 }
 
-/// The reply to the opening of a set dump that is welcome.
+/// The reply that accepts the opening of a set dump.
 pub fn opened(frames: u32) -> Vec<u8> {
     wire::frame(&[&[0], &frames.to_be_bytes()[..]].concat(), 0)
 }
 
-/// The reply to a request for a dump that is granted.
+/// The reply that announces a dump.
 pub fn granted(frames: u32, total: usize) -> Vec<u8> {
     let total = (total as u32).to_be_bytes();
     wire::frame(&[&[0], &frames.to_be_bytes()[..], &total[..]].concat(), 0)
 }
 
-/// The frames in which a source sends all these, so many in each.
+/// The frames in which a source sends these entries, `each` entries in a frame.
 pub fn frames(all: &[Held], each: usize) -> Vec<(Vec<u8>, Vec<OwnedFd>)> {
     let frame = |held: &[Held]| {
         let payload: Vec<_> = held.iter().flat_map(|h| wire::entry(&h.id, h.expiry)).collect();
@@ -276,7 +277,7 @@ pub fn frames(all: &[Held], each: usize) -> Vec<(Vec<u8>, Vec<OwnedFd>)> {
     all.chunks(each).map(frame).collect()
 }
 
-/// The script of a source that holds all these and does as it should.
+/// The script of a source that holds these entries and follows the protocol.
 pub fn source(all: &[Held]) -> Vec<Step> {
     let frames = frames(all, wire::FRAME_ENTRIES);
     let reply = granted(frames.len() as u32, all.len());
@@ -285,14 +286,14 @@ pub fn source(all: &[Held]) -> Vec<Step> {
     script
 }
 
-/// So many things to hold, each with a file and an expiry of its own and an identifier of
-/// `length` bytes.
-pub fn things(count: usize, length: usize) -> Vec<Held> {
-    let thing = |number| {
+/// `count` entries to hold, each with a file and an expiry of its own and an identifier of `length`
+/// bytes.
+pub fn files_to_hold(count: usize, length: usize) -> Vec<Held> {
+    let entry = |number| {
         let expiry = wire::expiry_in(Duration::from_secs(3600 + number as u64));
         Held::new(format!("{number:0>length$}"), expiry, super::memfd())
     };
-    (0..count).map(thing).collect()
+    (0..count).map(entry).collect()
 }
 
 /// A transfer between two sockets, with these options.

@@ -13,6 +13,7 @@ pub mod tool;
 pub mod wire;
 
 use lzma_rust2::{Lzma2Options, Lzma2Writer, LzmaOptions};
+use proptest::test_runner::Config as ProptestConfig;
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, makedev, memfd_create, mknodat};
 use rustix::net::sockopt::{set_socket_linger, set_socket_recv_buffer_size};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -28,30 +29,31 @@ use std::time::Duration;
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        // An ordinary user may have no more descriptors on their way than a process may open, in
-        // all tests together.
-        make_room();
+        // The kernel limits the descriptors in flight of an ordinary user, in all tests together, to the
+        // limit on open files.
+        raise_open_file_limit();
         keep_inherited_descriptors();
         build(&[], "")
     })
 }
 
-/// Has no program that the tests start inherit what the tests were started with. Such descriptors
-/// leave gaps between those that a program opens, which then makes other calls than elsewhere.
+/// Prevents the programs that the tests start from inheriting the descriptors that the tests were started
+/// with. Such descriptors leave gaps between the numbers that a program gets, so that it makes other
+/// calls.
 fn keep_inherited_descriptors() {
     let flags = libc::CLOSE_RANGE_CLOEXEC;
-    // SAFETY: the call closes nothing, and what is meant for a child is duplicated in the child.
+    // SAFETY: the call closes no descriptor. Descriptors for a child are duplicated in the child.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, flags) };
 }
 
-/// Where builds and C tools lie: `target`, or the folder that `FDHOLDER_BUILT` names. There the
-/// builds are complete, which is how the tests are run by a user who may not write here.
+/// The folder of builds and C tools: `target`, or the folder that `FDHOLDER_BUILT` names. The builds in
+/// that folder are complete, so that a user without write access to the sources can run the tests.
 pub fn target() -> PathBuf {
     let built = std::env::var_os("FDHOLDER_BUILT").map(PathBuf::from);
     built.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target"))
 }
 
-/// Where the sources are; in the folder that `FDHOLDER_BUILT` names there is a copy.
+/// The folder of the sources. The folder that `FDHOLDER_BUILT` names contains a copy.
 pub fn source() -> PathBuf {
     let built = std::env::var_os("FDHOLDER_BUILT").map(PathBuf::from);
     built.map_or(env!("CARGO_MANIFEST_DIR").into(), |built| built.join("source"))
@@ -70,8 +72,8 @@ pub fn build(arguments: &[&str], folder: &str) -> PathBuf {
     target.join("release/fdholder")
 }
 
-/// What is left of a file in a compressed image, in bytes: what `xz -9e` makes of it, less what the
-/// container takes, which an image has once for all files.
+/// The size of a file in a compressed image: what `xz -9e` makes of it, without the container, which an
+/// image has once for all files.
 pub fn compressed(file: &[u8]) -> u64 {
     let lzma_options =
         LzmaOptions { nice_len: 273, depth_limit: 512, ..LzmaOptions::with_preset(9) };
@@ -81,17 +83,23 @@ pub fn compressed(file: &[u8]) -> u64 {
     writer.finish().unwrap().len() as u64
 }
 
-/// Raises this process's limit on open files as far as it can be, and says how far that is.
-pub fn make_room() -> usize {
+/// Raises this process's limit on open files to its maximum, and returns it.
+pub fn raise_open_file_limit() -> usize {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     maximum.map_or(usize::MAX, |limit| limit as usize)
 }
 
-/// Makes a device node that no driver serves. The kernel answers to opening it what it answers for a
-/// socket. False for a user who may not.
+/// Makes a device node without a driver. Opening it fails with the same error as opening a socket. Returns
+/// false if this user is not allowed to make one.
 pub fn make_device(path: &Path) -> bool {
     mknodat(CWD, path, FileType::CharacterDevice, Mode::RUSR, makedev(4000, 0)).is_ok()
+}
+
+/// The configuration of a test with random input. A failure is reported in the output of the test. No file
+/// of failed cases is written into the source tree.
+pub fn random_cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// A file in memory, with an inode of its own.
@@ -99,7 +107,7 @@ pub fn memfd() -> OwnedFd {
     memfd_create("fdholder-test", MemfdFlags::CLOEXEC).unwrap()
 }
 
-/// A socket that takes that long to close unless its peer reads, and the peer.
+/// A socket whose closing takes `time` unless its peer reads, and the peer.
 pub fn lingering(time: Duration) -> (OwnedFd, impl Sized) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     set_socket_recv_buffer_size(&listener, 2048).unwrap();

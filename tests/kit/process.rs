@@ -1,6 +1,6 @@
-//! What the kernel says of a process and of a connection to it, and waiting until it says that.
+//! Asks the kernel about a process and its connections, and waits until it reports a given state.
 
-use super::tool::PATIENCE;
+use super::tool::TIMEOUT;
 use super::wire::inode;
 use rustix::ioctl::{Getter, Opcode, ioctl};
 use rustix::process::{Pid, PidfdFlags, geteuid, getpid, pidfd_open};
@@ -12,14 +12,14 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many descriptors it has open.
+/// The number of open descriptors of a process.
 pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("a process that runs").count()
 }
 
-/// How much memory it has got, in kilobytes: what VmRSS in its status is about, but exact. That
-/// one may be off by 64 pages for each processor. `field` is `Rss`, or `Pss`, in which pages that
-/// several processes share count as their part of them.
+/// The memory of a process in kilobytes. `field` is `Rss`, or `Pss`, which divides a shared page by the
+/// number of its processes. These values are exact, while `VmRSS` in `/proc/PID/status` may be off by 64
+/// pages for each processor.
 pub fn memory(pid: u32, field: &str) -> u64 {
     let all = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("a process that runs");
     let line = all.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -27,29 +27,29 @@ pub fn memory(pid: u32, field: &str) -> u64 {
     number.trim().parse().unwrap()
 }
 
-/// Whether a process of ours knows a number that no other process ever has: the kernel numbers pidfds,
-/// and the number fits into a register.
+/// Whether a process can find a unique identifier of itself: the kernel gives each pidfd a number of its
+/// own, and the number fits into a register.
 pub fn has_unique_id() -> bool {
     let [own, first] =
         [getpid(), Pid::INIT].map(|pid| pidfd_open(pid, PidfdFlags::empty()).unwrap());
-    let is_told = inode(own) != inode(first);
-    is_told && cfg!(target_pointer_width = "64")
+    let has_numbers = inode(own) != inode(first);
+    has_numbers && cfg!(target_pointer_width = "64")
 }
 
-/// Waits for something that announces itself to nobody. `what` says what is missing if it does not
-/// come.
-pub fn until(what: impl Fn() -> String, is: impl FnMut() -> bool) {
+/// Polls for a state that no event announces. If it does not come in time, the test fails, and `what`
+/// describes what is missing.
+pub fn wait_until(what: impl Fn() -> String, is: impl FnMut() -> bool) {
     let (begun, mut is) = (Instant::now(), is);
     while !is() {
-        assert!(begun.elapsed() < PATIENCE, "waited in vain: {}", what());
+        assert!(begun.elapsed() < TIMEOUT, "not in time: {}", what());
         thread::sleep(Duration::from_micros(200));
     }
 }
 
-/// Waits until the other side has read everything that was sent to it.
-pub fn until_read(stream: &UnixStream) {
+/// Waits until the other side has read all that was sent to it.
+pub fn wait_until_read(stream: &UnixStream) {
     const OUTQ: Opcode = libc::TIOCOUTQ as Opcode;
-    until(
+    wait_until(
         || String::from("the other side reads"),
         || {
             // SAFETY: this call writes one int and nothing else.
@@ -59,14 +59,15 @@ pub fn until_read(stream: &UnixStream) {
     );
 }
 
-/// Has a daemon that `command` starts be looked into by the tests, as [`descriptors`] does. It forbids
-/// that to all but root: for an ordinary user its `prctl(PR_SET_DUMPABLE)` is answered with success in
-/// the kernel's place, by a filter that it inherits.
-pub fn can_be_looked_into(command: &mut Command) {
+/// Allows an ordinary user to inspect the daemon that `command` starts, as [`descriptors`] does. Our daemon
+/// calls `prctl(PR_SET_DUMPABLE)`, which allows that only to root. A seccomp filter that it inherits
+/// answers this call with success, and the call has no effect.
+pub fn allow_inspection(command: &mut Command) {
     if geteuid().is_root() {
         return;
     }
-    // Where the number of a call and the lower half of its first argument lie in `struct seccomp_data`.
+    // The offsets in `struct seccomp_data` of the number of a call and of the lower half of its first
+    // argument.
     const NUMBER: u32 = 0;
     const ARGUMENT: u32 = if cfg!(target_endian = "big") { 20 } else { 16 };
     let load = |from| (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, from);

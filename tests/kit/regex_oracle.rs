@@ -1,5 +1,5 @@
-//! The regular expressions of the C library, by which ours are judged. It has to be glibc, and in
-//! the C locale, which is where a program is that never calls `setlocale`.
+//! The regular expressions of the C library, with which ours are compared. The library must be glibc, in
+//! the C locale, which a program has unless it calls `setlocale`.
 
 use libc::{REG_EXTENDED, REG_NOSUB, REG_STARTEND, c_int, regex_t, regmatch_t};
 use std::ffi::CString;
@@ -9,8 +9,8 @@ use std::mem::MaybeUninit;
 pub struct Oracle(regex_t);
 
 impl Oracle {
-    /// Compiles an expression; nothing if the C library refuses it. It has no way to be told of one
-    /// with a NUL in it.
+    /// Compiles an expression. `None` if the C library refuses it, or if it contains a NUL, which the C
+    /// interface cannot express.
     pub fn compile(expression: &[u8]) -> Option<Oracle> {
         let expression = CString::new(expression).ok()?;
         let mut regex = MaybeUninit::<regex_t>::uninit();
@@ -26,10 +26,10 @@ impl Oracle {
     /// Whether it matches anywhere in the text.
     pub fn matches(&self, text: &[u8]) -> bool {
         let mut whole = regmatch_t { rm_so: 0, rm_eo: text.len() as c_int };
-        // The C library does not need the NUL, but a sanitizer looks for it.
+        // The C library does not need the NUL, but a sanitizer does.
         let text = [text, &[0]].concat();
-        // SAFETY: the structure came from regcomp; nothing but regfree ends it, in drop. With
-        // REG_STARTEND the text ends where the one element of the array of matches says.
+        // SAFETY: regcomp made the structure, and only drop frees it. With REG_STARTEND the one element of
+        // the array of matches gives the end of the text.
         let status = unsafe {
             libc::regexec(&raw const self.0, text.as_ptr().cast(), 1, &raw mut whole, REG_STARTEND)
         };
@@ -39,7 +39,7 @@ impl Oracle {
 
 impl Drop for Oracle {
     fn drop(&mut self) {
-        // SAFETY: it came from regcomp, and nobody has it any more.
+        // SAFETY: regcomp made the structure, and it is not used after this call.
         unsafe { libc::regfree(&raw mut self.0) };
     }
 }

@@ -1,10 +1,10 @@
-//! Daemons started as a test wants it: any command line, limits and rules, and what they say is
-//! read line by line. Where that does not matter, `daemon` has a shorter way to start one.
+//! Starts daemons with any command line, limits and rules, and reads their messages line by line. Tests
+//! that need none of that start a daemon with `daemon`, which is shorter.
 
 use super::daemon::{GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE};
-use super::process::can_be_looked_into;
-use super::tool::PATIENCE;
-use super::{make_room, program, wire};
+use super::process::allow_inspection;
+use super::tool::TIMEOUT;
+use super::{program, raise_open_file_limit, wire};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,32 +22,33 @@ use std::thread;
 use std::time::{Duration, Instant};
 use temp_dir::TempDir;
 
-/// A folder for the socket and the rules of a daemon. Other users may look into it.
+/// A folder for the socket and the rules of a daemon. Other users can read it.
 #[derive(Clone)]
-pub struct Place(Arc<TempDir>);
+pub struct DaemonDir(Arc<TempDir>);
 
-impl Place {
-    /// One with a rules directory in which there is no rule.
-    pub fn new() -> Place {
+impl DaemonDir {
+    /// A folder with an empty rules directory.
+    pub fn new() -> DaemonDir {
         let dir = TempDir::new().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(dir.child("rules")).unwrap();
-        Place(Arc::new(dir))
+        DaemonDir(Arc::new(dir))
     }
 
-    /// One where everybody may do everything.
-    pub fn open() -> Place {
-        let place = Place::new();
-        place.allow("uid/default", &[GETDUMP, SETDUMP, LIST, STORE, RETRIEVE].map(|r| (r, "\n")));
-        place
+    /// A folder with rules that give all rights to all users.
+    pub fn open() -> DaemonDir {
+        let daemon_dir = DaemonDir::new();
+        daemon_dir
+            .allow("uid/default", &[GETDUMP, SETDUMP, LIST, STORE, RETRIEVE].map(|r| (r, "\n")));
+        daemon_dir
     }
 
-    /// What has this name in it.
+    /// The path of the file with this name in the folder.
     pub fn child(&self, name: impl AsRef<str>) -> PathBuf {
         self.0.child(name)
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
@@ -62,7 +63,7 @@ impl Place {
         self.child("rules")
     }
 
-    /// Makes a rule that allows something: names of variables, and what is in their files.
+    /// Makes a rule that allows: names of variables, and the contents of their files.
     pub fn allow(&self, key: &str, rights: &[(&str, &str)]) {
         let env = self.rules().join(key).join("env");
         fs::create_dir_all(&env).unwrap();
@@ -79,7 +80,7 @@ impl Place {
         fs::write(folder.join("deny"), "").unwrap();
     }
 
-    /// Has a C tool make a file of the rules directory, in place of the one at `to`.
+    /// Runs the C tool that compiles the rules directory to a rules file, which replaces the one at `to`.
     pub fn compile(&self, generation: Generation, to: &Path) {
         for folder in ["uid", "gid"] {
             fs::create_dir_all(self.rules().join(folder)).unwrap();
@@ -94,7 +95,7 @@ impl Place {
         self.fdholderd_through(generation, "", "", options)
     }
 
-    /// The same, after a shell has done something, and with redirections.
+    /// The same, started by a shell that first runs `first`, with redirections.
     pub fn fdholderd_through(
         &self,
         generation: Generation,
@@ -114,7 +115,7 @@ impl Place {
         self.daemon_through("", "", options)
     }
 
-    /// The same, after a shell has done something, and with redirections.
+    /// The same, started by a shell that first runs `first`, with redirections.
     pub fn daemon_through(&self, first: &str, redirections: &str, options: &[&str]) -> Command {
         let mut command = through(Generation::Ours, "s6-fdholder-daemon", first, redirections);
         self.options(command.stdin(Stdio::null()), options).arg(self.socket());
@@ -131,9 +132,9 @@ impl Place {
     }
 }
 
-/// A command that has a shell do something and then replace itself by a program.
+/// A command that runs a shell, which runs `first` and then executes a program.
 pub fn through(generation: Generation, name: &str, first: &str, redirections: &str) -> Command {
-    // Not every shell can close a number above 9.
+    // Not every shell can redirect numbers above 9.
     let mut command = Command::new("bash");
     command.arg("-c").arg(format!("{first} exec \"$0\" \"$@\" {redirections}"));
     if generation == Generation::Ours {
@@ -145,71 +146,76 @@ pub fn through(generation: Generation, name: &str, first: &str, redirections: &s
     command
 }
 
-/// A daemon that is ready. It is killed when this is dropped.
+/// A running daemon. It is killed when this is dropped.
 pub struct Server {
-    /// Where it is.
-    pub place: Place,
+    /// The folder of its socket and rules.
+    pub daemon_dir: DaemonDir,
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Server {
-    /// Starts `command`, which has to be about a daemon in that place, and waits until it says
-    /// that it is ready: a newline and the end of its standard output.
-    pub fn start(place: Place, command: &mut Command) -> Server {
-        let (server, mut out) = Server::launch(place, command);
+    /// Starts `command`, which must run a daemon in that folder, and waits until it is ready: it writes a
+    /// newline and closes its standard output.
+    pub fn start(daemon_dir: DaemonDir, command: &mut Command) -> Server {
+        let (server, mut out) = Server::launch(daemon_dir, command);
         let (done, ready) = channel();
         thread::spawn(move || {
             let mut all = Vec::new();
             out.read_to_end(&mut all).unwrap();
             let _ = done.send(all);
         });
-        let said = ready.recv_timeout(PATIENCE).expect("not ready");
-        assert_eq!(said, b"\n", "{command:?}: {:?}", server.lines.try_iter().collect::<Vec<_>>());
+        let written = ready.recv_timeout(TIMEOUT).expect("not ready");
+        assert_eq!(
+            written,
+            b"\n",
+            "{command:?}: {:?}",
+            server.lines.try_iter().collect::<Vec<_>>()
+        );
         server
     }
 
-    /// The same of one that need not come so far: waits until it has said something on standard
-    /// output, or nobody has that any more.
-    pub fn attempt(place: Place, command: &mut Command) -> Server {
-        let (server, out) = Server::launch(place, command);
-        let time = Timespec::try_from(PATIENCE).unwrap();
+    /// The same for a daemon that may fail: waits until it has written to standard output or has closed
+    /// it.
+    pub fn attempt(daemon_dir: DaemonDir, command: &mut Command) -> Server {
+        let (server, out) = Server::launch(daemon_dir, command);
+        let time = Timespec::try_from(TIMEOUT).unwrap();
         let ready = retry_on_intr(|| poll(&mut [PollFd::new(&out, PollFlags::IN)], Some(&time)));
-        assert_eq!(ready.unwrap(), 1, "neither ready nor at its end");
+        assert_eq!(ready.unwrap(), 1, "neither ready nor ended");
         server
     }
 
-    /// The same without waiting; with it comes its standard output.
-    fn launch(place: Place, command: &mut Command) -> (Server, ChildStdout) {
-        make_room();
+    /// The same without waiting. Returns its standard output too.
+    fn launch(daemon_dir: DaemonDir, command: &mut Command) -> (Server, ChildStdout) {
+        raise_open_file_limit();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        can_be_looked_into(command);
+        allow_inspection(command);
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        // Only the daemon has the listening socket from now on.
+        // From now on only the daemon holds the listening socket.
         command.stdin(Stdio::null());
-        let (told, lines) = channel();
-        let said = child.stderr.take().unwrap();
+        let (sender, lines) = channel();
+        let stderr = child.stderr.take().unwrap();
         thread::spawn(move || {
-            for line in BufReader::new(said).split(b'\n') {
+            for line in BufReader::new(stderr).split(b'\n') {
                 let line = String::from_utf8(line.unwrap()).expect("messages are ASCII");
-                // Nobody may want to know any more.
-                let _ = told.send(line);
+                // The receiver may be dropped already.
+                let _ = sender.send(line);
             }
         });
         let out = child.stdout.take().unwrap();
-        (Server { place, child, lines }, out)
+        (Server { daemon_dir, child, lines }, out)
     }
 
-    /// One of `s6-fdholderd` that allows everything, with these options.
+    /// Starts `s6-fdholderd` with these options, and with rules that give all rights to all users.
     pub fn open(generation: Generation, options: &[&str]) -> Server {
-        let place = Place::open();
-        let mut command = place.fdholderd(generation, options);
-        Server::start(place, &mut command)
+        let daemon_dir = DaemonDir::open();
+        let mut command = daemon_dir.fdholderd(generation, options);
+        Server::start(daemon_dir, &mut command)
     }
 
-    /// A new client, who does not wait for ever for an answer.
+    /// A new client, which waits for an answer for at most [`TIMEOUT`].
     pub fn connect(&self) -> UnixStream {
-        connect(&self.place.socket())
+        connect(&self.daemon_dir.socket())
     }
 
     /// Its process.
@@ -222,52 +228,55 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// The next line that it says.
+    /// The next line that it writes to standard error.
     pub fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line on standard error")
+        self.lines.recv_timeout(TIMEOUT).expect("a line on standard error")
     }
 
-    /// Checks that it is still there, and serves.
-    pub fn serves(&mut self) {
+    /// Checks that it has not ended, and answers a request.
+    pub fn assert_serves(&mut self) {
         let client = self.connect();
         assert_eq!(answer(&client, b"L", &[]).unwrap().0[0], 0);
         assert!(self.child.try_wait().unwrap().is_none());
     }
 
-    /// Checks that it is still there.
+    /// Whether it has not ended.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end: the exit code, with 1000 and the number of a signal that ended it, and
-    /// the lines that were not read yet.
+    /// Waits for its end. Returns the exit code (1000 and the number of the signal if a signal ended it)
+    /// and the lines that were not read yet.
     pub fn end(mut self) -> (i32, Vec<String>) {
         let code = self.wait();
         let mut rest = Vec::new();
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => rest.push(line),
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("somebody has its standard error"),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("another process holds its standard error")
+                }
             }
         }
         (code, rest)
     }
 
-    /// Waits for its end: the exit code, with 1000 and the number of a signal that ended it.
+    /// Waits for its end. Returns the exit code, or 1000 and the number of the signal that ended it.
     pub fn wait(&mut self) -> i32 {
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end");
+            assert!(begun.elapsed() < TIMEOUT, "it does not end");
             thread::sleep(Duration::from_millis(1));
         };
         status.code().unwrap_or_else(|| 1000 + status.signal().unwrap())
     }
 
-    /// Ends it as an administrator would, and returns what it had still said, but that it ends.
+    /// Ends it with SIGTERM, and returns the lines that were not read yet, except the one that announces
+    /// the lame duck mode.
     pub fn stop(self) -> Vec<String> {
         self.signal(Signal::TERM);
         let (code, mut lines) = self.end();
@@ -286,7 +295,7 @@ impl Drop for Server {
             self.child.wait().unwrap();
         }
         for line in self.lines.try_iter() {
-            eprintln!("it said: {line}");
+            eprintln!("the daemon wrote: {line}");
         }
     }
 }
@@ -296,17 +305,17 @@ pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // It may have ended, and have been waited for.
+        // The process may have been waited for already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Connects to a socket. Nothing is waited for longer than for [`PATIENCE`].
+/// Connects to a socket. A read or write fails after [`TIMEOUT`].
 pub fn connect(path: &Path) -> UnixStream {
     let stream = UnixStream::connect(path).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
@@ -325,8 +334,8 @@ pub fn status(stream: &UnixStream, request: &[u8], fds: &[BorrowedFd]) -> i32 {
     answer(stream, request, fds).expect("a reply").0[0].into()
 }
 
-/// Checks that the daemon has hung up, or waits until it does.
-pub fn hangs_up(stream: &UnixStream) {
+/// Waits until the daemon disconnects. The test fails if it sends anything before.
+pub fn assert_disconnects(stream: &UnixStream) {
     match wire::receive(stream, &mut [0]) {
         Ok((0, _)) => {}
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}

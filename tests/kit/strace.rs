@@ -1,5 +1,5 @@
-//! Programs under strace: what they ask of the kernel, what is answered in the kernel's place, and
-//! tables of what is due then.
+//! Runs programs under strace: traces their system calls, injects answers in place of the kernel's, and
+//! has tables of the expected effects.
 
 use super::program;
 use std::fs;
@@ -7,39 +7,39 @@ use std::io::Error;
 use std::path::Path;
 use std::process::Command;
 
-/// A call of a program's.
+/// A system call in a trace.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// How many of that name there were up to this one.
+    /// How many calls of that name the trace has up to and including this one.
     pub nth: usize,
-    /// As strace prints it, without most of the contents.
+    /// The line that strace prints. Contents of buffers are abbreviated.
     pub line: String,
 }
 
 impl Call {
-    /// Whether the kernel has never heard of it.
+    /// Whether strace has answered it, so that the kernel has not seen it.
     pub fn is_injected(&self) -> bool {
         self.line.ends_with("(INJECTED)")
     }
 
-    /// What it is about: the descriptor in most cases.
+    /// Its first argument, which is the descriptor in most calls.
     pub fn object(&self) -> &str {
         let object = self.line.split(['(', ',', ')']).nth(1).unwrap_or_default();
-        // Where memory lies differs from run to run, and so does the number of the process.
+        // Addresses and process numbers differ from run to run.
         if object.starts_with("0x") || self.name == "pidfd_open" { "" } else { object }
     }
 
-    /// What strace is to be told so that this call, or if it `lasts` all of that name from this one
-    /// on, gets this answer: an error, or 0 for a result of nothing.
+    /// The injection for strace that makes this call fail with this error, or return 0 if `errno` is 0.
+    /// With `lasts`, it applies to all later calls of that name as well.
     pub fn answered(&self, errno: i32, lasts: bool) -> String {
         let answer = if errno == 0 { "retval=0".into() } else { format!("error={errno}") };
         self.inject(&answer, lasts)
     }
 
-    /// The same so that the process is killed on the way into this call.
-    pub fn deadly(&self) -> String {
+    /// The injection that kills the process when it enters this call.
+    pub fn kill_injection(&self) -> String {
         self.inject("signal=KILL", false)
     }
 
@@ -49,15 +49,15 @@ impl Call {
     }
 }
 
-/// Begins a command that runs our program under strace, which writes down its calls, with these
-/// answers in place of the kernel's. The words that follow are the program's. It is the child of
+/// Begins a command that runs our program under strace with these injections. strace writes the trace to
+/// a file. The words that the caller adds are the arguments of the program. The program is the child of
 /// strace, whose exit code is that of the program.
 pub fn strace(trace: &Path, answers: &[String]) -> Command {
     begin(&[], trace, answers)
 }
 
-/// The same, where the program is our child and strace is nobody's.
-pub fn strace_aside(trace: &Path, answers: &[String]) -> Command {
+/// The same, but the program is the child of the test, and strace a detached process.
+pub fn strace_detached(trace: &Path, answers: &[String]) -> Command {
     begin(&["-D"], trace, answers)
 }
 
@@ -68,12 +68,12 @@ fn begin(options: &[&str], trace: &Path, answers: &[String]) -> Command {
     command
 }
 
-/// The calls of a program, up to one that replaces it by another program. That it was started is
-/// none of them.
+/// The calls of a program, without the `execve` that started it, and up to one that executes another
+/// program.
 pub fn calls(trace: &Path) -> Vec<Call> {
-    let trace = fs::read_to_string(trace).expect("is strace there?");
+    let trace = fs::read_to_string(trace).expect("a trace (is strace installed?)");
     let mut calls: Vec<Call> = Vec::new();
-    // In front of others are signals and the end.
+    // Lines that begin with `+` or `-` are about signals and the end.
     for line in trace.lines().skip(1).filter(|line| !line.starts_with(['+', '-'])) {
         let name = line.split('(').next().unwrap_or_default();
         let nth = 1 + calls.iter().filter(|call| call.name == name).count();
@@ -85,8 +85,8 @@ pub fn calls(trace: &Path) -> Vec<Call> {
     calls
 }
 
-/// Those of the first run that come in all of them: how often a program waits, and what for, depends
-/// on who is faster.
+/// The calls of the first run that all three runs have in common. How often a program waits differs from
+/// run to run.
 pub fn common(runs: [&[Call]; 3]) -> Vec<Call> {
     let comes = |call: &Call| {
         let is_it = |other: &Call| other.name == call.name && other.nth == call.nth;
@@ -95,9 +95,13 @@ pub fn common(runs: [&[Call]; 3]) -> Vec<Call> {
     runs[0].iter().filter(|call| comes(call)).cloned().collect()
 }
 
-/// In which runs of a program, if not in all; which call; what stands in its line as strace prints
-/// it, or which of that name it is; what can be answered, errors or 0 for a result of nothing; and
-/// what is due then.
+/// A row of a fault table. Its columns are:
+///
+/// 1. a part of the names of the runs that it applies to, or an empty text for all runs;
+/// 2. the name of the call;
+/// 3. a part of the line that strace prints, or `#3` for the third call of that name;
+/// 4. the possible answers: errors, or 0 for a return value of 0;
+/// 5. the expected effect.
 #[derive(Clone, Copy)]
 pub struct Row<D: 'static>(
     pub &'static str,
@@ -108,7 +112,7 @@ pub struct Row<D: 'static>(
 );
 
 impl<D: Copy> Row<D> {
-    /// Whether it is about a call in the run of that name.
+    /// Whether it applies to this call in the run of that name.
     pub fn is_about(&self, run: &str, call: &Call) -> bool {
         let Row(part, name, with, ..) = *self;
         let is_it = call.line.contains(with) || format!("#{}", call.nth) == with;
@@ -116,9 +120,9 @@ impl<D: Copy> Row<D> {
     }
 }
 
-/// What can be answered to a call and what is due then; nothing if no row is about it. Of rows that
-/// have the same answer the first one counts. With `each` a call that comes often gets all answers
-/// at first, and then every so many times the next of each row.
+/// The possible answers to a call with the expected effects. `None` if no row applies. If several rows have
+/// the same answer, the first row counts. With `each`, the first two calls of a name get all answers. Of
+/// the later ones, every `each`-th gets one answer of each row, in turn.
 pub fn rows<D: Copy>(
     table: &[Row<D>],
     run: &str,
@@ -141,8 +145,8 @@ pub fn rows<D: Copy>(
     answers
 }
 
-/// What the C library says of an error. A result of nothing where there has to be something counts
-/// as an error of the device.
+/// The text of the C library for an error. 0 stands for a return value of 0 where the program needs more,
+/// which it reports as `EIO`.
 pub fn reason(errno: i32) -> String {
     let errno = if errno == 0 { libc::EIO } else { errno };
     let text = Error::from_raw_os_error(errno).to_string();

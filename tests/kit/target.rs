@@ -1,18 +1,18 @@
-//! A process that has certain descriptors, and nothing else to do.
+//! An idle process that has given descriptors, for tools that inspect a process.
 
-use super::make_room;
+use super::raise_open_file_limit;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-/// It ends when this is dropped.
+/// The process. It is killed when this is dropped.
 pub struct Target(Child);
 
 impl Target {
-    /// Starts one that has copies of these descriptors under these numbers, and besides those the first
-    /// three, in which there is nothing of interest.
+    /// Starts a process that has copies of these descriptors under these numbers, and `/dev/null` as the
+    /// first three.
     pub fn start(all: &[(RawFd, BorrowedFd)]) -> Target {
         let mut command = Command::new("sleep");
         command.arg("1000");
@@ -24,7 +24,7 @@ impl Target {
         Target(command.spawn().unwrap())
     }
 
-    /// The number of the process.
+    /// Its process number.
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
@@ -36,7 +36,7 @@ impl Target {
         prlimit(Some(pid), Resource::Nofile, limit).unwrap();
     }
 
-    /// Kills it, and waits until nothing of it is left.
+    /// Kills it and waits for its end.
     pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
@@ -50,14 +50,15 @@ impl Drop for Target {
     }
 }
 
-/// Makes a number one of a descriptor, kept on exec. Their own numbers are high.
+/// Duplicates a descriptor to the number `at`, which stays open on exec. The caller's own numbers are
+/// high, so `at` is free.
 fn put(fd: RawFd, at: RawFd) -> Result<()> {
     // SAFETY: the call touches no memory.
     if unsafe { libc::dup2(fd, at) } < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Moves a descriptor out of the way of the low numbers.
-pub fn high(fd: impl Into<OwnedFd>) -> OwnedFd {
-    make_room();
+/// Moves a descriptor to a number of at least 1000.
+pub fn with_high_number(fd: impl Into<OwnedFd>) -> OwnedFd {
+    raise_open_file_limit();
     rustix::io::fcntl_dupfd_cloexec(fd.into(), 1000).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Running a tool to its end, or to the end of our patience.
+//! Runs a tool until it ends or the timeout passes.
 
 use super::program;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -8,13 +8,13 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything here may take, deadlines aside: who needs it has hung.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any step of a test takes. A program that needs more hangs.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a tool ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code; 1000 and the signal's number if a signal ended it.
+    /// Its exit code, or 1000 and the signal's number if a signal ended it.
     pub code: i32,
     /// What it wrote to standard output.
     pub out: Vec<u8>,
@@ -31,17 +31,18 @@ pub fn tool(name: &str) -> Command {
     command
 }
 
-/// Runs `command` and collects what it says.
+/// Runs `command` and collects its output.
 ///
-/// Panics if it has not ended after [`PATIENCE`]; then it is killed.
+/// Panics if it has not ended after [`TIMEOUT`]; then it is killed.
 pub fn run(command: &mut Command) -> Ended {
     Running::start(command).wait()
 }
 
-/// Runs a test of that name in a process of its own, in which no other test opens descriptors or starts
-/// programs. The product may need that: what closers put in the place of a descriptor is not closed on
-/// exec, and a daemon forbids to look into its process. `module` is what `module_path!` says.
-pub fn alone(module: &str, name: &str, test: impl FnOnce()) {
+/// Runs the test of that name in a process of its own, in which no other test opens descriptors or starts
+/// programs. Tests that run the product inside the test program need that: the descriptor that a closer
+/// puts in place of another is not closed on exec, and a daemon makes its process uninspectable. `module` is
+/// the value of `module_path!`.
+pub fn in_own_process(module: &str, name: &str, test: impl FnOnce()) {
     const ALONE: &str = "FDHOLDER_ALONE";
     if std::env::var_os(ALONE).is_some() {
         return test();
@@ -54,9 +55,9 @@ pub fn alone(module: &str, name: &str, test: impl FnOnce()) {
     assert!(ended.code == 0 && out.contains("1 passed"), "{out}{}", ended.err);
 }
 
-/// A tool at work.
+/// A running tool.
 pub struct Running {
-    /// As it was started.
+    /// The command, for messages.
     command: String,
     child: Child,
     out: thread::JoinHandle<Vec<u8>>,
@@ -65,10 +66,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts `command`. Its standard input is ours, unless the caller put something else there.
+    /// Starts `command`. It inherits standard input unless the caller has set another one.
     pub fn start(command: &mut Command) -> Running {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        // What it starts itself is to end with it if it hangs.
+        // If it hangs, its whole process group is killed.
         command.process_group(0);
         let begun = Instant::now();
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
@@ -77,17 +78,17 @@ impl Running {
         Running { command: format!("{command:?}"), child, out, err, begun }
     }
 
-    /// Waits for the end, as [`run`] does.
+    /// Waits for the end of the tool, as [`run`] does.
     pub fn wait(mut self) -> Ended {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if self.begun.elapsed() > PATIENCE {
+            if self.begun.elapsed() > TIMEOUT {
                 kill_process_group(Pid::from_child(&self.child), Signal::KILL).unwrap();
                 self.child.wait().unwrap();
                 let err = String::from_utf8_lossy(&self.err.join().unwrap()).into_owned();
-                panic!("{} hangs; so far it said {err:?}", self.command);
+                panic!("{} hangs; it wrote {err:?}", self.command);
             }
             thread::sleep(Duration::from_millis(1));
         };
@@ -98,7 +99,7 @@ impl Running {
     }
 }
 
-/// Reads to the end, aside.
+/// Reads to the end in another thread.
 fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut all = Vec::new();

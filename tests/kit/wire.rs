@@ -1,5 +1,5 @@
-//! The protocol once more, written for the tests and independent of the product: what a daemon
-//! holds, put there and read back.
+//! The client side of the protocol for the tests, independent of the product: stores entries in a daemon
+//! and reads them back.
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -18,17 +18,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// The kernel's limit on descriptors in a message.
 pub const FRAME_ENTRIES: usize = 253;
 
-/// `EAGAIN`, the answer of a set dump that wants more.
+/// `EAGAIN`, the answer to a frame of a set dump when more frames are expected.
 pub const AGAIN: i32 = 11;
 
-/// For how long the kernel may refuse to take more descriptors.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long to retry while the kernel refuses more descriptors in flight.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What makes something a daemon holds the same thing elsewhere: its identifier, its expiry, and
-/// the device and inode of its descriptor.
+/// An entry in a form that can be compared between daemons: identifier, expiry, and device and inode of
+/// the descriptor.
 pub type Identity = (Vec<u8>, [u8; 12], (u64, u64));
 
-/// Something a daemon holds.
+/// An entry that a daemon holds.
 #[derive(Debug)]
 pub struct Held {
     /// Its identifier.
@@ -40,13 +40,13 @@ pub struct Held {
 }
 
 impl Held {
-    /// A descriptor to be held under `id`, until `expiry`.
+    /// An entry with a copy of a descriptor.
     pub fn new(id: impl AsRef<[u8]>, expiry: [u8; 12], fd: impl AsFd) -> Held {
         let fd = fd.as_fd().try_clone_to_owned().unwrap();
         Held { id: id.as_ref().to_vec(), expiry, fd }
     }
 
-    /// What makes it the same thing elsewhere.
+    /// The entry in a form that can be compared.
     pub fn identity(&self) -> Identity {
         (self.id.clone(), self.expiry, inode(&self.fd))
     }
@@ -58,20 +58,20 @@ pub fn inode(fd: impl AsFd) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
-/// The identities of all, sorted.
+/// The identities of these entries, sorted.
 pub fn identities(all: &[Held]) -> Vec<Identity> {
     let mut list: Vec<_> = all.iter().map(Held::identity).collect();
     list.sort();
     list
 }
 
-/// The TAI64N label of a moment that far from now: 37 leap seconds are counted since 2017.
+/// The TAI64N label of the moment `span` from now. Since 2017, TAI is ahead of UTC by 37 seconds.
 pub fn expiry_in(span: Duration) -> [u8; 12] {
     let then = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + span;
     label((1 << 62) + 37 + then.as_secs(), then.subsec_nanos())
 }
 
-/// The label of "never": now and 2^61 seconds.
+/// The label of "never": now plus 2^61 seconds.
 pub fn never() -> [u8; 12] {
     expiry_in(Duration::from_secs(1 << 61))
 }
@@ -95,8 +95,8 @@ pub fn frame(payload: &[u8], descriptors: u16) -> Vec<u8> {
     [&length[..], &descriptors.to_be_bytes(), payload].concat()
 }
 
-/// Sends bytes, and descriptors with the first of them. The kernel bounds what an ordinary user has
-/// on its way, in all tests together: then this waits until the others are less busy.
+/// Sends bytes, and descriptors with the first of them. The kernel limits the descriptors in flight of an
+/// ordinary user, in all tests together. At that limit, this function retries.
 pub fn send(to: &UnixStream, mut bytes: &[u8], fds: &[BorrowedFd]) -> Result<()> {
     let begun = Instant::now();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_ENTRIES))];
@@ -109,7 +109,7 @@ pub fn send(to: &UnixStream, mut bytes: &[u8], fds: &[BorrowedFd]) -> Result<()>
                 bytes = &bytes[n..];
                 control.clear();
             }
-            Err(Errno::TOOMANYREFS) if begun.elapsed() < PATIENCE => {
+            Err(Errno::TOOMANYREFS) if begun.elapsed() < TIMEOUT => {
                 thread::sleep(Duration::from_millis(1));
             }
             Err(error) => return Err(error.into()),
@@ -123,7 +123,7 @@ pub fn send_frame(to: &UnixStream, payload: &[u8], fds: &[BorrowedFd]) -> Result
     send(to, &frame(payload, fds.len() as u16), fds)
 }
 
-/// Receives at most `bytes.len()` bytes, 0 at the end, and the descriptors with them.
+/// Receives at most `bytes.len()` bytes (0 at the end of the stream) and the descriptors with them.
 pub fn receive(from: &UnixStream, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FRAME_ENTRIES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -136,7 +136,7 @@ pub fn receive(from: &UnixStream, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedF
             fds.extend(rights);
         }
     }
-    assert!(!message.flags.contains(ReturnFlags::CTRUNC), "descriptors lost on the way");
+    assert!(!message.flags.contains(ReturnFlags::CTRUNC), "the kernel dropped descriptors");
     Ok((message.bytes, fds))
 }
 
@@ -179,22 +179,22 @@ pub fn entries(mut payload: &[u8], fds: Vec<OwnedFd>) -> Vec<Held> {
     all
 }
 
-/// Asks the daemon at `path` for all that it holds.
+/// Gets the dump of the daemon at `path`.
 pub fn get_dump(path: &Path) -> Result<Vec<Held>> {
     let mut all = Vec::new();
     get_each(path, |held| all.push(held))?;
     Ok(all)
 }
 
-/// Asks the daemon at `path` for all that it holds, one frame at a time: what `take` closes needs
-/// no more room.
+/// Gets the dump of the daemon at `path`, and passes each entry to `take` as it arrives. If `take` drops
+/// the entry, only the descriptors of one frame are open at a time.
 pub fn get_each(path: &Path, take: impl FnMut(Held)) -> Result<()> {
     let stream = UnixStream::connect(path)?;
     send_frame(&stream, b"?", &[])?;
     read_dump(&stream, take)
 }
 
-/// Reads the answer to a request for a dump, one frame at a time.
+/// Reads the answer to a request for a dump, and passes each entry to `take` as it arrives.
 pub fn read_dump(stream: &UnixStream, take: impl FnMut(Held)) -> Result<()> {
     let mut take = take;
     let reply = answer(stream)?.0;
@@ -209,13 +209,13 @@ pub fn read_dump(stream: &UnixStream, take: impl FnMut(Held)) -> Result<()> {
     Ok(())
 }
 
-/// Gives the daemon at `path` everything in `all`.
+/// Sets a dump of these entries in the daemon at `path`.
 pub fn set_dump(path: &Path, all: &[Held]) -> Result<()> {
     set_each(path, all.len(), all.iter())
 }
 
-/// Gives the daemon at `path` the `total` things in `all`, one frame at a time: what the iterator
-/// makes is closed when it has been sent.
+/// Sets a dump of the `total` entries of an iterator in the daemon at `path`. Each entry is dropped when
+/// its frame has been sent.
 pub fn set_each<H: Borrow<Held>>(
     path: &Path,
     total: usize,
@@ -237,7 +237,7 @@ pub fn set_each<H: Borrow<Held>>(
     if status == 0 { Ok(()) } else { Err(Error::from_raw_os_error(status)) }
 }
 
-/// The identifiers of all that a daemon holds.
+/// The identifiers of all entries of a daemon.
 pub fn list(stream: &UnixStream) -> Result<Vec<Vec<u8>>> {
     send_frame(stream, b"L", &[])?;
     read_list(stream)
@@ -252,38 +252,38 @@ pub fn read_list(stream: &UnixStream) -> Result<Vec<Vec<u8>>> {
     Ok(ids.iter().map(|id| id.strip_suffix(&[0]).expect("a final NUL").to_vec()).collect())
 }
 
-/// The request to store something, a payload.
+/// The payload of a request to store.
 pub fn store_request(id: &[u8], expiry: [u8; 12]) -> Vec<u8> {
     [b"S", &entry(id, expiry)[..]].concat()
 }
 
-/// The request for the descriptor held under `id`, with a flag of 1 to delete it as well.
+/// The payload of a request to retrieve `id`. A flag of 1 deletes it as well.
 pub fn retrieve_request(id: &[u8], flag: u8) -> Vec<u8> {
     [&[b'R', flag, id.len() as u8], id, &[0]].concat()
 }
 
-/// The request to close what is held under `id`.
+/// The payload of a request to delete `id`.
 pub fn delete_request(id: &[u8]) -> Vec<u8> {
     [&[b'D', id.len() as u8], id, &[0]].concat()
 }
 
-/// The request that opens a set dump of so many.
+/// The payload of the request that opens a set dump of `total` entries.
 pub fn set_dump_request(total: usize) -> Vec<u8> {
     [b"!", &(total as u32).to_be_bytes()[..]].concat()
 }
 
-/// Gives the daemon something to hold.
+/// Stores an entry.
 pub fn store(stream: &UnixStream, held: &Held) -> Result<()> {
     send_frame(stream, &store_request(&held.id, held.expiry), &[held.fd.as_fd()])?;
     answer(stream).map(|_| ())
 }
 
-/// Asks for the descriptor held under `id`.
+/// Retrieves the descriptor of `id`.
 pub fn retrieve(stream: &UnixStream, id: &[u8]) -> Result<OwnedFd> {
     fetch(stream, &retrieve_request(id, 0))
 }
 
-/// Asks for the descriptor held under `id`, which is to be deleted.
+/// Retrieves the descriptor of `id` and deletes the entry.
 pub fn take(stream: &UnixStream, id: &[u8]) -> Result<OwnedFd> {
     fetch(stream, &retrieve_request(id, 1))
 }
@@ -291,16 +291,16 @@ pub fn take(stream: &UnixStream, id: &[u8]) -> Result<OwnedFd> {
 fn fetch(stream: &UnixStream, request: &[u8]) -> Result<OwnedFd> {
     send_frame(stream, request, &[])?;
     let fd = answer(stream)?.1.pop();
-    Ok(fd.expect("a descriptor with a favourable answer"))
+    Ok(fd.expect("a descriptor with status 0"))
 }
 
-/// Has the daemon close what it holds under `id`.
+/// Deletes the entry `id`.
 pub fn delete(stream: &UnixStream, id: &[u8]) -> Result<()> {
     send_frame(stream, &delete_request(id), &[])?;
     answer(stream).map(|_| ())
 }
 
-/// Reads a reply; an unfavourable one is an error.
+/// Reads a reply. A status other than 0 becomes an error.
 pub fn answer(stream: &UnixStream) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
     let reply = receive_frame(stream)?;
     match reply.0[0] {
@@ -309,7 +309,7 @@ pub fn answer(stream: &UnixStream) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
     }
 }
 
-/// Sends a request and reads the first byte of the reply.
+/// Sends a request and returns the status byte of the reply.
 pub fn exchange(stream: &UnixStream, payload: &[u8], fds: &[BorrowedFd]) -> Result<i32> {
     send_frame(stream, payload, fds)?;
     Ok(receive_frame(stream)?.0[0].into())

@@ -1,31 +1,31 @@
-//! Tools and daemons that are killed between any two calls that they make of the kernel. A source
-//! still holds everything then, a destination whole entries only, no other daemon has anything left
-//! over, and what is begun again completes.
+//! Tools and daemons that are killed at each of their system calls. After that a source still holds all its
+//! entries, a destination holds only complete entries, other daemons keep no descriptors of the killed
+//! client, and a second run completes.
 
-use crate::daemon::hostile_clients::Siege;
+use crate::daemon::hostile_clients::WatchedDaemon;
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
 use crate::kit::daemon::Setup;
-use crate::kit::fake::{things, transfer};
+use crate::kit::fake::{files_to_hold, transfer};
 use crate::kit::program;
-use crate::kit::server::{Place, Server};
-use crate::kit::strace::{Call, calls, common, strace_aside};
+use crate::kit::server::{DaemonDir, Server};
+use crate::kit::strace::{Call, calls, common, strace_detached};
 use crate::kit::tool::Ended;
 use crate::kit::wire::{self, Held, Identity, identities};
 use crate::limits::tool_faults::{RUNS, World, is_between};
 use rustix::process::Signal;
 use std::process::{Command, Stdio};
 
-/// More than one frame has.
+/// More entries than fit into one frame.
 const MANY: usize = wire::FRAME_ENTRIES + 1;
 
-/// What an exit code is if that signal ended the process.
+/// The exit code that stands for an end by SIGKILL.
 const KILLED: i32 = 1009;
 
-/// The tools that make several changes, one after the other.
-const SEVERAL: [&str; 3] = ["activate -D", "activate -wD", "import"];
+/// The runs of tools that make several changes, one after the other.
+const SEVERAL_CHANGES: [&str; 3] = ["activate -D", "activate -wD", "import"];
 
-/// Kills a tool on its way into each of its calls.
-fn dies_between_any_two_calls(world: &mut World, name: &str) {
+/// Kills a tool at each of its calls.
+fn kill_at_each_call(world: &mut World, name: &str) {
     let run = RUNS.iter().find(|run| run.name == name).unwrap();
     let before = world.state();
     let mut usual = || {
@@ -40,7 +40,7 @@ fn dies_between_any_two_calls(world: &mut World, name: &str) {
     let mut tries = 0;
     for call in &all {
         let is = loop {
-            let is = world.run(run, &[call.deadly()]);
+            let is = world.run(run, &[call.kill_injection()]);
             if is.ended.code == KILLED {
                 break is;
             }
@@ -58,9 +58,9 @@ fn dies_between_any_two_calls(world: &mut World, name: &str) {
         let again = world.run(run, &[]);
         match again.ended.code {
             0 => assert!(again.state == normal.state, "{name}: {}", call.line),
-            // It had been done by then, or a part of what are several requests.
+            // The killed run had done all of it, or some of several requests.
             code => {
-                let is_done = is.state == normal.state || SEVERAL.contains(&name);
+                let is_done = is.state == normal.state || SEVERAL_CHANGES.contains(&name);
                 assert!(code == 1 && is_done, "{name}: {:?}", again.ended);
             }
         }
@@ -69,42 +69,42 @@ fn dies_between_any_two_calls(world: &mut World, name: &str) {
     eprintln!("{name}: {} kills, {tries} not reached", all.len());
 }
 
-/// The source is one of the daemons that [`World::restore`] looks after.
-fn a_transfer_dies(generation: Generation) {
+/// Kills transfers between two daemons of this generation.
+fn kill_transfers(generation: Generation) {
     let mut world = World::new(generation, MANY);
-    dies_between_any_two_calls(&mut world, "transferdump");
-    dies_between_any_two_calls(&mut world, "transferdump -t");
+    kill_at_each_call(&mut world, "transferdump");
+    kill_at_each_call(&mut world, "transferdump -t");
 }
 
 #[test]
-fn a_transfer_that_is_killed_can_be_made_again() {
-    a_transfer_dies(Ours);
+fn a_killed_transfer_can_be_repeated() {
+    kill_transfers(Ours);
 }
 
 #[test]
-fn a_transfer_between_daemons_of_c_that_is_killed_can_be_made_again() {
-    a_transfer_dies(S6_2_15);
+fn a_killed_transfer_between_c_daemons_can_be_repeated() {
+    kill_transfers(S6_2_15);
 }
 
 #[test]
-fn clients_that_are_killed_leave_all_or_nothing() {
+fn a_killed_client_has_done_its_request_completely_or_not_at_all() {
     let mut world = World::new(Ours, 3);
     for name in ["store", "retrieve", "retrieve -D", "delete", "list", "getdump", "setdump"] {
-        dies_between_any_two_calls(&mut world, name);
+        kill_at_each_call(&mut world, name);
     }
-    dies_between_any_two_calls(&mut world, "--install");
+    kill_at_each_call(&mut world, "--install");
 }
 
 #[test]
-fn what_is_killed_while_it_makes_a_socket_or_adopts_some_can_be_begun_again() {
+fn a_killed_listen_or_adopt_can_be_repeated() {
     let mut world = World::new(Ours, 3);
     for name in ["listen", "listen stale", "listen held", "adopt", "adopt -n"] {
-        dies_between_any_two_calls(&mut world, name);
+        kill_at_each_call(&mut world, name);
     }
 }
 
 #[test]
-fn socket_activation_that_is_killed_leaves_each_descriptor_or_none() {
+fn a_killed_activate_or_import_loses_no_descriptor() {
     let mut world = World::new(Ours, 3);
     let names = [
         "activate",
@@ -116,11 +116,11 @@ fn socket_activation_that_is_killed_leaves_each_descriptor_or_none() {
         "import -r",
     ];
     for name in names {
-        dies_between_any_two_calls(&mut world, name);
+        kill_at_each_call(&mut world, name);
     }
 }
 
-/// Which of the two daemons of a transfer is killed.
+/// The daemon of a transfer that is killed.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Victim {
     Source,
@@ -128,34 +128,34 @@ enum Victim {
 }
 use Victim::{Destination, Source};
 
-/// A daemon that is to be killed, what it is about, and one that lives.
+/// A daemon that is killed, the entries of the source, and the other daemon, which survives.
 struct Pair {
     victim: Victim,
-    place: Place,
+    daemon_dir: DaemonDir,
     all: Vec<Held>,
-    survivor: Siege,
+    survivor: WatchedDaemon,
 }
 
 impl Pair {
     fn new(victim: Victim) -> Pair {
-        let place = Place::open();
-        place.compile(S6_2_15, &place.child("file"));
-        let all = things(MANY, 20);
-        let mine = if victim == Source { Vec::new() } else { things(MANY, 20) };
+        let daemon_dir = DaemonDir::open();
+        daemon_dir.compile(S6_2_15, &daemon_dir.child("file"));
+        let all = files_to_hold(MANY, 20);
+        let mine = if victim == Source { Vec::new() } else { files_to_hold(MANY, 20) };
         let setup = Setup { maxfds: MANY, ..Setup::default() };
-        Pair { victim, place, all, survivor: Siege::of(Ours, setup, mine) }
+        Pair { victim, daemon_dir, all, survivor: WatchedDaemon::start(Ours, setup, mine) }
     }
 
-    /// Starts the daemon, fills it if it is the source, makes the transfer and ends it: its exit code,
-    /// how the transfer ended, and what the daemon has held in the end.
+    /// Starts the daemon, fills it if it is the source, makes the transfer, and ends the daemon. Returns its
+    /// exit code, how the transfer ended, and what the daemon held in the end.
     fn run(&self, mut command: Command) -> (i32, Ended, Vec<Identity>) {
-        command.args(["s6-fdholder-daemon", "-1", "-x"]).arg(self.place.child("file"));
-        command.arg(self.place.socket()).stdin(Stdio::null());
-        let server = Server::attempt(self.place.clone(), &mut command);
-        let (mine, other) = (self.place.socket(), self.survivor.path());
+        command.args(["s6-fdholder-daemon", "-1", "-x"]).arg(self.daemon_dir.child("file"));
+        command.arg(self.daemon_dir.socket()).stdin(Stdio::null());
+        let server = Server::attempt(self.daemon_dir.clone(), &mut command);
+        let (mine, other) = (self.daemon_dir.socket(), self.survivor.path());
         let ended = match self.victim {
             Source => {
-                // It may be dead by now.
+                // The daemon may have been killed already.
                 let _ = wire::set_dump(&mine, &self.all);
                 transfer(&[], &mine, other)
             }
@@ -166,16 +166,16 @@ impl Pair {
         (server.end().0, ended, identities(&held))
     }
 
-    /// What the one holds that lives.
-    fn rest(&self) -> Vec<Identity> {
+    /// What the surviving daemon holds.
+    fn held_by_survivor(&self) -> Vec<Identity> {
         identities(&wire::get_dump(self.survivor.path()).unwrap())
     }
 
-    /// Kills the daemon on its way into that call; false if it has not come to that.
+    /// Kills the daemon at this call. Returns false if it has not reached the call.
     fn kill(&mut self, call: &Call) -> bool {
-        let trace = self.place.child("trace");
-        let (code, ended, _) = self.run(strace_aside(&trace, &[call.deadly()]));
-        let (due, is_dead) = (identities(&self.all), code == KILLED);
+        let trace = self.daemon_dir.child("trace");
+        let (code, ended, _) = self.run(strace_detached(&trace, &[call.kill_injection()]));
+        let (expected, is_dead) = (identities(&self.all), code == KILLED);
         assert!(is_dead || code == 0, "exit {code}");
         let what = if self.victim == Source {
             "get dump from the source"
@@ -193,29 +193,29 @@ impl Pair {
         let is_line = ended.err.lines().count() <= 1;
         assert!(is_named && is_line, "{:?} {}: {ended:?}", self.victim, call.line);
         if self.victim == Source {
-            // It was checked whole before the destination heard of it.
-            let arrived = self.rest();
-            let right = if ended.code == 0 { arrived == due } else { arrived.is_empty() };
+            // The tool checks the whole dump before it connects to the destination.
+            let arrived = self.held_by_survivor();
+            let right = if ended.code == 0 { arrived == expected } else { arrived.is_empty() };
             assert!(right, "{}: {} have arrived", call.line, arrived.len());
         }
-        self.survivor.over();
-        // Whatever it has left at its path, another can take its place.
+        self.survivor.check_unchanged();
+        // A new daemon can replace it at its path.
         let (code, ended, held) = self.run(Command::new(program()));
         assert_eq!((code, ended.code, &ended.err[..]), (0, 0, ""), "{}", call.line);
-        let right = held == self.rest() && held.len() == MANY;
+        let right = held == self.held_by_survivor() && held.len() == MANY;
         assert!(right, "{:?} {}: {} are held", self.victim, call.line, held.len());
-        self.survivor.over();
+        self.survivor.check_unchanged();
         is_dead
     }
 }
 
-fn a_daemon_dies(victim: Victim) {
+fn kill_daemon_at_each_call(victim: Victim) {
     let mut pair = Pair::new(victim);
-    let trace = pair.place.child("trace");
+    let trace = pair.daemon_dir.child("trace");
     let runs = [(); 3].map(|()| {
-        let (code, ended, _) = pair.run(strace_aside(&trace, &[]));
+        let (code, ended, _) = pair.run(strace_detached(&trace, &[]));
         assert_eq!((code, ended.code, &ended.err[..]), (0, 0, ""));
-        pair.survivor.over();
+        pair.survivor.check_unchanged();
         calls(&trace)
     });
     let (all, mut tries) = (common(runs.each_ref().map(|calls| &calls[..])), 0);
@@ -229,11 +229,11 @@ fn a_daemon_dies(victim: Victim) {
 }
 
 #[test]
-fn a_source_that_is_killed_during_a_transfer_gives_all_or_nothing() {
-    a_daemon_dies(Source);
+fn a_source_killed_during_a_transfer_leaves_the_destination_with_all_entries_or_none() {
+    kill_daemon_at_each_call(Source);
 }
 
 #[test]
-fn a_destination_that_is_killed_during_a_transfer_costs_the_source_nothing() {
-    a_daemon_dies(Destination);
+fn a_destination_killed_during_a_transfer_costs_the_source_nothing() {
+    kill_daemon_at_each_call(Destination);
 }

@@ -5,11 +5,11 @@
 
 use crate::kit::daemon::Daemon;
 use crate::kit::daemon::Generation::{Ours, S6_2_15};
-use crate::kit::fake::{things, transfer};
-use crate::kit::process::{descriptors, until, until_read};
-use crate::kit::server::{Place, Server};
-use crate::kit::strace::{Call, Row, calls, common, reason, rows, strace_aside};
-use crate::kit::tool::PATIENCE;
+use crate::kit::fake::{files_to_hold, transfer};
+use crate::kit::process::{descriptors, wait_until, wait_until_read};
+use crate::kit::server::{DaemonDir, Server};
+use crate::kit::strace::{Call, Row, calls, common, reason, rows, strace_detached};
+use crate::kit::tool::TIMEOUT;
 use crate::kit::wire::{self, Held, entry, expiry_in, frame, set_dump_request};
 use crate::kit::{lingering, memfd};
 use libc::{
@@ -315,14 +315,14 @@ fn is_no_answer(error: &Error) -> bool {
 /// A new client, who does not wait for ever.
 fn connect(path: &Path) -> Result<UnixStream> {
     let stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 
 /// Some clients, each of whom wants something else. In the end it is known what may be held.
 fn make_rounds(server: &Server, sink: &Daemon) -> Model {
-    let (path, mut model) = (server.place.socket(), Model::default());
-    let all = things(6, 20);
+    let (path, mut model) = (server.daemon_dir.socket(), Model::default());
+    let all = files_to_hold(6, 20);
     let ids: Vec<_> = all.iter().map(|held| &held.id[..]).collect();
     let is: Vec<_> = all.iter().map(|held| Some(thing(held))).collect();
 
@@ -377,7 +377,7 @@ fn make_rounds(server: &Server, sink: &Daemon) -> Model {
         let payload = [b".", &entry(&late.id, late.expiry)[..]].concat();
         let bytes = frame(&payload, 1);
         wire::send(&stream, &bytes[..10], &[late.fd.as_fd()])?;
-        until_read(&stream);
+        wait_until_read(&stream);
         wire::send(&stream, &bytes[10..], &[])?;
         wire::answer(&stream).map(drop)
     });
@@ -426,7 +426,7 @@ struct Outcome {
 
 /// A place for daemons and one that does not fail.
 struct World {
-    place: Place,
+    daemon_dir: DaemonDir,
     sink: Daemon,
     /// How many descriptors a daemon has open besides what it holds.
     own: usize,
@@ -434,30 +434,34 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let place = Place::open();
-        place.compile(S6_2_15, &place.child("file"));
+        let daemon_dir = DaemonDir::open();
+        daemon_dir.compile(S6_2_15, &daemon_dir.child("file"));
         // A length that nothing else that is read has: the table knows the call by it.
-        File::options().write(true).open(place.child("file")).unwrap().set_len(4096).unwrap();
+        File::options().write(true).open(daemon_dir.child("file")).unwrap().set_len(4096).unwrap();
         let sink = Daemon::start(Ours);
         let stream = connect(&sink.path).unwrap();
         assert!(wire::list(&stream).unwrap().is_empty());
         let own = descriptors(sink.pid()) - 1;
-        World { place, sink, own }
+        World { daemon_dir, sink, own }
     }
 
     /// The options of a round, with what is in this world put in.
     fn fill(&self, round: &Round, text: &str) -> String {
-        let file = if round.name == "file" { self.place.child("file") } else { self.place.rules() };
+        let file = if round.name == "file" {
+            self.daemon_dir.child("file")
+        } else {
+            self.daemon_dir.rules()
+        };
         let text = text.replace("TOOL", round.tool).replace("FILE", file.to_str().unwrap());
-        text.replace("PATH", self.place.socket().to_str().unwrap())
+        text.replace("PATH", self.daemon_dir.socket().to_str().unwrap())
     }
 
     /// Starts a daemon with these answers in the kernel's place, does to it what is to be done if it
     /// `lives`, and ends it. So many descriptors more than usual may be open by then.
     fn run(&self, round: &Round, answers: &[String], lives: bool, more: usize) -> Outcome {
-        let (path, trace) = (self.place.socket(), self.place.child("trace"));
+        let (path, trace) = (self.daemon_dir.socket(), self.daemon_dir.child("trace"));
         let _ = fs::remove_file(&path);
-        let mut command = strace_aside(&trace, answers);
+        let mut command = strace_detached(&trace, answers);
         command.arg(round.tool).arg("-1").stdin(Stdio::null());
         command.args(round.options.iter().map(|option| self.fill(round, option)));
         match round.name {
@@ -473,7 +477,7 @@ impl World {
             }
             _ => drop(command.arg(&path)),
         }
-        let server = Server::attempt(self.place.clone(), &mut command);
+        let server = Server::attempt(self.daemon_dir.clone(), &mut command);
         let (mut model, mut _idle) = (Model::default(), None);
         if lives {
             if round.is_served {
@@ -493,7 +497,7 @@ impl World {
             // How many calls come before depends on who is faster, so it may be one of those after.
             let more = || if calls(&trace).iter().any(Call::is_injected) { more } else { 0 };
             let state = || format!("{answers:?}: {} are open, not {due} and {}", open(), more());
-            until(state, || open() == due + more());
+            wait_until(state, || open() == due + more());
             // One who has nothing to do.
             _idle = connect(&path).ok();
             server.signal(Signal::TERM);

@@ -1,5 +1,5 @@
-//! Where something gives out: descriptors, a call to the kernel, or the process itself, between any two
-//! of its calls.
+//! Failures: too few descriptors, system calls that fail, and processes that are killed between any two
+//! system calls.
 
 mod crash_points;
 mod daemon_faults;

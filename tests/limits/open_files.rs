@@ -1,10 +1,9 @@
-//! The program where there is little room: a low limit on open files, and closed standard
-//! descriptors.
+//! Transfers with a low limit on open files, and with closed standard descriptors.
 
 use crate::kit::daemon::{Daemon, Generation, Setup};
-use crate::kit::tool::{Ended, PATIENCE, Running, run};
+use crate::kit::tool::{Ended, Running, TIMEOUT, run};
 use crate::kit::wire::{self, Held};
-use crate::kit::{make_room, memfd, program};
+use crate::kit::{memfd, program, raise_open_file_limit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::geteuid;
@@ -17,31 +16,30 @@ use std::thread;
 use std::time::{Duration, Instant};
 use temp_dir::TempDir;
 
-/// What a transfer may take here. It takes a few milliseconds, or for ever.
+/// The longest time for a transfer in these tests. It takes milliseconds unless it hangs.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Something to hold, with a file and an expiry of its own.
-fn thing(number: usize) -> Held {
+/// An entry with a file and an expiry of its own.
+fn entry(number: usize) -> Held {
     let expiry = wire::expiry_in(Duration::from_secs(3600 + number as u64));
-    Held::new(format!("thing-{number}"), expiry, memfd())
+    Held::new(format!("id-{number}"), expiry, memfd())
 }
 
-/// A daemon of the newest generation that holds so many things, and what they are.
+/// A daemon of the newest generation that holds `count` entries, and these entries.
 fn source(count: usize) -> (Daemon, Vec<wire::Identity>) {
-    make_room();
-    let things: Vec<_> = (0..count).map(thing).collect();
+    raise_open_file_limit();
+    let entries: Vec<_> = (0..count).map(entry).collect();
     let daemon = Daemon::start(Generation::S6_2_15);
-    wire::set_dump(&daemon.path, &things).unwrap();
-    (daemon, wire::identities(&things))
+    wire::set_dump(&daemon.path, &entries).unwrap();
+    (daemon, wire::identities(&entries))
 }
 
-/// What a daemon holds.
+/// The entries of a daemon.
 fn held(daemon: &Daemon) -> Vec<wire::Identity> {
     wire::identities(&wire::get_dump(&daemon.path).unwrap())
 }
 
-/// A command that has a shell do something and then replace itself by the program, which is to
-/// transfer from one daemon to the other.
+/// A command that runs a shell, which runs `first` and then executes the transfer tool.
 fn through_shell(first: &str, redirections: &str, from: &Path, to: &Path) -> Command {
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("{first} exec \"$0\" \"$@\" {redirections}"));
@@ -49,7 +47,7 @@ fn through_shell(first: &str, redirections: &str, from: &Path, to: &Path) -> Com
     command
 }
 
-/// Transfers into a new daemon, under these limits on open files.
+/// Transfers to a new daemon with these limits on open files.
 fn transfer(source: &Daemon, setup: Setup, soft: usize, hard: usize) -> (Ended, Daemon) {
     let limits = format!("ulimit -Sn {soft} && ulimit -Hn {hard} &&");
     let begun = Instant::now();
@@ -57,48 +55,47 @@ fn transfer(source: &Daemon, setup: Setup, soft: usize, hard: usize) -> (Ended, 
         let destination = Daemon::start_with(Generation::S6_2_15, setup);
         let ended = run(&mut through_shell(&limits, "", &source.path, &destination.path));
         assert!(ended.wall < SOON, "limit {hard}: {:?}", ended.wall);
-        // Whom the kernel does not trust may send no descriptors while all processes of the user
-        // together have more on their way than the sender may have open. So the tests get into
-        // each other's way, and this one has to wait until the others are less busy.
-        let crowded = ended.err.contains(": Too many references: cannot splice");
-        if !crowded || begun.elapsed() > PATIENCE {
+        // An ordinary user cannot send a descriptor while all its processes together have more in
+        // flight than the sender's limit on open files. Other tests that run at the same time count
+        // too, so this one retries.
+        let is_refused = ended.err.contains(": Too many references: cannot splice");
+        if !is_refused || begun.elapsed() > TIMEOUT {
             return (ended, destination);
         }
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Checks that it went well, of which nothing is said.
+/// Checks that a tool succeeded and printed nothing.
 fn succeeded(ended: &Ended) {
     assert_eq!((ended.code, &ended.err[..], &ended.out[..]), (0, "", &b""[..]));
 }
 
 #[test]
 fn a_low_soft_limit_is_raised_to_the_hard_one() {
-    let (source, things) = source(900);
+    let (source, entries) = source(900);
     let (ended, destination) = transfer(&source, Setup::default(), 20, 2000);
     succeeded(&ended);
-    assert!(held(&destination) == things);
+    assert!(held(&destination) == entries);
 }
 
 #[test]
-fn what_does_not_fit_under_the_limit_at_once_goes_through_in_parts() {
-    // See above: if the daemon had more than the limit on their way when the first frame has been
-    // received, an ordinary user could not send that one on.
+fn a_dump_larger_than_the_limit_is_transferred_in_parts() {
+    // As explained in `transfer`, an ordinary user could not send the first frame while the source has more
+    // descriptors than the limit in flight.
     let count = if geteuid().is_root() { 900 } else { 253 + 247 };
-    let (source, things) = source(count);
+    let (source, entries) = source(count);
     let (ended, destination) = transfer(&source, Setup::default(), 300, 300);
     succeeded(&ended);
-    assert!(held(&destination) == things);
-    assert!(held(&source) == things);
+    assert!(held(&destination) == entries);
+    assert!(held(&source) == entries);
 }
 
 #[test]
-fn what_others_have_on_their_way_is_no_obstacle_below_the_hard_limit() {
-    // The kernel lets an ordinary user send no descriptors while all processes of that user have
-    // more on their way than the soft limit of the sender. Root may always, so as root this shows
-    // nothing.
-    let (source, things) = source(1);
+fn descriptors_in_flight_of_other_processes_count_against_the_hard_limit_only() {
+    // An ordinary user cannot send a descriptor while all its processes have more in flight than the soft
+    // limit of the sender. Root can, so as root this test cannot fail.
+    let (source, entries) = source(1);
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let file = memfd();
     for _ in 0..8 {
@@ -107,29 +104,29 @@ fn what_others_have_on_their_way_is_no_obstacle_below_the_hard_limit() {
     let destination = Daemon::start(Generation::S6_2_15);
     let mut command = through_shell("ulimit -Sn 1000 &&", "", &source.path, &destination.path);
     succeeded(&run(&mut command));
-    assert!(held(&destination) == things);
+    assert!(held(&destination) == entries);
 }
 
 #[test]
 fn nineteen_thousand_descriptors_go_through_a_limit_of_1024() {
-    let open_files = make_room().min(20_000);
+    let open_files = raise_open_file_limit().min(20_000);
     let count = open_files.saturating_sub(1000).min(19_000);
     assert!(count >= 3000, "raise the hard limit on open files: {open_files} is too low");
     let setup = Setup { maxfds: count + 500, open_files: Some(open_files), ..Setup::default() };
     let source = Daemon::start_with(Generation::S6_2_15, setup);
-    // With identifiers of this length, six frames or so are on their way at a time, which an
-    // ordinary user may have under a somewhat higher limit. Longer ones the daemon cannot send in
-    // one piece each, and it repeats a frame that had to wait for its second half.
+    // With identifiers of this length, about six frames are in flight at a time. For an ordinary user that
+    // needs a higher limit. Frames with longer identifiers are too large for the C daemon: it cannot send one
+    // in one piece, and sends it again when there is room for the second part.
     let limit = if geteuid().is_root() { 1024 } else { open_files.min(4096) };
-    // So many are open in the daemons only, never here.
-    let mut things = Vec::new();
+    // All of these are open only in the daemons, not in this process.
+    let mut entries = Vec::new();
     let make = |number| {
-        let held = Held { id: format!("{number:0>110}").into_bytes(), ..thing(number) };
-        things.push(held.identity());
+        let held = Held { id: format!("{number:0>110}").into_bytes(), ..entry(number) };
+        entries.push(held.identity());
         held
     };
     wire::set_each(&source.path, count, (0..count).map(make)).unwrap();
-    things.sort();
+    entries.sort();
 
     let (ended, destination) = transfer(&source, setup, limit, limit);
     succeeded(&ended);
@@ -138,24 +135,24 @@ fn nineteen_thousand_descriptors_go_through_a_limit_of_1024() {
         wire::get_each(&daemon.path, |held| found.push(held.identity())).unwrap();
         found.sort();
         assert_eq!(found.len(), count);
-        assert!(found == things, "something else under some identifier");
+        assert!(found == entries, "an expiry or a descriptor differs");
     }
 }
 
-/// The numbers of the descriptors that a program started here has from the start.
+/// The numbers of the descriptors that a program started by this test has from the start.
 pub fn inherited() -> Vec<usize> {
-    // The one that the shell has open while it reads the folder is gone when it looks again.
-    let look = "cd /proc/$$/fd && for fd in *; do if [ -h $fd ]; then echo $fd; fi; done";
-    let ended = run(Command::new("sh").arg("-c").arg(look));
+    // The descriptor by which the shell reads the folder is closed before the test for a link.
+    let script = "cd /proc/$$/fd && for fd in *; do if [ -h $fd ]; then echo $fd; fi; done";
+    let ended = run(Command::new("sh").arg("-c").arg(script));
     let numbers = String::from_utf8(ended.out).unwrap();
     numbers.lines().map(|number| number.parse().unwrap()).collect()
 }
 
-/// Transfers so many descriptors under some limits. Each transfer must succeed if there is room
-/// for two connections and a frame; else it must leave the destination alone and name the limit
-/// that will do.
-fn every_limit_will_do_or_is_named(count: usize, limits: impl Iterator<Item = usize>) {
-    let (source, things) = source(count);
+/// Transfers `count` descriptors under each of these limits. A transfer must succeed if there is room for two
+/// connections and a frame. Otherwise it must not change the destination, and must name the limit that is
+/// needed.
+fn succeeds_or_names_the_needed_limit(count: usize, limits: impl Iterator<Item = usize>) {
+    let (source, entries) = source(count);
     let inherited = inherited();
     for hard in limits {
         let open = inherited.iter().filter(|number| **number < hard).count();
@@ -163,7 +160,7 @@ fn every_limit_will_do_or_is_named(count: usize, limits: impl Iterator<Item = us
         let (ended, destination) = transfer(&source, Setup::default(), hard, hard);
         if hard >= needed {
             succeeded(&ended);
-            assert!(held(&destination) == things, "limit {hard}");
+            assert!(held(&destination) == entries, "limit {hard}");
             continue;
         }
         assert_eq!(ended.code, 111, "limit {hard}: {}", ended.err);
@@ -180,39 +177,39 @@ fn every_limit_will_do_or_is_named(count: usize, limits: impl Iterator<Item = us
     }
 }
 
-/// Limits around which it is decided how much there is room for.
-fn around() -> impl Iterator<Item = usize> {
+/// Limits around those where the number of entries that fit changes.
+fn critical_limits() -> impl Iterator<Item = usize> {
     (5..=20).chain(253..=265).chain(506..=518)
 }
 
 #[test]
-fn one_descriptor_ends_well_or_clearly_under_every_limit() {
-    every_limit_will_do_or_is_named(1, around());
+fn one_descriptor_arrives_or_the_needed_limit_is_named() {
+    succeeds_or_names_the_needed_limit(1, critical_limits());
 }
 
 #[test]
-fn a_full_frame_ends_well_or_clearly_under_every_limit() {
-    every_limit_will_do_or_is_named(253, around());
+fn a_full_frame_arrives_or_the_needed_limit_is_named() {
+    succeeds_or_names_the_needed_limit(253, critical_limits());
 }
 
 #[test]
-fn one_more_than_a_frame_ends_well_or_clearly_under_every_limit() {
-    every_limit_will_do_or_is_named(254, around());
+fn one_more_than_a_frame_arrives_or_the_needed_limit_is_named() {
+    succeeds_or_names_the_needed_limit(254, critical_limits());
 }
 
 #[test]
-fn two_full_frames_end_well_or_clearly_under_every_limit() {
-    every_limit_will_do_or_is_named(506, around());
+fn two_full_frames_arrive_or_the_needed_limit_is_named() {
+    succeeds_or_names_the_needed_limit(506, critical_limits());
 }
 
 #[test]
-fn a_limit_that_leaves_no_room_for_both_connections_is_named_as_well() {
+fn without_room_for_both_connections_the_needed_limit_is_named() {
     for count in [1, 253, 506] {
-        every_limit_will_do_or_is_named(count, 3..=4);
+        succeeds_or_names_the_needed_limit(count, 3..=4);
     }
 }
 
-/// Each of the ways to close some of the descriptors 0, 1 and 2, and whether 2 is among them.
+/// Redirections that close each combination of the descriptors 0, 1 and 2, and whether 2 is closed.
 pub fn closed() -> impl Iterator<Item = (String, bool)> {
     (1..8).map(|set| {
         let each = ["<&-", ">&-", "2>&-"].into_iter().zip([1, 2, 4]);
@@ -223,12 +220,12 @@ pub fn closed() -> impl Iterator<Item = (String, bool)> {
 
 #[test]
 fn a_transfer_works_with_closed_standard_descriptors() {
-    let (source, things) = source(300);
+    let (source, entries) = source(300);
     for (redirections, _) in closed() {
         let destination = Daemon::start(Generation::S6_2_15);
         let mut command = through_shell("", &redirections, &source.path, &destination.path);
         succeeded(&run(&mut command));
-        assert!(held(&destination) == things, "{redirections}");
+        assert!(held(&destination) == entries, "{redirections}");
     }
 }
 
@@ -243,15 +240,15 @@ fn accept(listener: &UnixListener) -> UnixStream {
     stream
 }
 
-/// Checks that the other side sends nothing more and hangs up.
-fn ends(mut stream: &UnixStream) {
+/// Checks that the other side disconnects and sends nothing before.
+fn assert_ends(mut stream: &UnixStream) {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
     assert_eq!(String::from_utf8_lossy(&rest), "");
 }
 
 #[test]
-fn a_message_never_goes_into_a_connection_or_a_descriptor_that_took_the_place_of_stderr() {
+fn with_closed_standard_error_no_message_goes_into_a_connection_or_a_held_file() {
     const EPERM: u8 = 1;
     for (redirections, silent) in closed() {
         for source_denies in [false, true] {
@@ -267,21 +264,21 @@ fn a_message_never_goes_into_a_connection_or_a_descriptor_that_took_the_place_of
             if source_denies {
                 wire::send_frame(&source, &[EPERM], &[]).unwrap();
             } else {
-                // One frame, one entry, and here it is.
+                // One frame with one entry.
                 wire::send_frame(&source, &[0, 0, 0, 0, 1, 0, 0, 0, 1], &[]).unwrap();
                 let entry = wire::entry(b"it", wire::expiry_in(SOON));
                 wire::send_frame(&source, &entry, &[file.as_fd()]).unwrap();
                 let destination = accept(&destination);
                 assert_eq!(wire::receive_frame(&destination).unwrap().0, b"!\0\0\0\x01");
                 wire::send_frame(&destination, &[EPERM], &[]).unwrap();
-                ends(&destination);
+                assert_ends(&destination);
             }
-            ends(&source);
+            assert_ends(&source);
             let ended = tool.wait();
-            // A connection made ahead of time may be there; it has ended, and nothing came of it.
+            // The tool may have connected to the destination early. It must have sent nothing.
             destination.set_nonblocking(true).unwrap();
             if let Ok((early, _)) = destination.accept() {
-                ends(&early);
+                assert_ends(&early);
             }
             assert_eq!(rustix::fs::fstat(&file).unwrap().st_size, 0, "{redirections}");
             assert_eq!(ended.code, if source_denies { 1 } else { 2 }, "{redirections}");

@@ -7,15 +7,15 @@
 //! the tools, and in `hostile_clients` of the daemon.
 
 use super::socket_faults;
-use crate::daemon::hostile_clients::Siege;
+use crate::daemon::hostile_clients::WatchedDaemon;
 use crate::kit::daemon::Generation::{self, Ours};
 use crate::kit::daemon::Setup;
-use crate::kit::fake::{Fake, Step, frames, opened, source, status, things};
+use crate::kit::fake::{Fake, Step, files_to_hold, frames, opened, source, status};
 use crate::kit::strace::{Call, Row, calls, common, reason, rows, strace};
-use crate::kit::target::{Target, high};
+use crate::kit::target::{Target, with_high_number};
 use crate::kit::tool::Ended;
 use crate::kit::wire::{self, FRAME_ENTRIES, Held, expiry_in};
-use crate::kit::{self, make_room, memfd, program};
+use crate::kit::{self, memfd, program, raise_open_file_limit};
 use crate::tools::listen::free_port;
 use fdholder::applets::APPLETS;
 use libc::{
@@ -410,7 +410,7 @@ pub struct Outcome {
 /// Two daemons, of which the second holds something of its own and something that the first one has
 /// as well; and a folder.
 pub struct World {
-    daemons: [Siege; 2],
+    daemons: [WatchedDaemon; 2],
     new: OwnedFd,
     dir: TempDir,
     /// A port that is free, and a process that listens on two others.
@@ -422,16 +422,16 @@ pub struct World {
 impl World {
     /// One in which the first daemon holds so many things.
     pub fn new(generation: Generation, count: usize) -> World {
-        make_room();
+        raise_open_file_limit();
         let setup = Setup { maxfds: 600, ..Setup::default() };
-        let mine = things(count, 3);
+        let mine = files_to_hold(count, 3);
         let expiry = |hours: u64| expiry_in(Duration::from_secs(3600 * hours));
         let other = |id: &[u8], hours| Held::new(id, expiry(hours), memfd());
         let theirs = vec![other(b"old", 7), other(&mine[1].id, 8)];
-        let daemons = [mine, theirs].map(|things| Siege::of(generation, setup, things));
+        let daemons = [mine, theirs].map(|things| WatchedDaemon::start(generation, setup, things));
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
-        let listeners = listeners.map(high);
+        let listeners = listeners.map(with_high_number);
         let target = Target::start(&[(3, listeners[0].as_fd()), (4, listeners[1].as_fd())]);
         // Of what is above that not much is looked at.
         target.limit(8);
@@ -518,8 +518,8 @@ impl World {
     pub fn restore(&mut self) {
         let _ = fs::remove_dir_all(self.links());
         for daemon in &mut self.daemons {
-            wire::set_dump(daemon.path(), &daemon.things).unwrap();
-            daemon.over();
+            wire::set_dump(daemon.path(), &daemon.expected).unwrap();
+            daemon.check_unchanged();
         }
     }
 }
@@ -819,8 +819,8 @@ fn every_row_is_about_a_call_that_a_tool_makes() {
 /// What a destination says beforehand it cannot have read by then, so the socket fills up.
 #[test]
 fn what_the_kernel_sends_in_parts_arrives_whole() {
-    make_room();
-    let all = things(6 * FRAME_ENTRIES, 255);
+    raise_open_file_limit();
+    let all = files_to_hold(6 * FRAME_ENTRIES, 255);
     let answers = [vec![opened(6)], vec![status(EAGAIN as u8); 5], vec![status(0)]].concat();
     let script =
         vec![Step::Send(answers.concat(), vec![]), Step::Pause(Duration::from_millis(300))];

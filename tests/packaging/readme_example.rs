@@ -1,7 +1,7 @@
 //! The README's example of a daemon is run as it stands there.
 
-use crate::kit::process::until;
-use crate::kit::tool::{PATIENCE, run};
+use crate::kit::process::wait_until;
+use crate::kit::tool::{TIMEOUT, run};
 use crate::kit::{program, source};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs;
@@ -52,7 +52,7 @@ fn the_rule_of_the_example_lets_the_user_who_runs_it_do_everything() {
     let example = block("S6_FDHOLDER_");
     let mut daemon = Group(shell(folder, &example).process_group(0).spawn().unwrap());
     let connect = || UnixStream::connect(folder.join("fdholder/s"));
-    until(
+    wait_until(
         || format!("a daemon out of {example}"),
         || {
             assert_eq!(daemon.0.try_wait().unwrap(), None, "{example}");
@@ -75,7 +75,7 @@ fn the_rule_of_the_example_lets_the_user_who_runs_it_do_everything() {
 
     // The daemon is not a child of this process. It has ended when it has hung up.
     let mut last = connect().unwrap();
-    last.set_read_timeout(Some(PATIENCE)).unwrap();
+    last.set_read_timeout(Some(TIMEOUT)).unwrap();
     drop(daemon);
     last.read_to_end(&mut Vec::new()).unwrap();
 }

@@ -1,5 +1,5 @@
-//! Where the programs run: empty containers, namespaces, old kernels, odd clocks and sockets, and one
-//! process for several of them.
+//! Environments: empty containers, namespaces, old kernels, unusual clocks and sockets, and several tools in
+//! one process.
 
 mod daemon_surroundings;
 mod empty_container;

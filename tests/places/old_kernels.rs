@@ -1,10 +1,10 @@
-//! Kernels that lack what newer ones have: strace answers in the kernel's place that a call is not
-//! known. What the program can do without it does without, all else it says in one line.
+//! Old kernels that lack system calls: strace answers in the kernel's place that a call is unknown. The
+//! program works without the call, or ends with one line that says what is missing.
 
 use crate::kit::daemon::Generation::Ours;
-use crate::kit::process::until;
-use crate::kit::server::{Place, Server};
-use crate::kit::strace::{strace, strace_aside};
+use crate::kit::process::wait_until;
+use crate::kit::server::{DaemonDir, Server};
+use crate::kit::strace::{strace, strace_detached};
 use crate::kit::target::Target;
 use crate::kit::tool::{Ended, run};
 use crate::kit::wire::{self, Held};
@@ -16,21 +16,20 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use temp_dir::TempDir;
 
-/// Calls that the program can do without: `prlimit64`, which came with Linux 2.6.36, `statx`, which
-/// came with 4.11, `close_range`, which came with 5.9, and on 32-bit processors `clock_gettime64` and
-/// `ppoll_time64`, which came with 5.1. fdholder-adopt alone is of no use without those that it needs.
+/// Calls that the program can do without: `prlimit64` (new in Linux 2.6.36), `statx` (4.11), `close_range`
+/// (5.9), and on 32-bit processors `clock_gettime64` and `ppoll_time64` (5.1). Only fdholder-adopt needs other
+/// new calls.
 const NEWER: [&str; 5] = ["prlimit64", "statx", "close_range", "clock_gettime64", "ppoll_time64"];
 
-/// The answers of a kernel that does not know a call, and of sandboxes that do not, or were told only
-/// of those calls that C libraries make.
+/// The answers of a kernel that does not know a call, and of sandboxes that forbid it.
 const UNKNOWN: [&str; 3] = ["ENOSYS", "EPERM", "EACCES"];
 
-/// This answer to these calls. No processor has all of them.
+/// Injections that give this answer to these calls. The `?` allows calls that this processor does not have.
 fn unknown(answer: &str, calls: &[&str]) -> Vec<String> {
     calls.iter().map(|call| format!("?{call}:error={answer}")).collect()
 }
 
-/// Runs a tool on daemons where some calls get that answer.
+/// Runs a tool for which some calls get this answer.
 fn tool_without(
     (answer, calls): (&str, &[&str]),
     name: &str,
@@ -42,29 +41,38 @@ fn tool_without(
     run(command.arg(name).stdin(Stdio::null()).args(options).args(operands))
 }
 
-/// A command that starts a daemon where some calls get that answer.
-fn daemon_without((answer, calls): (&str, &[&str]), options: &[&str], place: &Place) -> Command {
-    let mut command = strace_aside(&place.child("trace"), &unknown(answer, calls));
-    command.args(["daemon", "-1"]).args(options).arg("-i").arg(place.rules()).arg(place.socket());
+/// A command that starts a daemon for which some calls get this answer.
+fn daemon_without(
+    (answer, calls): (&str, &[&str]),
+    options: &[&str],
+    daemon_dir: &DaemonDir,
+) -> Command {
+    let mut command = strace_detached(&daemon_dir.child("trace"), &unknown(answer, calls));
+    command
+        .args(["daemon", "-1"])
+        .args(options)
+        .arg("-i")
+        .arg(daemon_dir.rules())
+        .arg(daemon_dir.socket());
     command.stdin(Stdio::null());
     command
 }
 
-/// Such a daemon, where the kernel lacks all that is newer.
+/// A daemon for which all newer calls get this answer.
 fn old_daemon(answer: &str, options: &[&str]) -> Server {
-    let place = Place::open();
-    let mut command = daemon_without((answer, &NEWER), options, &place);
-    Server::start(place, &mut command)
+    let daemon_dir = DaemonDir::open();
+    let mut command = daemon_without((answer, &NEWER), options, &daemon_dir);
+    Server::start(daemon_dir, &mut command)
 }
 
 #[test]
-fn an_old_kernel_will_do_for_all_tools() {
-    UNKNOWN.iter().for_each(|answer| all_tools_work(answer));
+fn all_tools_work_on_an_old_kernel() {
+    UNKNOWN.iter().for_each(|answer| check_all_tools(answer));
 }
 
-fn all_tools_work(answer: &str) {
+fn check_all_tools(answer: &str) {
     let (source, destination) = (old_daemon(answer, &[]), old_daemon(answer, &[]));
-    let (from, to) = (source.place.socket(), destination.place.socket());
+    let (from, to) = (source.daemon_dir.socket(), destination.daemon_dir.socket());
     let (from, to) = (&from as &Path, &to as &Path);
     for options in [&[][..], &["-t", "5000"]] {
         let succeeds = |name, operands: &[&Path], out: &str| {
@@ -90,11 +98,11 @@ fn all_tools_work(answer: &str) {
 }
 
 #[test]
-fn an_old_kernel_will_do_for_deadlines_and_expiry() {
-    UNKNOWN.iter().for_each(|answer| deadlines_and_expiry_work(answer));
+fn deadlines_and_expiry_work_on_an_old_kernel() {
+    UNKNOWN.iter().for_each(|answer| check_deadlines_and_expiry(answer));
 }
 
-fn deadlines_and_expiry_work(answer: &str) {
+fn check_deadlines_and_expiry(answer: &str) {
     let dir = TempDir::new().unwrap();
     let silent = dir.child("s");
     let _listener = UnixListener::bind(&silent).unwrap();
@@ -104,7 +112,7 @@ fn deadlines_and_expiry_work(answer: &str) {
     assert!(ended.wall >= Duration::from_millis(200), "{ended:?}");
 
     let server = old_daemon(answer, &[]);
-    let path = server.place.socket();
+    let path = server.daemon_dir.socket();
     let ended =
         tool_without((answer, &NEWER), "store", &["-T", "3600000"], &[&path, Path::new("long")]);
     assert_eq!(ended.code, 0, "{}", ended.err);
@@ -113,21 +121,21 @@ fn deadlines_and_expiry_work(answer: &str) {
     assert_eq!(ended.code, 0, "{}", ended.err);
     let client = server.connect();
     let only_long = || wire::list(&client).unwrap() == [b"long"];
-    until(|| String::from("one expires, and the other stays"), only_long);
+    wait_until(|| String::from("the short entry does not expire"), only_long);
     assert_eq!(server.stop(), [""; 0]);
 }
 
 #[test]
-fn sockets_are_made_and_removed_again_on_an_old_kernel() {
+fn listen_makes_and_removes_sockets_on_an_old_kernel() {
     for answer in UNKNOWN {
-        let (server, place) = (old_daemon(answer, &[]), Place::open());
-        let (path, socket) = (server.place.socket(), place.socket());
+        let (server, daemon_dir) = (old_daemon(answer, &[]), DaemonDir::open());
+        let (path, socket) = (server.daemon_dir.socket(), daemon_dir.socket());
         let address = format!("unix:{}", socket.display());
         let listen = |id: &str| {
             let operands = [&path, Path::new(id), Path::new(&address)];
             tool_without((answer, &NEWER), "listen", &[], &operands)
         };
-        // One that is to be replaced; and a second time it is held.
+        // The first call replaces a stale socket. In the second call the identifier is held already.
         drop(UnixListener::bind(&socket).unwrap());
         for _ in 0..2 {
             let ended = listen("it");
@@ -135,8 +143,8 @@ fn sockets_are_made_and_removed_again_on_an_old_kernel() {
         }
         UnixStream::connect(&socket).unwrap();
         wire::delete(&server.connect(), b"it").unwrap();
-        // The daemon takes nothing any more.
-        let env = server.place.rules().join("uid/default/env");
+        // Now the daemon refuses to store, so the tool must remove its socket.
+        let env = server.daemon_dir.rules().join("uid/default/env");
         fs::remove_file(env.join("S6_FDHOLDER_STORE_REGEX")).unwrap();
         let ended = listen("it");
         assert_eq!(ended.code, 1, "{answer}: {ended:?}");
@@ -145,7 +153,7 @@ fn sockets_are_made_and_removed_again_on_an_old_kernel() {
 }
 
 #[test]
-fn what_a_process_has_cannot_be_taken_on_a_kernel_that_is_too_old() {
+fn adopt_names_what_it_needs_if_the_kernel_is_too_old() {
     let target = Target::start(&[]);
     let pid = target.pid().to_string();
     for (call, answer, needed) in [
@@ -164,26 +172,26 @@ fn what_a_process_has_cannot_be_taken_on_a_kernel_that_is_too_old() {
 }
 
 #[test]
-fn a_limit_that_the_kernel_does_not_say_is_taken_for_1024() {
+fn an_unknown_open_file_limit_counts_as_1024() {
     let server = old_daemon("ENOSYS", &["-n", "2000"]);
     let warning = server.line();
-    let due = "s6-fdholderd: warning: the open-file limit is 1024: it leaves room for ";
-    assert!(warning.starts_with(due), "{warning}");
+    let expected = "s6-fdholderd: warning: the open-file limit is 1024: it leaves room for ";
+    assert!(warning.starts_with(expected), "{warning}");
     assert_eq!(server.stop(), [""; 0]);
 }
 
 #[test]
-fn what_cannot_be_done_without_a_call_is_said_in_one_line() {
+fn a_missing_call_that_is_needed_is_reported_in_one_line() {
     let server = Server::open(Ours, &[]);
-    let path = server.place.socket();
+    let path = server.daemon_dir.socket();
     wire::store(&server.connect(), &Held::new("it", wire::never(), memfd())).unwrap();
-    let (place, prog) = (Place::open(), Path::new("true"));
-    const NONE: &str = "ENOSYS";
+    let (daemon_dir, prog) = (DaemonDir::open(), Path::new("true"));
+    const MISSING: &str = "ENOSYS";
     let ended = [
-        tool_without((NONE, &["socket"]), "list", &[], &[&path]),
-        tool_without((NONE, &["socket"]), "transferdump", &[], &[&path, &path]),
-        tool_without((NONE, &["dup3"]), "retrieve", &[], &[&path, Path::new("it"), prog]),
-        run(&mut daemon_without((NONE, &["signalfd4"]), &[], &place)),
+        tool_without((MISSING, &["socket"]), "list", &[], &[&path]),
+        tool_without((MISSING, &["socket"]), "transferdump", &[], &[&path, &path]),
+        tool_without((MISSING, &["dup3"]), "retrieve", &[], &[&path, Path::new("it"), prog]),
+        run(&mut daemon_without((MISSING, &["signalfd4"]), &[], &daemon_dir)),
     ];
     for ended in ended {
         assert_eq!(ended.code, 111, "{}", ended.err);

@@ -1,10 +1,10 @@
-//! Two tools and two daemons in one process, each on a thread with a [`Process`] of its own: nothing
-//! that one of them uses, says or comes to is another's.
+//! Two tools and two daemons in one process, each on a thread with a [`Process`] of its own. They share no
+//! buffers, messages or results.
 
 use crate::kit::daemon::{GETDUMP, LIST, RETRIEVE, SETDUMP, STORE};
-use crate::kit::process::until;
-use crate::kit::server::Place;
-use crate::kit::tool::alone;
+use crate::kit::process::wait_until;
+use crate::kit::server::DaemonDir;
+use crate::kit::tool::in_own_process;
 use crate::kit::wire::{self, Held, never};
 use crate::kit::{cdb, memfd};
 use fdholder::io::pool::Pool;
@@ -31,32 +31,32 @@ const ROUNDS: usize = 50;
 #[test]
 fn two_tools_and_two_daemons_do_not_disturb_each_other() {
     let name = "two_tools_and_two_daemons_do_not_disturb_each_other";
-    alone(module_path!(), name, two_tools_and_two_daemons);
+    in_own_process(module_path!(), name, two_tools_and_two_daemons);
 }
 
-/// A tool on a thread.
+/// A tool that runs on a thread.
 struct Tool {
     thread: JoinHandle<u8>,
     out: File,
     err: File,
-    /// What the process has as its standard descriptors.
+    /// Its standard descriptors.
     given: [OwnedFd; 3],
 }
 
-/// How one has ended.
+/// How a tool ended.
 struct Ended {
     code: u8,
     out: String,
     err: String,
 }
 
-/// Buffers that nobody has used.
+/// New buffers.
 fn pool() -> &'static mut Pool {
     Box::leak(Box::new(Pool::EMPTY))
 }
 
 impl Tool {
-    /// Starts one as soon as all others are there whose start is `at_once`.
+    /// Starts a tool when all tools that share this barrier are ready to start.
     fn start(
         words: &[&dyn AsRef<OsStr>],
         input: impl Into<OwnedFd>,
@@ -71,7 +71,7 @@ impl Tool {
         let thread = thread::spawn(move || {
             let mut arguments = Builder::new(words.len()).unwrap();
             for word in words {
-                // It stays as long as the process, as arguments do.
+                // Arguments live as long as the process.
                 arguments.add(Box::leak(CString::new(word).unwrap().into_boxed_c_str()));
             }
             let environment = Builder::new(0).unwrap().finish().unwrap();
@@ -85,8 +85,8 @@ impl Tool {
         Tool { thread, out: out.into(), err: err.into(), given }
     }
 
-    /// Waits until it has written something to standard output.
-    fn until_ready(&mut self) {
+    /// Waits until it has written a newline to standard output.
+    fn wait_until_ready(&mut self) {
         let mut one = [0];
         assert_eq!((self.out.read(&mut one).unwrap(), one), (1, *b"\n"));
     }
@@ -97,16 +97,16 @@ impl Tool {
         assert_eq!(unsafe { libc::pthread_kill(self.thread.as_pthread_t(), signal) }, 0);
     }
 
-    /// What it has said so far on standard error, which goes into `said`.
-    fn hear(&mut self, said: &mut String) {
+    /// Appends what it has written to standard error since the last call.
+    fn read_messages(&mut self, messages: &mut String) {
         let mut bytes = [0; 1 << 16];
         let length = self.err.read(&mut bytes).unwrap();
-        said.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+        messages.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
     }
 
     /// Waits for the end.
     fn wait(mut self) -> Ended {
-        until(|| String::from("a tool that ends"), || self.thread.is_finished());
+        wait_until(|| String::from("a tool that ends"), || self.thread.is_finished());
         let code = self.thread.join().unwrap();
         drop(self.given);
         let [out, err] = [&mut self.out, &mut self.err].map(|from| {
@@ -118,10 +118,10 @@ impl Tool {
     }
 }
 
-/// What a tool has to come to: its exit code, its output and its messages.
-type Right<'a> = (u8, &'a str, String);
+/// The expected end of a tool: its exit code, its output and its messages.
+type Expected<'a> = (u8, &'a str, String);
 
-/// Two of them at the same time, each with its own buffers.
+/// Runs two tools at the same time, each with its own buffers.
 struct Pair {
     at_once: &'static Barrier,
 }
@@ -131,40 +131,40 @@ impl Pair {
         Pair { at_once: barrier() }
     }
 
-    fn run(&self, all: [(&[&dyn AsRef<OsStr>], Right); 2]) {
+    fn run(&self, all: [(&[&dyn AsRef<OsStr>], Expected); 2]) {
         let [(words, right), (other_words, other_right)] = all;
-        let nothing = || File::open("/dev/null").unwrap();
-        let tool = Tool::start(words, nothing(), self.at_once);
-        let other = Tool::start(other_words, nothing(), self.at_once);
+        let input = || File::open("/dev/null").unwrap();
+        let tool = Tool::start(words, input(), self.at_once);
+        let other = Tool::start(other_words, input(), self.at_once);
         let (ended, other) = (tool.wait(), other.wait());
         assert_eq!((ended.code, &ended.out[..], ended.err), right);
         assert_eq!((other.code, &other.out[..], other.err), other_right);
     }
 }
 
-/// For two threads to begin at the same time.
+/// A barrier for two threads that start at the same time.
 fn barrier() -> &'static Barrier {
     Box::leak(Box::new(Barrier::new(2)))
 }
 
-/// Makes a file of rules with one that allows everybody this.
+/// Makes a rules file that gives all users these rights.
 fn rules_file(path: &Path, rights: &[&str]) {
     let strings: String = rights.iter().map(|right| format!("{right}=\0")).collect();
     let value = cdb::allow(strings.as_bytes(), b"");
     fs::write(path, cdb::file(&[("uid/default", value)], 2)).unwrap();
 }
 
-/// Whether a daemon holds exactly this.
+/// Whether a daemon holds exactly these entries.
 fn holds(path: &Path, all: &[Held]) -> bool {
     wire::identities(&wire::get_dump(path).unwrap()) == wire::identities(all)
 }
 
-/// All open descriptors of this process, and what each is of.
+/// All open descriptors of this process, with the target of each.
 fn open() -> Vec<(OsString, PathBuf)> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc/self/fd").unwrap() {
         let entry = entry.unwrap();
-        // That of the folder itself is gone by then.
+        // The descriptor of the folder itself is not in the result if it is closed by then.
         if let Ok(link) = fs::read_link(entry.path()) {
             all.push((entry.file_name(), link));
         }
@@ -175,8 +175,8 @@ fn open() -> Vec<(OsString, PathBuf)> {
 
 fn two_tools_and_two_daemons() {
     let before = open();
-    // They differ in all that a daemon can be told.
-    let (first, second) = (Place::new(), Place::new());
+    // The two daemons differ in all options.
+    let (first, second) = (DaemonDir::new(), DaemonDir::new());
     let (old, new, file) = (first.socket(), second.socket(), first.child("file"));
     rules_file(&file, &[STORE, GETDUMP, LIST]);
     second
@@ -189,9 +189,9 @@ fn two_tools_and_two_daemons() {
     let rules = second.rules();
     let words: [&dyn AsRef<OsStr>; 6] = [&"s6-fdholderd", &"-1", &"-v1", &"-n100", &"-i", &rules];
     let mut destination = Tool::start(&words, listener, at_once);
-    source.until_ready();
-    destination.until_ready();
-    // Daemons forbid that others look into the process, this one included.
+    source.wait_until_ready();
+    destination.wait_until_ready();
+    // A daemon makes its process uninspectable, and this test inspects itself.
     set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
 
     let all = ["a", "b", "c"].map(|id| Held::new(id, never(), memfd()));
@@ -203,7 +203,7 @@ fn two_tools_and_two_daemons() {
         Err(error) => error.raw_os_error().unwrap(),
     };
     let more = ["d", "bd"].map(|id| Held::new(id, never(), memfd()));
-    // The one is full, the other allows other names.
+    // One daemon is full, the other allows other identifiers.
     assert_eq!(more.each_ref().map(|held| status(&client, held)), [libc::ENFILE; 2]);
     assert_eq!(more.each_ref().map(|held| status(&other, held)), [libc::EPERM, 0]);
     wire::delete(&other, b"bd").unwrap();
@@ -211,7 +211,7 @@ fn two_tools_and_two_daemons() {
     drop((client, other, more));
 
     let pair = Pair::new();
-    let nobody = first.child("nobody");
+    let absent = first.child("absent");
     let no_list = || {
         let message = "s6-fdholder-list: fatal: unable to get fd list: Operation not permitted\n";
         (1, "", String::from(message))
@@ -225,10 +225,10 @@ fn two_tools_and_two_daemons() {
         let no_transfer = format!(
             "s6-fdholder-transferdump: fatal: unable to connect to a destination fd-holder daemon at \
              {}: No such file or directory\n",
-            nobody.display()
+            absent.display()
         );
         pair.run([
-            (&[&"s6-fdholder-transferdump", &old, &nobody], (111, "", no_transfer)),
+            (&[&"s6-fdholder-transferdump", &old, &absent], (111, "", no_transfer)),
             (&[&"s6-fdholder-list", &new], no_list()),
         ]);
         let usage = "s6-fdholder-delete: usage: s6-fdholder-delete [ -t timeout ] socket id\n";
@@ -241,14 +241,14 @@ fn two_tools_and_two_daemons() {
         ]);
     }
 
-    // Each reads its own rules again, and says so or not.
+    // Each daemon reads its own rules again. Only the first one logs it.
     rules_file(&file, &[GETDUMP]);
     for daemon in [&source, &destination] {
         daemon.signal(libc::SIGHUP);
     }
-    let mut said = String::new();
-    while !said.contains("rules read") {
-        source.hear(&mut said);
+    let mut messages = String::new();
+    while !messages.contains("rules read") {
+        source.read_messages(&mut messages);
     }
     pair.run([
         (list, no_list()),
@@ -262,10 +262,10 @@ fn two_tools_and_two_daemons() {
         }),
     ]);
 
-    // One ends, with all that it holds. The other serves on.
+    // One daemon ends and closes its entries. The other goes on.
     source.signal(libc::SIGTERM);
     let ended = source.wait();
-    said.push_str(&ended.err);
+    messages.push_str(&ended.err);
     assert_eq!((ended.code, &ended.out[..]), (0, ""));
     assert_eq!(UnixStream::connect(&old).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     assert!(holds(&new, &all));
@@ -274,28 +274,29 @@ fn two_tools_and_two_daemons() {
     wire::send(&hostile, &[255; 6], &[]).unwrap();
     assert_eq!(hostile.read(&mut [0]).unwrap(), 0);
     drop(hostile);
-    // A process that shares the descriptors closes its connection. Before, others may have been closed
-    // like that, and not quite be gone.
+    // A closer, which is a process that shares the descriptors, closes the connection. Earlier closers may
+    // still be at work too.
     let is_quiet = || open().iter().all(|one| quiet.contains(one));
-    until(|| format!("{:?}, not {quiet:?}", open()), is_quiet);
+    wait_until(|| format!("{:?}, not {quiet:?}", open()), is_quiet);
     destination.signal(libc::SIGTERM);
     let ended = destination.wait();
-    let who = |said: &str| {
-        let lines = said.lines().map(|line| line.split_once(": uid ").map_or(line, |line| line.0));
+    let who = |messages: &str| {
+        let lines =
+            messages.lines().map(|line| line.split_once(": uid ").map_or(line, |line| line.0));
         lines.map(str::to_string).collect::<Vec<_>>()
     };
     assert_eq!((ended.code, &ended.out[..]), (0, ""));
     assert_eq!(who(&ended.err), ["s6-fdholderd: warning"]);
     assert!(ended.err.ends_with(": disconnect: Protocol error\n"), "{}", ended.err);
 
-    let info = |what: &str| said.lines().filter(|line| line.ends_with(what)).count();
+    let info = |what: &str| messages.lines().filter(|line| line.ends_with(what)).count();
     assert_eq!((info(": get dump"), info(": list")), (2 * ROUNDS, ROUNDS));
     assert_eq!(
         (info(" rules read"), info(" lame duck"), info(" d: Too many open files in system")),
         (1, 1, 1)
     );
-    assert!(said.lines().all(|line| line.starts_with("s6-fdholderd: info: ")), "{said}");
+    assert!(messages.lines().all(|line| line.starts_with("s6-fdholderd: info: ")), "{messages}");
 
     drop(all);
-    until(|| format!("{:?}, not {before:?}", open()), || open() == before);
+    wait_until(|| format!("{:?}, not {before:?}", open()), || open() == before);
 }

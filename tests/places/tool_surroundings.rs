@@ -6,15 +6,15 @@ use crate::kit::clients::describe;
 use crate::kit::daemon::{Daemon, Generation};
 use crate::kit::fake::{
     Fake,
-    Step::{self, Drip, Flood, Receive, Send, TakeDump},
-    frames, granted, opened, source, status, things,
+    Step::{self, AcceptDump, Flood, Receive, Send, SendSlowly},
+    files_to_hold, frames, granted, opened, source, status,
 };
-use crate::kit::process::until;
-use crate::kit::server::{Place, Server, connect};
-use crate::kit::strace::{Call, calls, strace, strace_aside};
-use crate::kit::tool::{Ended, PATIENCE, Running, run, tool};
+use crate::kit::process::wait_until;
+use crate::kit::server::{DaemonDir, Server, connect};
+use crate::kit::strace::{Call, calls, strace, strace_detached};
+use crate::kit::tool::{Ended, Running, TIMEOUT, run, tool};
 use crate::kit::wire::{self, Held, identities};
-use crate::kit::{make_room, memfd, program};
+use crate::kit::{memfd, program, raise_open_file_limit};
 use crate::limits::tool_faults::{RUNS, World};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
@@ -93,9 +93,9 @@ fn what_needs_no_clock_works_without() {
 fn a_daemon_does_not_start_without_a_clock() {
     // Of the two that it needs the second one may be refused as well.
     for when in ["", ":when=2+"] {
-        let place = Place::open();
-        let mut command = strace_aside(&place.child("trace"), &no_clock("EPERM", when));
-        command.args(["daemon", "-1", "-i"]).arg(place.rules()).arg(place.socket());
+        let daemon_dir = DaemonDir::open();
+        let mut command = strace_detached(&daemon_dir.child("trace"), &no_clock("EPERM", when));
+        command.args(["daemon", "-1", "-i"]).arg(daemon_dir.rules()).arg(daemon_dir.socket());
         let ended = run(&mut command);
         let line = "s6-fdholderd: fatal: unable to read the clock: Operation not permitted\n";
         assert_eq!((ended.code, &ended.err[..]), (111, line));
@@ -105,12 +105,15 @@ fn a_daemon_does_not_start_without_a_clock() {
 
 #[test]
 fn a_daemon_whose_clock_is_refused_later_drops_nothing_and_does_not_spin() {
-    let place = Place::open();
+    let daemon_dir = DaemonDir::open();
     // It is at its first waits by then.
     let answers = no_clock("EPERM", ":when=9+");
-    let mut command = strace_aside(&place.child("trace"), &answers);
-    command.args(["daemon", "-1", "-t", "5000", "-i"]).arg(place.rules()).arg(place.socket());
-    let server = Server::start(place, command.stdin(Stdio::null()));
+    let mut command = strace_detached(&daemon_dir.child("trace"), &answers);
+    command
+        .args(["daemon", "-1", "-t", "5000", "-i"])
+        .arg(daemon_dir.rules())
+        .arg(daemon_dir.socket());
+    let server = Server::start(daemon_dir, command.stdin(Stdio::null()));
     let client = server.connect();
     for (id, seconds) in [("one", 3600), ("two", 7200)] {
         let expiry = wire::expiry_in(Duration::from_secs(seconds));
@@ -119,10 +122,10 @@ fn a_daemon_whose_clock_is_refused_later_drops_nothing_and_does_not_spin() {
     for _ in 0..10 {
         assert_eq!(wire::list(&client).unwrap().len(), 2);
     }
-    let trace = server.place.child("trace");
+    let trace = server.daemon_dir.child("trace");
     let waits = || calls(&trace).iter().filter(|call| call.name == "ppoll").count();
     let (begun, before) = (Instant::now(), waits());
-    until(|| String::from("it waits twice more"), || waits() >= before + 2);
+    wait_until(|| String::from("it waits twice more"), || waits() >= before + 2);
     let (seconds, waits) = (begun.elapsed().as_secs() as usize, waits() - before);
     assert!(waits <= 4 + 2 * seconds, "{waits} waits in {seconds} s");
     assert_eq!(wire::list(&client).unwrap().len(), 2);
@@ -152,24 +155,24 @@ fn is_late(ended: &Ended, code: i32, doing: &str, least: Duration) {
 #[test]
 fn a_peer_that_drips_is_late_also_where_waits_are_not_written_back() {
     let limit = Duration::from_millis(300);
-    let drip = |bytes: Vec<u8>| Drip(bytes, vec![], Duration::from_millis(40));
+    let drip = |bytes: Vec<u8>| SendSlowly(bytes, vec![], Duration::from_millis(40));
     let many = || vec![b'x'; 250];
 
     let fake = Fake::start(vec![Receive, Send(list_reply(5 + 255, 1), vec![]), drip(many())]);
     let ended = run(sticky("list").args(["-t", "300"]).arg(&fake.path));
     is_late(&ended, 1, "unable to get fd list", limit);
 
-    let all = things(3, 255);
+    let all = files_to_hold(3, 255);
     let mut script = source(&all);
     let Some(Send(bytes, fds)) = script.pop() else { panic!("a frame") };
-    script.push(Drip(bytes, fds, Duration::from_millis(40)));
-    let (from, to) = (Fake::start(script), Fake::start(vec![TakeDump]));
+    script.push(SendSlowly(bytes, fds, Duration::from_millis(40)));
+    let (from, to) = (Fake::start(script), Fake::start(vec![AcceptDump]));
     let mut command = sticky("transferdump");
     let ended = run(command.args(["-t", "300:5000"]).arg(&from.path).arg(&to.path));
     is_late(&ended, 1, "unable to get dump from the source", limit);
 
     // Many answers, none of which takes long.
-    let all = things(100, 9);
+    let all = files_to_hold(100, 9);
     let mut script = vec![Receive, Send(granted(100, 100), vec![])];
     script.extend(frames(&all, 1).into_iter().map(|(bytes, fds)| Send(bytes, fds)));
     let answers = (0..99).flat_map(|_| [Receive, drip(status(11))]);
@@ -191,10 +194,10 @@ fn a_peer_that_never_stops_sending_is_late() {
     let ended = run(&mut shell);
     is_late(&ended, 1, "unable to get fd list", Duration::from_millis(300));
 
-    make_room();
-    let (bytes, fds) = frames(&things(1, 9), 1).pop().unwrap();
+    raise_open_file_limit();
+    let (bytes, fds) = frames(&files_to_hold(1, 9), 1).pop().unwrap();
     let endless = vec![Receive, Send(granted(1, u32::MAX as usize), vec![]), Flood(bytes, fds)];
-    let (from, to) = (Fake::start(endless), Fake::start(vec![TakeDump]));
+    let (from, to) = (Fake::start(endless), Fake::start(vec![AcceptDump]));
     let mut command = tool("s6-fdholder-transferdump");
     let ended = run(command.args(["-t", "300:0"]).arg(&from.path).arg(&to.path));
     assert_eq!(ended.code, 1, "{ended:?}");
@@ -205,7 +208,7 @@ fn a_peer_that_never_stops_sending_is_late() {
 #[test]
 fn what_a_slow_reader_of_a_list_takes_is_not_the_daemons_time() {
     let daemon = Daemon::start(Generation::Ours);
-    wire::set_dump(&daemon.path, &things(40, 200)).unwrap();
+    wire::set_dump(&daemon.path, &files_to_hold(40, 200)).unwrap();
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
     rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
     let mut command = tool("s6-fdholder-list");
@@ -224,7 +227,7 @@ fn what_a_slow_reader_of_a_list_takes_is_not_the_daemons_time() {
 fn asleep(child: &mut Child) {
     let pid = child.id();
     let mut times = 0;
-    until(
+    wait_until(
         || String::from("it sleeps"),
         || {
             let status = child.try_wait().unwrap();
@@ -260,7 +263,7 @@ fn rest(mut reader: File) -> String {
 #[test]
 fn output_that_does_not_block_and_is_full_is_waited_for() {
     let daemon = Daemon::start(Generation::Ours);
-    wire::set_dump(&daemon.path, &things(900, 200)).unwrap();
+    wire::set_dump(&daemon.path, &files_to_hold(900, 200)).unwrap();
     let path = daemon.path.to_str().unwrap();
     // More than a pipe has room for; and less.
     let all: String = (0..900).map(|n| format!("{n:0>200}\n")).collect();
@@ -412,19 +415,19 @@ fn each_call_has_the_flags_of_its_manual_page_and_no_others() {
         world.restore();
     }
     for kind in ["-x", "-i"] {
-        let place = Place::open();
+        let daemon_dir = DaemonDir::open();
         let file = if kind == "-x" {
-            place.compile(Generation::S6_2_15, &place.child("file"));
-            place.child("file")
+            daemon_dir.compile(Generation::S6_2_15, &daemon_dir.child("file"));
+            daemon_dir.child("file")
         } else {
-            place.rules()
+            daemon_dir.rules()
         };
-        drop(UnixListener::bind(place.socket()).unwrap());
-        let mut command = strace_aside(&place.child("trace"), &[]);
-        command.args(["daemon", "-v2", "-1", kind]).arg(file).arg(place.socket());
-        let server = Server::start(place, command.stdin(Stdio::null()));
-        let path = server.place.socket();
-        wire::set_dump(&path, &things(300, 200)).unwrap();
+        drop(UnixListener::bind(daemon_dir.socket()).unwrap());
+        let mut command = strace_detached(&daemon_dir.child("trace"), &[]);
+        command.args(["daemon", "-v2", "-1", kind]).arg(file).arg(daemon_dir.socket());
+        let server = Server::start(daemon_dir, command.stdin(Stdio::null()));
+        let path = server.daemon_dir.socket();
+        wire::set_dump(&path, &files_to_hold(300, 200)).unwrap();
         let client = server.connect();
         wire::retrieve(&client, format!("{:0>200}", 1).as_bytes()).unwrap();
         wire::take(&client, format!("{:0>200}", 2).as_bytes()).unwrap();
@@ -434,9 +437,9 @@ fn each_call_has_the_flags_of_its_manual_page_and_no_others() {
         assert_eq!(wire::list(&server.connect()).unwrap().len(), 299);
         drop(client);
         server.signal(Signal::TERM);
-        let place = server.place.clone();
+        let daemon_dir = server.daemon_dir.clone();
         assert_eq!(server.end().0, 0);
-        all.extend(calls(&place.child("trace")));
+        all.extend(calls(&daemon_dir.child("trace")));
     }
     let wrong: Vec<_> = all.iter().filter_map(wrong_flags).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -457,7 +460,7 @@ fn limited(limit: &str, words: &[&str]) -> Command {
 #[test]
 fn four_megabytes_are_enough_for_all_tools() {
     // C works with identifiers up to this length.
-    let things = things(900, 79);
+    let things = files_to_hold(900, 79);
     for limit in ["--data=4000000", "--as=4000000"] {
         let source = Daemon::start(Generation::S6_2_15);
         wire::set_dump(&source.path, &things).unwrap();
@@ -485,21 +488,21 @@ fn four_megabytes_are_enough_for_all_tools() {
 
 #[test]
 fn a_small_stack_is_no_matter() {
-    let things = things(10, 100);
+    let things = files_to_hold(10, 100);
     // Sixty-four groups take the deepest calls.
     let expression = format!("{}0|[[:digit:]]{{2}}{}\n", "(".repeat(64), ")".repeat(64));
     for stack in [16, 20] {
         let limit = format!("--stack={}", stack * 1024);
-        let place = Place::open();
+        let daemon_dir = DaemonDir::open();
         for right in ["STORE_REGEX", "RETRIEVE_REGEX"] {
             let file = format!("uid/default/env/S6_FDHOLDER_{right}");
-            fs::write(place.rules().join(file), &expression).unwrap();
+            fs::write(daemon_dir.rules().join(file), &expression).unwrap();
         }
-        let (rules, socket) = (place.rules(), place.socket());
+        let (rules, socket) = (daemon_dir.rules(), daemon_dir.socket());
         let words = ["daemon", "-1", "-v2", "-i"];
         let mut command = limited(&limit, &words);
         command.arg(rules).arg(&socket).stdin(Stdio::null());
-        let server = Server::start(place, &mut command);
+        let server = Server::start(daemon_dir, &mut command);
         wire::set_dump(&socket, &things).unwrap();
         let other = Daemon::start(Generation::Ours);
         let (from, to) = (socket.to_str().unwrap(), other.path.to_str().unwrap());
@@ -536,10 +539,10 @@ const DELAY: &str = "3000000";
 /// again.
 fn loses(name: &str, words: &[&str], script: Vec<Step>, receipt: usize, look: usize) -> Ended {
     let fake = Fake::start(script);
-    let sink = Fake::start(vec![TakeDump]);
+    let sink = Fake::start(vec![AcceptDump]);
     let dir = TempDir::new().unwrap();
     let trace = dir.child("trace");
-    let mut command = strace_aside(
+    let mut command = strace_detached(
         &trace,
         &[
             String::from("prlimit64:error=EPERM"),
@@ -568,12 +571,12 @@ fn loses(name: &str, words: &[&str], script: Vec<Step>, receipt: usize, look: us
         trace.lines().filter(is_over).count()
     };
     // The one before it has been answered: it is delayed now.
-    until(
+    wait_until(
         || String::from("it receives"),
         || count("sendmsg") == 1 && count("recvmsg") + 1 == receipt,
     );
     set(Some(3));
-    until(|| String::from("it has received"), || count("recvmsg") == receipt);
+    wait_until(|| String::from("it has received"), || count("recvmsg") == receipt);
     set(limit.current);
     let code = child.wait().unwrap().code().unwrap();
     let mut err = String::new();
@@ -585,8 +588,8 @@ fn loses(name: &str, words: &[&str], script: Vec<Step>, receipt: usize, look: us
 #[test]
 fn descriptors_that_are_withheld_are_not_taken_for_a_limit() {
     const WHY: &str = "descriptors were withheld: does a security module forbid it?";
-    make_room();
-    let all = things(3, 9);
+    raise_open_file_limit();
+    let all = files_to_hold(3, 9);
     let dump = || source(&all);
     let one = || {
         let fd = vec![memfd()];
@@ -638,7 +641,7 @@ fn no_reply_is_longer_than_2_to_the_28() {
             let ended = running.wait();
             let line = "s6-fdholder-list: fatal: unable to get fd list: Protocol error\n";
             assert_eq!((ended.code, &ended.err[..], ended.out.len()), (1, line, 0));
-            assert!(ended.wall < PATIENCE);
+            assert!(ended.wall < TIMEOUT);
         }
     }
 }

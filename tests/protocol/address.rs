@@ -1,5 +1,6 @@
-//! Addresses of sockets: text to value to text, against what the standard library and the kernel say.
-
+//! Addresses of sockets: conversion from text to a value and back, compared with the standard library and
+//! the kernel.
+use crate::kit::random_cases;
 use fdholder::protocol::address::{Address, Kind};
 use fdholder::sys::fd::BorrowedFd;
 use fdholder::sys::socket::{self, Name, STREAM, Socket, UNIX};
@@ -9,19 +10,19 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use temp_dir::TempDir;
 
-/// The canonical text of an address, or what is wrong with it.
+/// The canonical text of an address, or the reason why it is refused.
 fn canonical(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     Address::parse(text).map(|address| address.text().bytes().to_vec())
 }
 
-/// The text of the address that the kernel gives a socket.
+/// The text of the address that the kernel reports for a socket.
 fn of(socket: &impl AsRawFd) -> Option<String> {
     let described = socket::describe(BorrowedFd::named(socket.as_raw_fd() as u32)).unwrap();
     let address = Address::of(&described)?;
     Some(String::from_utf8_lossy(address.text().bytes()).into_owned())
 }
 
-/// The text of the address of a Unix socket, in the kernel's form.
+/// The text of the address of a Unix socket whose name in the kernel is `name`.
 fn text_of(name: &[u8]) -> Option<Vec<u8>> {
     let mut bound = Name::new(UNIX);
     bound.push(name);
@@ -29,7 +30,7 @@ fn text_of(name: &[u8]) -> Option<Vec<u8>> {
     Some(Address::of(&socket)?.text().bytes().to_vec())
 }
 
-/// IPv6 addresses with many zeros in them: there the short forms differ.
+/// IPv6 addresses with many zeros, which have short forms.
 fn ipv6() -> impl Strategy<Value = Ipv6Addr> {
     let segment = prop_oneof![3 => Just(0u16), 1 => 1u16..16, 1 => any::<u16>()];
     let mapped = any::<u32>().prop_map(|bits| Ipv4Addr::from(bits).to_ipv6_mapped());
@@ -37,20 +38,16 @@ fn ipv6() -> impl Strategy<Value = Ipv6Addr> {
     prop_oneof![8 => any, 1 => mapped]
 }
 
-/// Whether the number of an interface belongs to an address.
+/// Whether the address needs the number of an interface.
 fn has_scope(host: Ipv6Addr) -> bool {
     host.is_unicast_link_local() || host.is_multicast() && [1, 2].contains(&(host.octets()[1] & 15))
 }
 
-fn kept_nowhere() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..Default::default() }
-}
-
 proptest! {
-    #![proptest_config(kept_nowhere())]
+    #![proptest_config(random_cases(256))]
 
     #[test]
-    fn the_text_of_an_internet_address_is_that_of_the_standard_library(
+    fn internet_addresses_are_written_as_the_standard_library_writes_them(
         host in prop_oneof![any::<u32>().prop_map(|bits| Ipv4Addr::from(bits).into()),
             ipv6().prop_map(IpAddr::from)],
         port in 1u16.., scope in 1u32..,
@@ -68,7 +65,7 @@ proptest! {
     }
 
     #[test]
-    fn an_ipv6_address_is_read_in_every_form(host in ipv6(), port in 1u16..) {
+    fn an_ipv6_address_is_parsed_in_full_and_in_upper_case(host in ipv6(), port in 1u16..) {
         prop_assume!(!has_scope(host));
         let s = host.segments().map(|segment| format!("{segment:04X}")).join(":");
         let short = format!("tcp:{}", SocketAddr::new(host.into(), port));
@@ -86,35 +83,35 @@ proptest! {
         }
         text.extend(name);
         prop_assume!(!text.ends_with(b":@"));
-        // What stands for something else is in the next test.
+        // The next test covers escaped names.
         let looks_abstract = text.windows(2).any(|pair| pair == b":@");
         prop_assume!(!looks_abstract || !text.contains(&b'%'));
         prop_assert_eq!(canonical(&text), Ok(text));
     }
 
     #[test]
-    fn no_two_unix_addresses_have_one_text(
+    fn two_different_unix_addresses_have_different_texts(
         [one, two] in proptest::array::uniform2(proptest::collection::vec(
             prop_oneof![Just(0u8), Just(b'@'), Just(b'%'), Just(b'0'), Just(b'/'), Just(b'.')], 1..=5)),
     ) {
         let texts = [&one, &two].map(|name| text_of(name));
-        // The path `@x` is the path `./@x` too, which is the same file.
-        let places = [&one, &two].map(|name| match &name[..] {
+        // The paths `@x` and `./@x` name the same file, and have the same text.
+        let files = [&one, &two].map(|name| match &name[..] {
             [0, ..] => name.clone(),
             path => {
                 let path = path.split(|byte| *byte == 0).next().unwrap();
                 [if path[0] == b'@' { &b"./"[..] } else { b"" }, path].concat()
             }
         });
-        prop_assert_eq!(texts[0] == texts[1], places[0] == places[1], "{:?}", texts);
-        // The text is that of the same address again. A name without a byte cannot be given.
+        prop_assert_eq!(texts[0] == texts[1], files[0] == files[1], "{:?}", texts);
+        // The text parses to the same address. An abstract name without a byte has no valid text.
         for text in texts.iter().flatten().filter(|text| *text != b"unix:@") {
             prop_assert_eq!(canonical(text), Ok(text.clone()));
         }
     }
 
     #[test]
-    fn no_text_is_read_and_written_as_something_else(text in any::<Vec<u8>>(),
+    fn a_canonical_text_stays_the_same(text in any::<Vec<u8>>(),
         like in "(tcp|udp):(\\[[0-9a-f:.%]{0,20}\\]|[0-9.]{0,12}):?[0-9]{0,6}") {
         for text in [&text[..], like.as_bytes()] {
             if let Ok(first) = canonical(text) {
@@ -125,7 +122,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_address_is_refused_with_the_reason() {
+fn an_invalid_address_is_refused_with_the_reason() {
     let kinds = "it does not begin with tcp:, udp:, unix:, unix-dgram: or unix-seqpacket:";
     let numbers = "it is not ADDRESS:PORT or [ADDRESS]:PORT in numbers";
     let link = "a link-local address, and no other, names an interface, as in [fe80::1%2]";
@@ -186,7 +183,7 @@ fn what_is_no_address_is_refused_with_the_reason() {
 }
 
 #[test]
-fn an_address_of_the_kernel_is_that_of_the_text() {
+fn the_text_of_a_bound_socket_is_the_address_it_was_bound_to() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(of(&tcp), Some(format!("tcp:{}", tcp.local_addr().unwrap())));
     let tcp = TcpListener::bind("[::1]:0").unwrap();
@@ -210,16 +207,17 @@ fn an_address_of_the_kernel_is_that_of_the_text() {
         let name = format!("{}-{word}", path.display());
         let fd = bound(kind, &SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap());
         assert_eq!(of(&fd), Some(format!("{word}:@{name}")));
-        // What has no address, or none that can be named.
+        // A socket without an address has no text.
         let fd = net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
         assert_eq!(of(&fd), None);
     }
-    // Programs that give the size of the structure as the length of a name bind to its zeros too.
+    // Some programs give the size of the structure as the length of an abstract name. The zeros behind
+    // the name are part of the name then.
     let name = SocketAddrUnix::new_abstract_name(b"a\0\0").unwrap();
     assert_eq!(of(&bound(SocketType::STREAM, &name)), Some("unix:@a%0%0".into()));
     let name = SocketAddrUnix::new_abstract_name(b"a@%%0").unwrap();
     assert_eq!(of(&bound(SocketType::STREAM, &name)), Some("unix:@a@%%%%0".into()));
-    // The kernel takes a path without a NUL behind it, and adds one where it gives it.
+    // The kernel accepts a path without a final NUL, and adds the NUL when it reports the address.
     let long = dir.path().to_str().unwrap().to_string();
     let long = format!("{long}/{}", "x".repeat(107 - long.len()));
     let fd = bound(SocketType::STREAM, &SocketAddrUnix::new(&long).unwrap());

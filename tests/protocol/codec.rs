@@ -1,6 +1,6 @@
-//! Frames, entries and dates: what holds for all of them.
+//! Frames, entries and dates: properties that hold for any input.
 
-use crate::kit::wire;
+use crate::kit::{random_cases, wire};
 use fdholder::protocol::entry::{ENTRY_MAX, Entries, Entry};
 use fdholder::protocol::frame::{ENTRIES_MAX, HEADER, Header};
 use fdholder::protocol::reply::{self, Expected, Head, STATUS};
@@ -19,7 +19,7 @@ fn expiry() -> impl Strategy<Value = [u8; 12]> {
     (0..=u64::MAX >> 1, 0..1_000_000_000u32).prop_map(|(s, ns)| wire::label(s, ns))
 }
 
-/// Takes the entries of a payload one after the other.
+/// Parses the entries of a payload one by one.
 fn parse_all(mut payload: &[u8]) -> Option<Vec<(Vec<u8>, [u8; 12])>> {
     let mut all = Vec::new();
     while !payload.is_empty() {
@@ -30,20 +30,15 @@ fn parse_all(mut payload: &[u8]) -> Option<Vec<(Vec<u8>, [u8; 12])>> {
     Some(all)
 }
 
-/// How many entries a payload consists of, as the product counts them; nothing if it is not valid.
+/// The number of entries in a payload, as the product counts them. `None` if the payload is invalid.
 fn count(payload: &[u8]) -> Option<usize> {
     let entries = Entries::parse(payload)?;
     assert_eq!(entries.len(), entries.collect::<Vec<_>>().len());
     Some(entries.len())
 }
 
-/// A failure is in the output of the test; nothing is written into the source tree.
-fn kept_nowhere() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..Default::default() }
-}
-
 proptest! {
-    #![proptest_config(kept_nowhere())]
+    #![proptest_config( random_cases(256))]
 
     #[test]
     fn entries_are_read_as_they_were_written(
@@ -55,7 +50,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_an_entry_that_breaks_a_rule(bytes in vec(any::<u8>(), 0..600)) {
+    fn every_parsed_entry_is_valid(bytes in vec(any::<u8>(), 0..600)) {
         if let Some((entry, rest)) = Entry::parse(&bytes) {
             prop_assert!(bytes == [entry.bytes, rest].concat());
             prop_assert!((1..=255).contains(&entry.identifier.len()));
@@ -67,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn an_entry_with_one_byte_changed_is_refused_or_another_entry(
+    fn an_entry_with_one_byte_changed_is_refused_or_is_another_valid_entry(
         id in identifier(), at in expiry(), place in any::<prop::sample::Index>(), new: u8,
     ) {
         let mut bytes = wire::entry(&id, at);
@@ -81,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn a_part_of_the_entries_does_not_count(
+    fn a_truncated_payload_is_refused_unless_it_ends_between_entries(
         entries in vec((identifier(), expiry()), 1..20), cut in any::<prop::sample::Index>(),
     ) {
         let payload: Vec<u8> = entries.iter().flat_map(|(id, at)| wire::entry(id, *at)).collect();
@@ -105,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn only_a_header_that_its_entries_can_have_is_taken(
+    fn only_a_header_that_fits_its_entries_is_accepted(
         length in 0..2 * ENTRIES_MAX * ENTRY_MAX, descriptors in 0..600usize,
         most in 0..=ENTRIES_MAX,
     ) {
@@ -115,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn dates_are_in_the_order_of_their_labels(
+    fn labels_sort_like_their_dates(
         a in -1i64 << 40..1 << 40, b in -1i64 << 40..1 << 40, x in 0..1_000_000_000i64,
         y in 0..1_000_000_000i64,
     ) {
@@ -125,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn never_is_told_from_every_date_that_can_be_meant(
+    fn never_differs_from_every_realistic_date(
         now in 0..1i64 << 40, nanoseconds in 0..1_000_000_000i64, span in 0..1i64 << 59,
     ) {
         let now = Time { seconds: now, nanoseconds };
@@ -136,14 +131,14 @@ proptest! {
 }
 
 #[test]
-fn a_date_since_2017_is_37_seconds_ahead() {
+fn a_label_since_2017_is_37_seconds_ahead_of_utc() {
     let time = Time { seconds: 1_800_000_000, nanoseconds: 123_456_789 };
     assert_eq!(tai::label(time), wire::label((1 << 62) + 37 + 1_800_000_000, 123_456_789));
 }
 
 #[test]
 fn leap_seconds_count_from_the_moment_after_them() {
-    // Midnight UTC, and how many seconds TAI is ahead of UTC from then on.
+    // Midnight UTC, and the number of seconds by which TAI is ahead of UTC from then on.
     let table = [(0, 10), (78_796_800, 11), (315_532_800, 19), (915_148_800, 32)];
     let table = table.into_iter().chain([(1_435_708_800, 36), (1_483_228_800, 37)]);
     for (seconds, ahead) in table {
@@ -155,7 +150,7 @@ fn leap_seconds_count_from_the_moment_after_them() {
     }
 }
 
-/// What is made of so many bytes of a reply, the rest not yet there.
+/// The length of a reply of which `have` bytes have arrived.
 fn reply_length(bytes: &[u8], have: usize, extra: usize) -> Option<usize> {
     let mut head = Head::default();
     head[..have].copy_from_slice(&bytes[..have]);
@@ -163,16 +158,16 @@ fn reply_length(bytes: &[u8], have: usize, extra: usize) -> Option<usize> {
 }
 
 proptest! {
-    #![proptest_config(kept_nowhere())]
+    #![proptest_config( random_cases(256))]
 
     #[test]
-    fn a_reply_is_taken_or_refused_alike_in_every_split(
+    fn a_reply_is_accepted_or_refused_however_it_is_split(
         length in prop_oneof![0..20u32, any::<u32>()], descriptors in prop_oneof![Just(0), 0..3u16],
         payload in vec(prop_oneof![Just(0u8), any::<u8>()], 9), extra in 0..=8usize,
     ) {
         let bytes = wire::frame(&payload, descriptors);
         let bytes = [&length.to_be_bytes()[..], &bytes[4..]].concat();
-        // What has come is looked at after every byte, as if each came alone.
+        // The reply is checked after each byte, as if the bytes arrived one by one.
         let mut have = 0;
         let result = loop {
             match reply_length(&bytes, have, extra) {

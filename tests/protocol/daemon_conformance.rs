@@ -1,16 +1,17 @@
-//! What a daemon answers: one conversation a row, with ours and with those of C, in every way in
-//! which its bytes can arrive.
+//! What a daemon answers. Each row is a conversation. It is held with our daemon and with the C daemons.
+//! With ours, it is repeated with other splits of the bytes.
 
 use crate::kit::clients::hold;
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
-use crate::kit::process::until_read;
+use crate::kit::process::wait_until_read;
+use crate::kit::random_cases;
 use crate::kit::server::connect;
-use crate::kit::tool::PATIENCE;
+use crate::kit::tool::TIMEOUT;
 use crate::kit::wire::{
     self, Held, delete_request, entry, expiry_in, frame, inode, retrieve_request, set_dump_request,
 };
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -32,49 +33,49 @@ const EPROTO: u8 = 71;
 /// The longest payload of a request: a frame of a set dump that is full of the longest entries.
 const PAYLOAD_MAX: u32 = 1 + 253 * 269;
 
-/// A descriptor, by where it comes from.
+/// Identifies a descriptor by its origin.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Thing {
-    /// Held from the start, so many places behind the first one.
+enum Origin {
+    /// Held from the start: 0 is the descriptor of `a`, 1 that of `b`.
     Old(usize),
-    /// Sent in the conversation, so many descriptors behind the first one.
+    /// Sent in the conversation: 0 is the first descriptor, 1 the second, and so on.
     New(usize),
 }
-use Thing::{New, Old};
+use Origin::{New, Old};
 
-/// What comes back.
+/// The answer to a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Answer {
-    /// No more than yes or no.
+    /// Only a status byte.
     Status(u8),
-    /// Yes, and a descriptor.
-    Descriptor(Thing),
+    /// Status 0 and a descriptor.
+    Descriptor(Origin),
     /// The identifiers, sorted.
     List(Vec<Vec<u8>>),
-    /// Everything, sorted.
-    Dump(Vec<(Vec<u8>, Thing)>),
-    /// A set dump is welcome, in so many frames.
+    /// The dump, sorted.
+    Dump(Vec<(Vec<u8>, Origin)>),
+    /// A set dump is accepted, in this number of frames.
     Frames(u32),
     /// The end of the connection.
     HangUp,
 }
 use Answer::{Descriptor, Dump, Frames, HangUp, List, Status};
 
-/// What is sent for one answer: pieces, each with so many descriptors on its first byte.
+/// What is sent for one answer: pieces, each with the number of descriptors on its first byte.
 #[derive(Clone)]
 struct Request(Vec<(Vec<u8>, usize)>);
 
-/// A frame with this payload, and so many descriptors announced and sent.
+/// A frame with this payload that announces and carries `descriptors` descriptors.
 fn payload(payload: &[u8], descriptors: usize) -> Request {
     Request(vec![(frame(payload, descriptors as u16), descriptors)])
 }
 
-/// Bytes as they are, and so many descriptors with the first of them.
+/// These bytes without a header in front, with `descriptors` descriptors on the first byte.
 fn raw(bytes: &[u8], descriptors: usize) -> Request {
     Request(vec![(bytes.to_vec(), descriptors)])
 }
 
-/// An entry that lasts.
+/// An entry that does not expire during the test.
 fn lasting(id: &[u8]) -> Vec<u8> {
     // Equal dates corrupt the table of the C daemons.
     let span = id.iter().fold(3600, |sum, byte| sum * 7 % 100_000 + u64::from(*byte));
@@ -101,7 +102,7 @@ fn get_dump() -> Request {
     payload(b"?", 0)
 }
 
-/// The opening of a set dump of so many.
+/// The opening of a set dump of `count` entries.
 fn opening(count: usize) -> Request {
     payload(&set_dump_request(count), 0)
 }
@@ -115,76 +116,77 @@ fn of_dump<I: AsRef<[u8]>>(ids: impl IntoIterator<Item = I>) -> Request {
 /// A conversation with a daemon that holds `a` and `b`.
 struct Row {
     what: &'static str,
-    /// How many the daemon may hold.
+    /// How many descriptors the daemon may hold.
     maxfds: usize,
-    /// What is said and answered.
-    said: Vec<(Request, Answer)>,
-    /// What is held afterwards. All other descriptors are closed by then, the connection or not.
-    left: Vec<(Vec<u8>, Thing)>,
-    /// What the daemons of C do.
+    /// The requests and the answers of our daemon.
+    exchanges: Vec<(Request, Answer)>,
+    /// What is held afterwards. All other descriptors must be closed, whether or not the connection is.
+    left: Vec<(Vec<u8>, Origin)>,
+    /// How the C daemons differ.
     c: C,
 }
 
-/// What the daemons of C do in a row.
+/// How the C daemons differ from ours in a conversation.
 #[derive(Clone)]
 enum C {
-    /// The same.
+    /// They answer the same.
     Same,
-    /// They hang up on what ours answers with a protocol error. What they have done by then is
-    /// their own affair.
+    /// They disconnect where ours answers with a protocol error. What they hold afterwards is not
+    /// checked.
     HangUp,
-    /// They begin like this and then hang up, and why.
-    Says(Vec<Answer>, &'static str),
-    /// It is not for them, and why.
-    Not(&'static str),
+    /// They give these answers and then disconnect; and the reason.
+    Answers(Vec<Answer>, &'static str),
+    /// The conversation is not held with them; and the reason.
+    Skipped(&'static str),
 }
 
-/// Why C refuses more set dumps than ours.
+/// Why C refuses set dumps that ours accepts.
 const TWICE: &str = "what would be replaced counts twice";
-/// Why C takes identifiers that ours does not.
-const CUT: &str = "an identifier ends where its first NUL is, and nobody sees that it is longer";
-/// Why C takes dates that ours does not.
-const ANY_DATE: &str = "any 12 bytes are a date";
+/// Why C accepts identifiers that ours refuses.
+const CUT: &str = "an identifier ends at its first NUL, and the longer length goes unnoticed";
+/// Why C accepts dates that ours refuses.
+const ANY_DATE: &str = "any 12 bytes are a valid date";
 
-/// A row in which nothing changes.
-fn row(what: &'static str, said: Vec<(Request, Answer)>) -> Row {
+/// A conversation that does not change what is held.
+fn row(what: &'static str, exchanges: Vec<(Request, Answer)>) -> Row {
     let left = vec![(b"a".to_vec(), Old(0)), (b"b".to_vec(), Old(1))];
-    Row { what, maxfds: 5, said, left, c: C::Same }
+    Row { what, maxfds: 5, exchanges, left, c: C::Same }
 }
 
 impl Row {
-    /// The same where the daemon holds as many as it may.
+    /// The same with a daemon that is full.
     fn full(self) -> Row {
         Row { maxfds: 2, ..self }
     }
 
-    /// The same with these left in the end.
-    fn leaves<I: AsRef<[u8]>>(self, left: impl IntoIterator<Item = (I, Thing)>) -> Row {
-        let left = left.into_iter().map(|(id, thing)| (id.as_ref().to_vec(), thing));
+    /// The same, where the daemon holds these entries in the end.
+    fn leaves<I: AsRef<[u8]>>(self, left: impl IntoIterator<Item = (I, Origin)>) -> Row {
+        let left = left.into_iter().map(|(id, origin)| (id.as_ref().to_vec(), origin));
         let mut left: Vec<_> = left.collect();
         left.sort();
         Row { left, ..self }
     }
 
-    /// The same where the daemons of C differ.
+    /// The same, where the C daemons differ.
     fn c(self, c: C) -> Row {
         Row { c, ..self }
     }
 
-    /// The answers that are due, and whether they are all that counts.
+    /// The expected answers, and whether only the answers are checked. `None` if the conversation is not
+    /// held with this daemon.
     fn answers(&self, generation: Generation) -> Option<(Vec<Answer>, bool)> {
-        let ours = self.said.iter().map(|(_, answer)| answer.clone());
+        let ours = self.exchanges.iter().map(|(_, answer)| answer.clone());
         let of_c = |answers: Vec<Answer>| {
             let ends = std::iter::repeat(HangUp);
-            Some((answers.into_iter().chain(ends).take(self.said.len()).collect(), true))
+            Some((answers.into_iter().chain(ends).take(self.exchanges.len()).collect(), true))
         };
         match &self.c {
             _ if generation == Generation::Ours => Some((ours.collect(), false)),
             C::Same => Some((ours.collect(), false)),
             C::HangUp => of_c(ours.take_while(|answer| *answer != Status(EPROTO)).collect()),
-            C::Says(answers, _) => of_c(answers.clone()),
-            C::Not(why) => {
-                println!("not {generation:?}: {}: {why}", self.what);
+            C::Answers(answers, _) => of_c(answers.clone()),
+            C::Skipped(why) => {
+                println!("skipped with {generation:?}: {}: {why}", self.what);
                 None
             }
         }
@@ -210,11 +212,11 @@ fn odd() -> [&'static [u8]; 8] {
     ]
 }
 
-/// Conversations in which all goes well, or is refused for what is held.
-fn proper() -> Vec<Row> {
+/// Valid requests. Some are refused because of what is held.
+fn valid() -> Vec<Row> {
     let (a, b) = ((&b"a"[..], Old(0)), (&b"b"[..], Old(1)));
-    let dump = |all: &[(&[u8], Thing)]| {
-        Dump(all.iter().map(|(id, thing)| (id.to_vec(), *thing)).collect())
+    let dump = |all: &[(&[u8], Origin)]| {
+        Dump(all.iter().map(|(id, origin)| (id.to_vec(), *origin)).collect())
     };
     let mut rows = vec![
         row("list", vec![(list(), listed(["a", "b"]))]),
@@ -238,7 +240,7 @@ fn proper() -> Vec<Row> {
         row("store in a full one", vec![(store("c"), Status(ENFILE))]).full(),
         row("store what is held in a full one", vec![(store("a"), Status(EBUSY))])
             .full()
-            .c(C::Says(vec![Status(ENFILE)], "it looks for room first")),
+            .c(C::Answers(vec![Status(ENFILE)], "it checks the capacity first")),
         row(
             "make room in a full one",
             vec![(delete("a"), Status(0)), (store("c"), Status(0)), (store("d"), Status(ENFILE))],
@@ -260,7 +262,7 @@ fn proper() -> Vec<Row> {
         row("retrieve what is not there", vec![(retrieve(0, "c"), Status(ENOENT))]),
         row("retrieve and delete what is not there", vec![(retrieve(1, "c"), Status(ENOENT))]),
         row(
-            "names that begin alike",
+            "identifiers with the same beginning",
             vec![
                 (store("aa"), Status(0)),
                 (retrieve(0, "a"), Descriptor(Old(0))),
@@ -279,7 +281,7 @@ fn proper() -> Vec<Row> {
                 (list(), listed(["a", "b"])),
             ],
         )
-        .c(C::Not("it is looked at later")),
+        .c(C::Skipped("they remove it a little later")),
         row(
             "a set dump in one frame",
             vec![(opening(2), Frames(1)), (of_dump(["a", "c"]), Status(0))],
@@ -326,14 +328,14 @@ fn proper() -> Vec<Row> {
             vec![(opening(5), Frames(1)), (of_dump(["a", "b", "c", "d", "e"]), Status(0))],
         )
         .leaves([(b"a", New(0)), (b"b", New(1)), (b"c", New(2)), (b"d", New(3)), (b"e", New(4))])
-        .c(C::Says(vec![Status(ENFILE)], TWICE)),
+        .c(C::Answers(vec![Status(ENFILE)], TWICE)),
         row(
             "a set dump that replaces all of a full one",
             vec![(opening(2), Frames(1)), (of_dump(["b", "a"]), Status(0))],
         )
         .full()
         .leaves([(b"a", New(1)), (b"b", New(0))])
-        .c(C::Says(vec![Status(ENFILE)], TWICE)),
+        .c(C::Answers(vec![Status(ENFILE)], TWICE)),
         row(
             "a frame of which not all fit",
             vec![
@@ -344,7 +346,7 @@ fn proper() -> Vec<Row> {
             ],
         )
         .leaves([a, b, (b"c", New(5))])
-        .c(C::Says(vec![Status(ENFILE)], TWICE)),
+        .c(C::Answers(vec![Status(ENFILE)], TWICE)),
         row(
             "a second frame of which not all fit",
             vec![
@@ -355,9 +357,9 @@ fn proper() -> Vec<Row> {
             ],
         )
         .leaves([a, b, (b"c", New(0))])
-        .c(C::Says(vec![Status(ENFILE)], TWICE)),
+        .c(C::Answers(vec![Status(ENFILE)], TWICE)),
         row(
-            "everything that one client can want",
+            "all requests on one connection",
             vec![
                 (store("c"), Status(0)),
                 (opening(1), Frames(1)),
@@ -371,7 +373,7 @@ fn proper() -> Vec<Row> {
         .leaves([(b"c", New(0)), (b"d", New(1))]),
     ];
     for id in odd() {
-        let said = vec![
+        let exchanges = vec![
             (store(id), Status(0)),
             (store(id), Status(EBUSY)),
             (retrieve(0, id), Descriptor(New(0))),
@@ -383,12 +385,12 @@ fn proper() -> Vec<Row> {
             (delete(id), Status(0)),
             (store(id), Status(0)),
         ];
-        rows.push(row("an identifier of another kind", said).leaves([a, b, (id, New(4))]));
+        rows.push(row("an identifier of another kind", exchanges).leaves([a, b, (id, New(4))]));
     }
     rows
 }
 
-/// Entries that are none.
+/// Invalid entries.
 fn bad_entries() -> Vec<(&'static str, Vec<u8>, C)> {
     let good = lasting(b"c");
     let date = expiry_in(Duration::from_secs(3600));
@@ -403,30 +405,30 @@ fn bad_entries() -> Vec<(&'static str, Vec<u8>, C)> {
         ("ends inside its date", date[..5].to_vec(), C::HangUp),
         ("is empty", vec![], C::HangUp),
         ("has an empty identifier", named(b"\0\0"), C::HangUp),
-        ("has a NUL in its identifier", named(b"\x03a\0b\0"), C::Says(vec![Status(EBUSY)], CUT)),
+        ("has a NUL in its identifier", named(b"\x03a\0b\0"), C::Answers(vec![Status(EBUSY)], CUT)),
         (
             "has a NUL at the end of its identifier",
             named(b"\x02c\0\0"),
-            C::Says(vec![Status(0)], CUT),
+            C::Answers(vec![Status(0)], CUT),
         ),
         (
             "has a billion nanoseconds",
             entry(b"c", wire::label(1 << 62, 1_000_000_000)),
-            C::Says(vec![Status(0)], ANY_DATE),
+            C::Answers(vec![Status(0)], ANY_DATE),
         ),
         (
             "expires after the end of time",
             entry(b"c", wire::label(1 << 63, 0)),
-            C::Says(vec![Status(0)], ANY_DATE),
+            C::Answers(vec![Status(0)], ANY_DATE),
         ),
     ]
 }
 
-/// Whole requests that are wrong. They are answered, and change nothing.
-fn wrong() -> Vec<Row> {
+/// Invalid requests in valid frames. The daemon answers with an error and changes nothing.
+fn invalid() -> Vec<Row> {
     let mut all: Vec<(&'static str, Request, C)> = vec![
-        ("nothing", payload(b"", 0), C::HangUp),
-        ("nothing, with a descriptor", payload(b"", 1), C::HangUp),
+        ("an empty payload", payload(b"", 0), C::HangUp),
+        ("an empty payload, with a descriptor", payload(b"", 1), C::HangUp),
         ("an unknown letter", payload(b"X", 0), C::HangUp),
         ("an unknown letter and more", payload(&[b'x'; 1000], 0), C::HangUp),
         ("a letter in lower case", payload(b"l", 0), C::HangUp),
@@ -443,8 +445,8 @@ fn wrong() -> Vec<Row> {
             C::HangUp,
         ),
         ("the opening of a set dump, with a descriptor", payload(b"!\0\0\0\x01", 1), C::HangUp),
-        ("a frame of no set dump", of_dump(["c"]), C::HangUp),
-        ("an empty frame of no set dump", payload(b".", 0), C::HangUp),
+        ("a frame without a set dump", of_dump(["c"]), C::HangUp),
+        ("an empty frame without a set dump", payload(b".", 0), C::HangUp),
         ("store of two descriptors", payload(&[b"S", &lasting(b"c")[..]].concat(), 2), C::HangUp),
         ("store of none", payload(&[b"S", &lasting(b"c")[..]].concat(), 0), C::HangUp),
         ("delete, with a descriptor", payload(b"D\x01a\0", 1), C::HangUp),
@@ -455,7 +457,7 @@ fn wrong() -> Vec<Row> {
         (
             "delete of an identifier with a NUL in it",
             payload(b"D\x03a\0b\0", 0),
-            C::Says(vec![Status(0)], CUT),
+            C::Answers(vec![Status(0)], CUT),
         ),
         ("delete without the last NUL", payload(b"D\x01a", 0), C::HangUp),
         ("delete without a NUL", payload(b"D\x01aa", 0), C::HangUp),
@@ -464,12 +466,12 @@ fn wrong() -> Vec<Row> {
         (
             "retrieve with flag 2",
             retrieve(2, "a"),
-            C::Says(vec![Descriptor(Old(0))], "any flag but 0 is 1"),
+            C::Answers(vec![Descriptor(Old(0))], "any flag but 0 means 1"),
         ),
         (
             "retrieve with flag 255",
             retrieve(255, "a"),
-            C::Says(vec![Descriptor(Old(0))], "any flag but 0 is 1"),
+            C::Answers(vec![Descriptor(Old(0))], "any flag but 0 means 1"),
         ),
         ("retrieve without anything", payload(b"R", 0), C::HangUp),
         ("retrieve without an identifier", payload(b"R\0", 0), C::HangUp),
@@ -479,11 +481,15 @@ fn wrong() -> Vec<Row> {
         (
             "retrieve of an identifier with a NUL in it",
             payload(b"R\0\x03a\0b\0", 0),
-            C::Says(vec![Descriptor(Old(0))], CUT),
+            C::Answers(vec![Descriptor(Old(0))], CUT),
         ),
         ("retrieve without the last NUL", payload(b"R\x01\x01a", 0), C::HangUp),
         ("retrieve, and a byte behind it", payload(b"R\x01\x01a\0\0", 0), C::HangUp),
-        ("the longest there can be", payload(&vec![b'.'; PAYLOAD_MAX as usize], 253), C::HangUp),
+        (
+            "the longest payload that is possible",
+            payload(&vec![b'.'; PAYLOAD_MAX as usize], 253),
+            C::HangUp,
+        ),
     ];
     for (what, bytes, c) in bad_entries() {
         all.push((what, payload(&[b"S", &bytes[..]].concat(), 1), c));
@@ -491,7 +497,7 @@ fn wrong() -> Vec<Row> {
     let answered = |(what, request, c)| row(what, vec![(request, Status(EPROTO))]).c(c);
     let mut rows: Vec<_> = all.into_iter().map(answered).collect();
 
-    // Frames of a set dump. Whatever is wrong with one, nothing in it counts, and no more come.
+    // Invalid frames of a set dump. The daemon stores no entry of such a frame, and ends the set dump.
     let frames = |bytes: &[u8], descriptors| payload(&[b".", bytes].concat(), descriptors);
     let (a, d) = (lasting(b"a"), lasting(b"d"));
     let mut bad: Vec<(&'static str, Request, C)> = vec![
@@ -502,36 +508,38 @@ fn wrong() -> Vec<Row> {
     ];
     for (what, bytes, c) in bad_entries().into_iter().filter(|(_, bytes, _)| !bytes.is_empty()) {
         let c = match c {
-            C::Says(_, why) => C::Says(vec![Frames(1), Status(0)], why),
+            C::Answers(_, why) => C::Answers(vec![Frames(1), Status(0)], why),
             c => c,
         };
         bad.push((what, frames(&[&a[..], &bytes[..]].concat(), 2), c));
     }
     for (what, request, c) in bad {
-        let said = vec![
+        let exchanges = vec![
             (opening(2), Frames(1)),
             (request, Status(EPROTO)),
             (of_dump(["a"]), Status(EPROTO)),
         ];
-        rows.push(row(what, said).c(c));
+        rows.push(row(what, exchanges).c(c));
     }
     let twice = [&lasting(b"c")[..], &lasting(b"c")[..], &lasting(b"d")[..5]].concat();
-    let said = vec![(opening(3), Frames(1)), (frames(&twice, 3), Status(EPROTO))];
-    let what = "one identifier twice, and then half an entry";
-    rows.push(row(what, said).c(C::Not("it frees something twice, and its table is no good then")));
+    let exchanges = vec![(opening(3), Frames(1)), (frames(&twice, 3), Status(EPROTO))];
+    let what = "one identifier twice, and then a part of an entry";
+    rows.push(
+        row(what, exchanges).c(C::Skipped("they free an entry twice, which corrupts their table")),
+    );
     rows
 }
 
-/// What breaks the frames, so that nobody can tell where the next one begins.
-fn broken() -> Vec<Row> {
+/// Invalid frames. The daemon cannot know where the next frame begins.
+fn broken_frames() -> Vec<Row> {
     let head = |length: u32, descriptors: u16| {
         [&length.to_be_bytes()[..], &descriptors.to_be_bytes(), b"L"].concat()
     };
     let whole = frame(&[b"S", &lasting(b"c")[..]].concat(), 1);
-    // More descriptors than announced are kept for the next frame, or crash it.
-    let kept = C::Not("they are kept for the next frame");
+    // The C daemons keep unannounced descriptors for the next frame, or crash.
+    let kept = C::Skipped("they keep the descriptors for the next frame");
     let all = vec![
-        ("a length of one more than there can be", raw(&head(PAYLOAD_MAX + 1, 0), 0), C::Same),
+        ("a length above the maximum by one", raw(&head(PAYLOAD_MAX + 1, 0), 0), C::Same),
         ("a length of 2^28", raw(&head(1 << 28, 0), 0), C::Same),
         ("a length of 2^32 - 1", raw(&head(u32::MAX, 0), 0), C::Same),
         ("254 descriptors announced", raw(&head(1, 254), 0), C::Same),
@@ -545,12 +553,12 @@ fn broken() -> Vec<Row> {
         (
             "a descriptor with the second byte",
             Request(vec![(whole[..1].to_vec(), 0), (whole[1..].to_vec(), 1)]),
-            C::Not("it depends on how the bytes arrive"),
+            C::Skipped("it depends on how the bytes arrive"),
         ),
         (
             "a descriptor with the payload",
             Request(vec![(whole[..6].to_vec(), 0), (whole[6..].to_vec(), 1)]),
-            C::Not("it depends on how the bytes arrive"),
+            C::Skipped("it depends on how the bytes arrive"),
         ),
         (
             "another descriptor with the payload",
@@ -560,82 +568,86 @@ fn broken() -> Vec<Row> {
     ];
     let mut rows = Vec::new();
     for (what, request, c) in all {
-        let said = vec![(list(), listed(["a", "b"])), (request, HangUp)];
-        rows.push(row(what, said).c(c));
+        let exchanges = vec![(list(), listed(["a", "b"])), (request, HangUp)];
+        rows.push(row(what, exchanges).c(c));
     }
-    let said =
+    let exchanges =
         vec![(opening(2), Frames(1)), (of_dump(["c"]), Status(EAGAIN)), (raw(&whole, 0), HangUp)];
     let (a, b) = ((&b"a"[..], Old(0)), (&b"b"[..], Old(1)));
-    rows.push(row("in the middle of a set dump", said).leaves([a, b, (b"c", New(0))]));
+    rows.push(row("a store without its descriptor inside a set dump", exchanges).leaves([
+        a,
+        b,
+        (b"c", New(0)),
+    ]));
     rows
 }
 
-/// How the bytes arrive.
+/// How the bytes of the requests arrive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
-    /// One request, and its answer, and then the next.
+enum Arrival {
+    /// Each request after the answer to the one before.
     InTurn,
-    /// The same, each byte for itself.
+    /// The same, and each byte separately.
     Bytewise,
-    /// All requests are there before the daemon looks.
+    /// All requests have arrived before the daemon reads the first.
     Together,
 }
 
-/// A daemon that holds `a` and `b`, and what has become of the descriptors in a conversation.
-struct Talk {
+/// A conversation with a daemon that holds `a` and `b`. It tracks every descriptor.
+struct Conversation {
     daemon: Daemon,
     stream: UnixStream,
-    /// Which is which.
-    things: HashMap<(u64, u64), Thing>,
-    /// The other ends of pipes, which hang up when nobody has the descriptor any more.
-    ends: Vec<(Thing, OwnedFd)>,
+    /// The origin of each file.
+    origins: HashMap<(u64, u64), Origin>,
+    /// The other ends of the pipes. An end reports a hangup when all copies of the descriptor are closed.
+    ends: Vec<(Origin, OwnedFd)>,
     sent: usize,
 }
 
-impl Talk {
-    fn start(generation: Generation, maxfds: usize) -> Talk {
+impl Conversation {
+    fn start(generation: Generation, maxfds: usize) -> Conversation {
         let daemon = Daemon::start_with(generation, Setup { maxfds, ..Setup::default() });
-        let mut talk = Talk {
+        let mut conversation = Conversation {
             stream: connect(&daemon.path),
             daemon,
-            things: HashMap::new(),
+            origins: HashMap::new(),
             ends: Vec::new(),
             sent: 0,
         };
         let mut held = hold(["a", "b"]);
         for (number, held) in held.iter_mut().enumerate() {
-            held.fd = talk.thing(Old(number));
+            held.fd = conversation.descriptor(Old(number));
         }
-        wire::set_dump(&talk.daemon.path, &held).unwrap();
-        talk
+        wire::set_dump(&conversation.daemon.path, &held).unwrap();
+        conversation
     }
 
-    /// A new descriptor.
-    fn thing(&mut self, thing: Thing) -> OwnedFd {
+    /// A new descriptor, which is the end of a pipe.
+    fn descriptor(&mut self, origin: Origin) -> OwnedFd {
         let (end, fd) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        self.things.insert(inode(&fd), thing);
-        self.ends.push((thing, end));
+        self.origins.insert(inode(&fd), origin);
+        self.ends.push((origin, end));
         fd
     }
 
-    /// Sends a request. Where the daemon has hung up already there is nothing to send it to.
-    fn send(&mut self, request: &Request, way: Way) {
+    /// Sends a request. Errors are ignored, since the daemon may have disconnected.
+    fn send(&mut self, request: &Request, arrival: Arrival) {
         for (bytes, count) in &request.0 {
             let fds: Vec<_> = (0..*count).map(|_| self.next()).collect();
             let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-            if way != Way::Bytewise {
+            if arrival != Arrival::Bytewise {
                 let _ = wire::send(&self.stream, bytes, &fds);
-                if request.0.len() > 1 && way == Way::InTurn {
-                    until_read(&self.stream);
+                if request.0.len() > 1 && arrival == Arrival::InTurn {
+                    wait_until_read(&self.stream);
                 }
                 continue;
             }
             for (at, byte) in bytes.iter().enumerate() {
                 let _ = wire::send(&self.stream, &[*byte], if at == 0 { &fds } else { &[] });
-                // So many bytes one after the other take their time. They are short ones that
-                // it depends on.
+                // Waiting after each byte of a long request would take too long. The short requests
+                // have all boundaries between fields.
                 if bytes.len() < 1000 {
-                    until_read(&self.stream);
+                    wait_until_read(&self.stream);
                 }
             }
         }
@@ -644,17 +656,17 @@ impl Talk {
     /// The next descriptor to send.
     fn next(&mut self) -> OwnedFd {
         self.sent += 1;
-        self.thing(New(self.sent - 1))
+        self.descriptor(New(self.sent - 1))
     }
 
     /// The answer to a request.
     fn answer(&self, request: &Request) -> Answer {
         let Ok((payload, fds)) = wire::receive_frame(&self.stream) else { return HangUp };
-        let things: Vec<_> = fds.iter().map(|fd| self.things[&inode(fd)]).collect();
+        let origins: Vec<_> = fds.iter().map(|fd| self.origins[&inode(fd)]).collect();
         let number = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
-        match (&payload[..], &things[..]) {
+        match (&payload[..], &origins[..]) {
             ([status], []) => Status(*status),
-            ([0], [thing]) => Descriptor(*thing),
+            ([0], [origin]) => Descriptor(*origin),
             ([0, ..], []) => match request.0[0].0[6] {
                 b'L' => {
                     let ids = payload[5..].split_inclusive(|byte| *byte == 0);
@@ -679,66 +691,66 @@ impl Talk {
                     Frames(number(1))
                 }
             },
-            _ => panic!("{payload:?} with {things:?}"),
+            _ => panic!("{payload:?} with {origins:?}"),
         }
     }
 
-    /// All these, sorted.
-    fn known(&self, all: &[Held]) -> Vec<(Vec<u8>, Thing)> {
+    /// Identifiers and origins of these entries, sorted.
+    fn known(&self, all: &[Held]) -> Vec<(Vec<u8>, Origin)> {
         let mut all: Vec<_> =
-            all.iter().map(|held| (held.id.clone(), self.things[&inode(&held.fd)])).collect();
+            all.iter().map(|held| (held.id.clone(), self.origins[&inode(&held.fd)])).collect();
         all.sort();
         all
     }
 
     /// Whether all but these are closed.
-    fn closed_but(&self, left: &[(Vec<u8>, Thing)]) -> Vec<Thing> {
-        let gone = |thing| !left.iter().any(|(_, other)| *other == thing);
-        let open = self.ends.iter().filter(|(thing, end)| gone(*thing) && !hung_up(end));
-        open.map(|(thing, _)| *thing).collect()
+    fn open_except(&self, left: &[(Vec<u8>, Origin)]) -> Vec<Origin> {
+        let gone = |origin| !left.iter().any(|(_, other)| *other == origin);
+        let open = self.ends.iter().filter(|(origin, end)| gone(*origin) && !wait_for_hangup(end));
+        open.map(|(origin, _)| *origin).collect()
     }
 }
 
-/// Whether somebody hangs up, which is waited for.
-pub fn hung_up(end: &impl AsFd) -> bool {
-    let time = Timespec::try_from(PATIENCE).unwrap();
+/// Waits until the other end of a pipe or socket is closed. False if the time is up.
+pub fn wait_for_hangup(end: &impl AsFd) -> bool {
+    let time = Timespec::try_from(TIMEOUT).unwrap();
     let mut end = [PollFd::new(end, PollFlags::empty())];
     retry_on_intr(|| poll(&mut end, Some(&time))).unwrap() > 0
 }
 
-/// Has a conversation, and says what went otherwise than it should.
-fn follow(generation: Generation, row: &Row, way: Way) -> Option<String> {
+/// Holds a conversation, and returns a description of what went wrong.
+fn check(generation: Generation, row: &Row, arrival: Arrival) -> Option<String> {
     let (mut expected, answers_only) = row.answers(generation)?;
-    let mut requests: Vec<_> = row.said.iter().map(|(request, _)| request.clone()).collect();
-    // The connection is still good, and is asked what is held.
+    let mut requests: Vec<_> = row.exchanges.iter().map(|(request, _)| request.clone()).collect();
+    // A connection that stays open must still answer a request.
     if expected.last().is_some_and(|answer| *answer != HangUp) && !answers_only {
         requests.push(list());
         expected.push(listed(row.left.iter().map(|(id, _)| id)));
     }
-    let mut talk = Talk::start(generation, row.maxfds);
-    let pid = Pid::from_raw(talk.daemon.pid() as i32).unwrap();
-    if way == Way::Together {
+    let mut conversation = Conversation::start(generation, row.maxfds);
+    let pid = Pid::from_raw(conversation.daemon.pid() as i32).unwrap();
+    if arrival == Arrival::Together {
         kill_process(pid, Signal::STOP).unwrap();
-        requests.iter().for_each(|request| talk.send(request, way));
+        requests.iter().for_each(|request| conversation.send(request, arrival));
         kill_process(pid, Signal::CONT).unwrap();
     }
     let mut answers = Vec::new();
     for request in &requests {
-        if way != Way::Together {
-            talk.send(request, way);
+        if arrival != Arrival::Together {
+            conversation.send(request, arrival);
         }
-        answers.push(talk.answer(request));
+        answers.push(conversation.answer(request));
     }
     let mut wrong = String::new();
     if answers != expected {
         wrong += &format!("\n  answers {answers:?}\n      not {expected:?}");
     }
     if !answers_only {
-        let left = wire::get_dump(&talk.daemon.path).map(|left| talk.known(&left));
+        let left = wire::get_dump(&conversation.daemon.path).map(|left| conversation.known(&left));
         if !left.as_ref().is_ok_and(|left| *left == row.left) {
             wrong += &format!("\n  leaves {left:?}\n     not {:?}", row.left);
         }
-        let open = talk.closed_but(&row.left);
+        let open = conversation.open_except(&row.left);
         if !open.is_empty() {
             wrong += &format!("\n  still open: {open:?}");
         }
@@ -746,55 +758,62 @@ fn follow(generation: Generation, row: &Row, way: Way) -> Option<String> {
     if wrong.is_empty() { None } else { Some(format!("{generation:?}: {}{wrong}", row.what)) }
 }
 
-/// Has all these conversations.
-fn follow_all(generation: Generation, rows: Vec<Row>, way: Way) {
-    let wrong: Vec<_> = rows.iter().filter_map(|row| follow(generation, row, way)).collect();
-    assert!(wrong.is_empty(), "{way:?}, {} of {}:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+/// Holds all these conversations, each with a new daemon.
+fn check_all(generation: Generation, rows: Vec<Row>, arrival: Arrival) {
+    let wrong: Vec<_> = rows.iter().filter_map(|row| check(generation, row, arrival)).collect();
+    assert!(
+        wrong.is_empty(),
+        "{arrival:?}, {} of {}:\n{}",
+        wrong.len(),
+        rows.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
-fn every_daemon_answers_what_is_proper_alike() {
+fn every_daemon_answers_valid_requests_alike() {
     for generation in Generation::DAEMONS {
-        follow_all(generation, proper(), Way::InTurn);
+        check_all(generation, valid(), Arrival::InTurn);
     }
 }
 
 #[test]
-fn a_wrong_request_is_refused_and_changes_nothing() {
+fn an_invalid_request_is_refused_and_changes_nothing() {
     for generation in Generation::DAEMONS {
-        follow_all(generation, wrong(), Way::InTurn);
+        check_all(generation, invalid(), Arrival::InTurn);
     }
 }
 
 #[test]
-fn broken_frames_end_the_connection_and_nothing_else() {
+fn a_broken_frame_ends_only_its_connection() {
     for generation in Generation::DAEMONS {
-        follow_all(generation, broken(), Way::InTurn);
+        check_all(generation, broken_frames(), Arrival::InTurn);
     }
 }
 
 #[test]
-fn every_conversation_is_the_same_byte_by_byte() {
-    // The daemons of C hang up when a header comes in pieces.
-    for rows in [proper(), wrong(), broken()] {
-        follow_all(Generation::Ours, rows, Way::Bytewise);
+fn the_answers_are_the_same_if_bytes_arrive_one_by_one() {
+    // The C daemons disconnect if a header arrives in pieces.
+    for rows in [valid(), invalid(), broken_frames()] {
+        check_all(Generation::Ours, rows, Arrival::Bytewise);
     }
 }
 
 #[test]
-fn every_conversation_is_the_same_if_all_of_it_is_there_at_once() {
-    // Which descriptors came with which byte is known no more if both were there before.
-    let whole = |row: &Row| row.said.iter().all(|(request, _)| request.0.len() == 1);
-    for rows in [proper(), wrong(), broken()] {
+fn the_answers_are_the_same_if_all_requests_arrive_at_once() {
+    // If two pieces are in the socket before the daemon reads, it cannot know on which byte each
+    // descriptor arrived. Requests in one piece do not depend on that.
+    let whole = |row: &Row| row.exchanges.iter().all(|(request, _)| request.0.len() == 1);
+    for rows in [valid(), invalid(), broken_frames()] {
         let rows = rows.into_iter().filter(whole).collect();
-        follow_all(Generation::Ours, rows, Way::Together);
+        check_all(Generation::Ours, rows, Arrival::Together);
     }
 }
 
 #[test]
-fn a_request_may_come_in_two_pieces() {
-    // The daemons of C hang up if they have to wait for the second one.
-    let mut talk = Talk::start(Generation::Ours, 1000);
+fn a_request_may_arrive_in_two_pieces() {
+    // The C daemons disconnect if they have to wait for the second piece.
+    let mut conversation = Conversation::start(Generation::Ours, 1000);
     let requests = [
         store("c"),
         retrieve(0, "c"),
@@ -808,11 +827,12 @@ fn a_request_may_come_in_two_pieces() {
     ];
     let longest = requests.iter().map(|request| request.0[0].0.len()).max().unwrap();
     for cut in 1..longest {
-        let stored = talk.sent;
+        let stored = conversation.sent;
         for request in &requests {
             let (bytes, count) = &request.0[0];
             let (one, two) = bytes.split_at(cut.min(bytes.len() - 1));
-            talk.send(&Request(vec![(one.to_vec(), *count), (two.to_vec(), 0)]), Way::InTurn);
+            conversation
+                .send(&Request(vec![(one.to_vec(), *count), (two.to_vec(), 0)]), Arrival::InTurn);
             let due = match (bytes[6], bytes[7..].first()) {
                 (b'R', Some(0)) => Descriptor(New(stored)),
                 (b'R', _) => Descriptor(New(stored + 1)),
@@ -820,20 +840,20 @@ fn a_request_may_come_in_two_pieces() {
                 (b'L', _) => listed(["a", "b"]),
                 _ => Status(0),
             };
-            assert_eq!(talk.answer(request), due, "{bytes:?} cut at {cut}");
+            assert_eq!(conversation.answer(request), due, "{bytes:?} cut at {cut}");
         }
     }
 }
 
 #[test]
-fn requests_may_come_in_any_pieces() {
-    // Frames of every size. The descriptors of each come with its first byte in any case.
+fn requests_may_arrive_in_any_pieces() {
+    // Requests of every size. The descriptors of each are always on its first byte.
     let many: Vec<_> = (0..600).map(|number| format!("{number:0>200}")).collect();
     let ids: Vec<_> = ["a", "b"].into_iter().chain(many.iter().map(|id| &id[..])).collect();
     let dump = many.chunks(253).map(of_dump);
-    let mut said: Vec<_> = vec![(store("c"), Status(0)), (opening(600), Frames(3))];
-    said.extend(dump.zip([EAGAIN, EAGAIN, 0].map(Status)));
-    said.extend([
+    let mut exchanges: Vec<_> = vec![(store("c"), Status(0)), (opening(600), Frames(3))];
+    exchanges.extend(dump.zip([EAGAIN, EAGAIN, 0].map(Status)));
+    exchanges.extend([
         (retrieve(1, "c"), Descriptor(New(0))),
         (retrieve(1, "c"), Status(ENOENT)),
         (list(), {
@@ -847,18 +867,17 @@ fn requests_may_come_in_any_pieces() {
     ]);
     let pieces = prop::collection::vec((1..80usize, any::<bool>()), 1..40);
     let pieces = (pieces, prop::sample::select(vec![1usize, 7, 100, 1000]));
-    let config = Config { cases: 16, failure_persistence: None, ..Config::default() };
-    TestRunner::new(config)
+    TestRunner::new(random_cases(16))
         .run(&pieces, |(pieces, times)| {
-            let mut talk = Talk::start(Generation::Ours, 1000);
+            let mut conversation = Conversation::start(Generation::Ours, 1000);
             let mut pieces = pieces.iter().cycle();
-            // What is not sent yet, and the descriptors that go with the first byte of it.
+            // The bytes that are not sent yet, and the descriptors for the first of them.
             let (mut pending, mut fds) = (Vec::new(), Vec::new());
-            for (request, _) in &said {
+            for (request, _) in &exchanges {
                 let (bytes, count) = &request.0[0];
                 if *count > 0 {
-                    flush(&talk.stream, &mut pending, &mut fds);
-                    fds = (0..*count).map(|_| talk.next()).collect();
+                    flush(&conversation.stream, &mut pending, &mut fds);
+                    fds = (0..*count).map(|_| conversation.next()).collect();
                 }
                 pending.extend(bytes);
                 for (length, wait) in pieces.by_ref() {
@@ -866,22 +885,26 @@ fn requests_may_come_in_any_pieces() {
                         break;
                     }
                     let mut piece = pending.drain(..length * times).collect();
-                    flush(&talk.stream, &mut piece, &mut fds);
+                    flush(&conversation.stream, &mut piece, &mut fds);
                     if *wait {
-                        until_read(&talk.stream);
+                        wait_until_read(&conversation.stream);
                     }
                 }
             }
-            flush(&talk.stream, &mut pending, &mut fds);
-            for (request, answer) in &said {
-                prop_assert!(talk.answer(request) == *answer, "{:?}", request.0[0].0.get(6));
+            flush(&conversation.stream, &mut pending, &mut fds);
+            for (request, answer) in &exchanges {
+                prop_assert!(
+                    conversation.answer(request) == *answer,
+                    "{:?}",
+                    request.0[0].0.get(6)
+                );
             }
             Ok(())
         })
         .unwrap();
 }
 
-/// Sends these bytes, if there are any, and descriptors with the first of them.
+/// Sends these bytes, if there are any, with the descriptors on the first of them.
 fn flush(stream: &UnixStream, bytes: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) {
     let sent = wire::send(stream, bytes, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>());
     sent.unwrap();
@@ -891,10 +914,10 @@ fn flush(stream: &UnixStream, bytes: &mut Vec<u8>, fds: &mut Vec<OwnedFd>) {
     bytes.clear();
 }
 
-/// Rights, and what one who has no others is answered.
+/// Rights, and the requests of a client that has these rights only, with their answers.
 type Permitted = (&'static [(&'static str, &'static str)], Vec<(Request, Answer)>);
 
-/// Conversations with a daemon that holds `a` and `b` and no more.
+/// Conversations with a daemon that holds `a` and `b` and is full.
 fn permitted() -> Vec<Permitted> {
     let list_of_both = listed(["a", "b"]);
     let denied = |requests: Vec<Request>| {
@@ -919,7 +942,7 @@ fn permitted() -> Vec<Permitted> {
             vec![
                 (list(), Status(EPERM)),
                 (store("c"), Status(EPERM)),
-                // Whoever has no right learns nothing of what is held.
+                // A client without the right does not learn what is held.
                 (store("b"), Status(EPERM)),
                 (delete("b"), Status(EPERM)),
                 (delete("c"), Status(EPERM)),
@@ -938,7 +961,7 @@ fn permitted() -> Vec<Permitted> {
                 (retrieve(1, "c"), Status(EPERM)),
                 (retrieve(0, "ac"), Status(ENOENT)),
                 (retrieve(0, "a"), Descriptor(Old(0))),
-                // To delete takes the right to store as well.
+                // Retrieve with delete needs the right to store as well.
                 (retrieve(1, "a"), Status(EPERM)),
                 (retrieve(1, "ac"), Status(EPERM)),
                 (store("a"), Status(EPERM)),
@@ -960,36 +983,40 @@ fn permitted() -> Vec<Permitted> {
 #[test]
 fn every_right_allows_its_own_requests_only() {
     for generation in Generation::DAEMONS {
-        for (rights, said) in permitted() {
-            let mut talk = Talk::start(generation, 2);
-            let env = talk.daemon.rules().join("uid/default/env");
+        for (rights, exchanges) in permitted() {
+            let mut conversation = Conversation::start(generation, 2);
+            let env = conversation.daemon.rules().join("uid/default/env");
             for right in [GETDUMP, SETDUMP, LIST, STORE, RETRIEVE] {
                 fs::remove_file(env.join(right)).unwrap();
             }
             for (right, value) in rights {
                 fs::write(env.join(right), format!("{value}\n")).unwrap();
             }
-            talk.stream = connect(&talk.daemon.path);
-            for (request, answer) in said {
-                talk.send(&request, Way::InTurn);
+            conversation.stream = connect(&conversation.daemon.path);
+            for (request, answer) in exchanges {
+                conversation.send(&request, Arrival::InTurn);
                 let what = &request.0[0].0[6..];
                 let order = match (generation, &answer) {
-                    // It looks for room first.
+                    // The C daemons check the capacity first.
                     (Generation::Ours, _) => answer,
                     (_, Status(EBUSY)) => Status(ENFILE),
                     _ => answer,
                 };
-                assert_eq!(talk.answer(&request), order, "{generation:?} {rights:?} {what:?}");
+                assert_eq!(
+                    conversation.answer(&request),
+                    order,
+                    "{generation:?} {rights:?} {what:?}"
+                );
             }
             fs::write(env.join(GETDUMP), "\n").unwrap();
-            let left = talk.known(&wire::get_dump(&talk.daemon.path).unwrap());
+            let left = conversation.known(&wire::get_dump(&conversation.daemon.path).unwrap());
             assert_eq!(left, [(b"a".to_vec(), Old(0)), (b"b".to_vec(), Old(1))]);
         }
     }
 }
 
 #[test]
-fn who_is_not_allowed_is_hung_up_on_at_once() {
+fn a_client_without_a_rule_is_disconnected_at_once() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start_with(generation, Setup { rights: None, ..Setup::default() });
         let stream = connect(&daemon.path);

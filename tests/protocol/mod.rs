@@ -1,5 +1,5 @@
-//! Both sides of the protocol: what is encoded is decoded alike, our daemon answers as those of C do, and
-//! dumps pass between daemons of every generation.
+//! Both sides of the protocol. What one side encodes, the other side decodes. Our daemon answers like the
+//! C daemons. Daemons of all generations exchange dumps.
 
 mod activation;
 mod address;

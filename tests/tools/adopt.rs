@@ -4,10 +4,10 @@
 use super::listen::{free_port, held, ids};
 use crate::kit::clients::succeeded;
 use crate::kit::daemon::{Daemon, Generation};
-use crate::kit::target::{Target, high};
+use crate::kit::target::{Target, with_high_number};
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, inode};
-use crate::kit::{make_room, memfd, program};
+use crate::kit::{memfd, program, raise_open_file_limit};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::fs;
 use std::io::{Read, Write};
@@ -59,7 +59,7 @@ pub struct Sockets {
 
 impl Sockets {
     pub fn new() -> Sockets {
-        make_room();
+        raise_open_file_limit();
         let dir = TempDir::new().unwrap();
         let (mut all, mut listening, mut bound) = (Vec::new(), Vec::new(), Vec::new());
         let port = free_port();
@@ -112,7 +112,7 @@ impl Sockets {
             fs::File::open("/").unwrap().into(),
         ];
         all.extend(others);
-        let all = all.into_iter().map(high).collect();
+        let all = all.into_iter().map(with_high_number).collect();
         Sockets { all, listening, bound, connections, _dir: dir }
     }
 
@@ -194,7 +194,7 @@ fn addresses_name_what_is_taken_also_if_it_does_not_listen() {
 
 #[test]
 fn sockets_that_share_an_address_are_known_by_what_they_are() {
-    let [a, b, c] = [free_port(); 3].map(shared).map(high);
+    let [a, b, c] = [free_port(); 3].map(shared).map(with_high_number);
     let x = format!("tcp:{}", SocketAddr::try_from(net::getsockname(&a).unwrap()).unwrap());
     let numbered = |number: u32, fd: &OwnedFd| match number {
         1 => (x.clone(), inode(fd)),
@@ -252,10 +252,10 @@ fn names_that_look_alike_are_not_confused() {
         scope.spawn(bind).join().unwrap()
     });
     let fds = [
-        high(named(&format!("{name}\0a"))),
-        high(named(&format!("{name}@a"))),
-        high(named(&format!("{name}%0a"))),
-        high(in_it),
+        with_high_number(named(&format!("{name}\0a"))),
+        with_high_number(named(&format!("{name}@a"))),
+        with_high_number(named(&format!("{name}%0a"))),
+        with_high_number(in_it),
     ];
     let all: Vec<_> = (3..).zip(&fds).map(|(at, fd)| (at, fd.as_fd())).collect();
     let target = Target::start(&all);
@@ -290,7 +290,7 @@ fn names_that_look_alike_are_not_confused() {
 fn who_connects_is_served_by_the_next_when_the_process_is_killed() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
-    let listener = high(listener);
+    let listener = with_high_number(listener);
     let target = Target::start(&[(5, listener.as_fd())]);
     drop(listener);
     let daemon = Daemon::start(Generation::S6_2_15);
@@ -306,8 +306,8 @@ fn who_connects_is_served_by_the_next_when_the_process_is_killed() {
 fn descriptors_are_found_wherever_they_are() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let line = format!("tcp:{}\n", listener.local_addr().unwrap());
-    let (listener, nowhere) = (high(listener), PathBuf::from("/nowhere/s"));
-    let others: Vec<_> = (0..3).map(|_| high(memfd())).collect();
+    let (listener, nowhere) = (with_high_number(listener), PathBuf::from("/nowhere/s"));
+    let others: Vec<_> = (0..3).map(|_| with_high_number(memfd())).collect();
     let start = |all: &[RawFd]| {
         let fds = others.iter().map(AsFd::as_fd).chain([listener.as_fd()]);
         let last = others.len() + 1 - all.len();
@@ -331,7 +331,7 @@ fn descriptors_are_found_wherever_they_are() {
 fn three_hundred_are_no_more_trouble_than_one() {
     let dir = TempDir::new().unwrap();
     let bound = |number| UnixListener::bind(dir.child(format!("{number:03}"))).unwrap();
-    let all: Vec<OwnedFd> = (0..300).map(|number| high(bound(number))).collect();
+    let all: Vec<OwnedFd> = (0..300).map(|number| with_high_number(bound(number))).collect();
     let all: Vec<_> = (10..).zip(&all).map(|(at, fd)| (at, fd.as_fd())).collect();
     let target = Target::start(&all);
     for generation in Generation::DAEMONS {
@@ -347,8 +347,8 @@ fn three_hundred_are_no_more_trouble_than_one() {
 fn closed_standard_descriptors_do_not_get_what_is_taken() {
     // A message that went to a number of the process would come out here.
     let (mut peer, socket) = UnixStream::pair().unwrap();
-    let socket = high(socket);
-    let listener = high(TcpListener::bind("127.0.0.1:0").unwrap());
+    let socket = with_high_number(socket);
+    let listener = with_high_number(TcpListener::bind("127.0.0.1:0").unwrap());
     let target = Target::start(&[(3, socket.as_fd()), (4, listener.as_fd()), (5, socket.as_fd())]);
     drop(socket);
     for closed in ["<&-", ">&-", "2>&-", "<&- 2>&-", "<&- >&- 2>&-"] {

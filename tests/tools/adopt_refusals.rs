@@ -8,7 +8,7 @@ use crate::kit::fake::{
     Step::{self, HangUp, Next, Receive, Send},
     status,
 };
-use crate::kit::target::{Target, high};
+use crate::kit::target::{Target, with_high_number};
 use crate::kit::tool::{run, tool};
 use crate::kit::wire::{self, Held, frame, inode};
 use crate::kit::{memfd, program};
@@ -98,7 +98,7 @@ fn what_is_held_by_something_else_stops_it_before_anything_is_stored() {
     let dir = TempDir::new().unwrap();
     let old = UnixListener::bind(dir.child("s")).unwrap();
     fs::remove_file(dir.child("s")).unwrap();
-    let new = high(UnixListener::bind(dir.child("s")).unwrap());
+    let new = with_high_number(UnixListener::bind(dir.child("s")).unwrap());
     let (daemon, id) =
         (Daemon::start(Generation::Ours), format!("unix:{}", dir.child("s").display()));
     let stream = UnixStream::connect(&daemon.path).unwrap();
@@ -152,7 +152,7 @@ fn what_cannot_be_stored_takes_what_was_stored_before_it_along() {
 fn daemons_that_do_not_do_as_they_should_are_said_to() {
     let [one, two] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let names = [&one, &two].map(|it| format!("tcp:{}", it.local_addr().unwrap()));
-    let [one, two] = [one, two].map(high);
+    let [one, two] = [one, two].map(with_high_number);
     let target = Target::start(&[(3, one.as_fd()), (4, two.as_fd())]);
     let against = |options: &[&str], steps: Vec<Step>| {
         let fake = Fake::start(steps);

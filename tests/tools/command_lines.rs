@@ -1,8 +1,9 @@
 //! Command lines, the names of the program, and sockets that cannot be connected to: what is
 //! said, and with which exit code.
 
-use crate::kit::fake::{Fake, Step, source, status, things, transfer};
+use crate::kit::fake::{Fake, Step, files_to_hold, source, status, transfer};
 use crate::kit::program;
+use crate::kit::random_cases;
 use crate::kit::strace::strace;
 use crate::kit::tool::{Ended, run, tool};
 use argh::FromArgs;
@@ -532,7 +533,7 @@ fn what_cannot_be_connected_to_is_named_with_the_reason() {
 
             // Whether there is something to transfer or not.
             for count in [0, 2] {
-                let from = Fake::start(source(&things(count, 5)));
+                let from = Fake::start(source(&files_to_hold(count, 5)));
                 let message = format!(
                     "{NAME}: fatal: unable to connect to a destination fd-holder daemon at \
                      {shown}: {reason}\n"
@@ -548,9 +549,9 @@ fn what_cannot_be_connected_to_is_named_with_the_reason() {
 
 #[test]
 fn a_socket_may_have_a_path_of_107_bytes() {
-    let (dirs, held) = ([TempDir::new().unwrap(), TempDir::new().unwrap()], things(2, 5));
+    let (dirs, held) = ([TempDir::new().unwrap(), TempDir::new().unwrap()], files_to_hold(2, 5));
     let from = Fake::start_at(long(&dirs[0], 107), source(&held));
-    let to = Fake::start_at(long(&dirs[1], 107), vec![Step::TakeDump]);
+    let to = Fake::start_at(long(&dirs[1], 107), vec![Step::AcceptDump]);
     assert_eq!(ending(&transfer(&[], &from.path, &to.path)), (0, "", ""));
     assert_eq!(to.seen().files.len(), 2);
     drop(from.seen());
@@ -623,7 +624,7 @@ fn operands() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(random_cases(500))]
 
     #[test]
     fn the_program_takes_the_command_lines_that_argh_takes(

@@ -2,10 +2,10 @@
 
 use crate::kit::fake::{
     Fake,
-    Step::{Deaf, Drip, Pause, Receive, Send, TakeDump},
-    frames, granted, opened, source, status, things, transfer,
+    Step::{AcceptDump, Pause, Receive, Send, SendSlowly, StopReading},
+    files_to_hold, frames, granted, opened, source, status, transfer,
 };
-use crate::kit::make_room;
+use crate::kit::raise_open_file_limit;
 use crate::kit::tool::Ended;
 use std::iter::repeat_with;
 use std::thread;
@@ -87,10 +87,10 @@ impl Case {
 /// All in one test, so that all wait at the same time.
 #[test]
 fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
-    make_room();
+    raise_open_file_limit();
     let slow = Duration::from_millis(700);
-    let held = things(3, 255);
-    let full = things(5 * 253, 255);
+    let held = files_to_hold(3, 255);
+    let full = files_to_hold(5 * 253, 255);
     let small = || frames(&held, 253).pop().unwrap();
     let good = || Fake::start(source(&held));
     let takes = || {
@@ -99,7 +99,7 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
     };
     let reply = || granted(1, 3);
     let mute = || Fake::start(vec![Receive]);
-    let crowded = || Fake::crowded(Duration::from_secs(10), vec![]);
+    let with_full_backlog = || Fake::with_full_backlog(Duration::from_secs(10), vec![]);
     let slow_source = || {
         let mut script = source(&held);
         script.insert(1, Pause(slow));
@@ -109,9 +109,9 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
         let answer = Send(status(0), vec![]);
         Fake::start(vec![Receive, Pause(slow), Send(opened(1), vec![]), Receive, answer])
     };
-    let drips = |bytes: Vec<u8>, pause| Drip(bytes, vec![], Duration::from_millis(pause));
+    let drips = |bytes: Vec<u8>, pause| SendSlowly(bytes, vec![], Duration::from_millis(pause));
     // Twenty frames, each of which is answered in time.
-    let many = things(20, 255);
+    let many = files_to_hold(20, 255);
     let mut single = vec![Receive, Send(granted(20, 20), vec![])];
     single.extend(frames(&many, 1).into_iter().map(|(bytes, fds)| Send(bytes, fds)));
     let answers = repeat_with(|| [Receive, drips(status(11), 20)]).take(20).flatten();
@@ -125,7 +125,7 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
         case(
             "source that does not even read",
             &["-t", "300:5000"],
-            Fake::start(vec![Deaf]),
+            Fake::start(vec![StopReading]),
             takes(),
             300,
             Some(Fails::From),
@@ -144,16 +144,16 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
             Fake::start(vec![
                 Receive,
                 Send(reply(), vec![]),
-                Drip(small().0, small().1, Duration::from_millis(20)),
+                SendSlowly(small().0, small().1, Duration::from_millis(20)),
             ]),
             takes(),
             300,
             Some(Fails::From),
         ),
         case(
-            "crowded source",
+            "with_full_backlog source",
             &["-t", "300:5000"],
-            crowded(),
+            with_full_backlog(),
             takes(),
             300,
             Some(Fails::ConnectFrom),
@@ -171,7 +171,7 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
             "destination that never reads",
             &["-t", "5000:300"],
             Fake::start(source(&full)),
-            Fake::start(vec![Send(opened(5), vec![]), Deaf]),
+            Fake::start(vec![Send(opened(5), vec![]), StopReading]),
             300,
             Some(Fails::ToHalfway),
         ),
@@ -192,10 +192,10 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
             Some(Fails::ToHalfway),
         ),
         case(
-            "crowded destination",
+            "with_full_backlog destination",
             &["-t", "5000:300"],
             good(),
-            crowded(),
+            with_full_backlog(),
             300,
             Some(Fails::ConnectTo),
         ),
@@ -209,33 +209,33 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
         ),
         // These are crowded from now on, and the transfers begin a little later.
         case(
-            "source that is crowded for a while, no option",
+            "source that is with_full_backlog for a while, no option",
             &[],
-            Fake::crowded(slow, source(&held)),
+            Fake::with_full_backlog(slow, source(&held)),
             takes(),
             100,
             None,
         ),
         case(
-            "destination that is crowded for a while, no option",
+            "destination that is with_full_backlog for a while, no option",
             &[],
             good(),
-            Fake::crowded(slow, vec![TakeDump]),
+            Fake::with_full_backlog(slow, vec![AcceptDump]),
             100,
             None,
         ),
         case(
-            "both crowded for a while, in time",
+            "both with_full_backlog for a while, in time",
             &["-t", "5000:5000"],
-            Fake::crowded(slow, source(&held)),
-            Fake::crowded(slow, vec![TakeDump]),
+            Fake::with_full_backlog(slow, source(&held)),
+            Fake::with_full_backlog(slow, vec![AcceptDump]),
             100,
             None,
         ),
         case(
-            "source that is crowded and then mute",
+            "source that is with_full_backlog and then mute",
             &["-t", "1500:"],
-            Fake::crowded(Duration::from_millis(1200), vec![]),
+            Fake::with_full_backlog(Duration::from_millis(1200), vec![]),
             takes(),
             1500,
             Some(Fails::From),

@@ -4,10 +4,10 @@
 use crate::kit::clients::hold;
 use crate::kit::daemon::{Daemon, Generation};
 use crate::kit::fake::{Fake, Step};
-use crate::kit::process::{descriptors, memory, until};
+use crate::kit::process::{descriptors, memory, wait_until};
 use crate::kit::tool::{Running, tool};
 use crate::kit::wire::{self, Held, expiry_in, frame, inode};
-use crate::kit::{make_room, memfd, program};
+use crate::kit::{memfd, program, raise_open_file_limit};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read, Write};
@@ -49,7 +49,7 @@ impl Waiting {
         let id = waiting.id();
         // It also polls while it waits for the daemon. As long as it is connected, the connection has the
         // highest number.
-        until(
+        wait_until(
             || format!("{id} waits"),
             || waiting.polls() && waiting.highest().contains("signalfd"),
         );
@@ -321,11 +321,11 @@ fn sigterm_ends_it_with_0_while_it_waits_for_the_daemon() {
     let list = || Step::Send(frame(b"\0\0\0\0\x01ab\0", 0), vec![]);
     let granted = || Step::Send(frame(&[0], 1), vec![memfd()]);
     let deaf = |mut steps: Vec<Step>| {
-        steps.extend([Step::Receive, Step::Deaf]);
+        steps.extend([Step::Receive, Step::StopReading]);
         Fake::start(steps)
     };
     let terminate = |waiting: &Waiting| {
-        until(|| "it polls".into(), || waiting.polls());
+        wait_until(|| "it polls".into(), || waiting.polls());
         waiting.signal(Signal::TERM);
     };
     for more in [&[][..], &["-D"], &["-t60000"]] {
@@ -335,7 +335,7 @@ fn sigterm_ends_it_with_0_while_it_waits_for_the_daemon() {
         let fake = deaf(vec![Step::Receive, list(), Step::Receive, granted()]);
         ends_with_0_when_terminated(&prefix, fake, terminate);
         // The backlog of the daemon is full.
-        let fake = Fake::crowded(Duration::from_secs(30), vec![]);
+        let fake = Fake::with_full_backlog(Duration::from_secs(30), vec![]);
         ends_with_0_when_terminated(more, fake, terminate);
     }
 }
@@ -349,7 +349,7 @@ fn sigterm_before_the_wait_ends_it_with_0() {
         let granted = Step::Send(frame(&[0], 1), vec![std::io::pipe().unwrap().0.into()]);
         let fake = Fake::start(vec![Step::Receive, wait, granted]);
         ends_with_0_when_terminated(&["-D"], fake, |waiting| {
-            until(|| "it polls".into(), || waiting.polls());
+            wait_until(|| "it polls".into(), || waiting.polls());
             waiting.signal(Signal::TERM);
             sent.send(()).unwrap();
         });
@@ -462,7 +462,7 @@ fn what_was_stored_under_the_same_identifier_meanwhile_stays_held_with_a_warning
 /// Identifiers of the longest kind: those that begin with the prefix are the only ones in memory.
 #[test]
 fn who_waits_for_many_has_little_more_memory_than_their_identifiers() {
-    make_room();
+    raise_open_file_limit();
     let daemon = Daemon::start(Generation::Ours);
     let pipes: Vec<_> = (0..300).map(|_| std::io::pipe().unwrap()).collect();
     let all = pipes.iter().zip(0..).map(|((reader, _), at)| {

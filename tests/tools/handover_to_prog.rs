@@ -2,10 +2,10 @@
 //! and the state that was the caller's.
 
 use crate::kit::clients::Implementation::{self, Ours};
-use crate::kit::clients::{End, LOOK, Look, file, hold, same_dump, succeeded, words};
+use crate::kit::clients::{End, REPORT_SCRIPT, Report, file, hold, same_dump, succeeded, words};
 use crate::kit::daemon::{Daemon, Generation, Setup};
 use crate::kit::fake::{self, Fake};
-use crate::kit::make_room;
+use crate::kit::raise_open_file_limit;
 use crate::kit::tool::run;
 use crate::kit::wire::{self, Held, Identity, identities, inode, label};
 use crate::limits::open_files::{closed, inherited};
@@ -62,9 +62,9 @@ fn both(daemon: &Daemon) -> [(&'static str, Vec<OsString>); 2] {
 fn what_was_retrieved_is_standard_input(of: Implementation) {
     for (daemon, inode) in holding(of, "some text\n") {
         for _ in 0..2 {
-            let ended = run(&mut retrieve(of, &daemon, &["sh", "-c", LOOK]));
+            let ended = run(&mut retrieve(of, &daemon, &["sh", "-c", REPORT_SCRIPT]));
             succeeded(&ended);
-            assert_eq!(Look::new(&ended.out).inode(0), inode);
+            assert_eq!(Report::parse(&ended.out).inode(0), inode);
         }
         // Its offset is not touched, and a second one reads on.
         for expected in [&b"some text\n"[..], b""] {
@@ -77,26 +77,26 @@ fn what_was_retrieved_is_standard_input(of: Implementation) {
 }
 
 /// The numbers of open descriptors.
-fn numbers(look: &Look) -> Vec<u32> {
+fn numbers(look: &Report) -> Vec<u32> {
     look.open.iter().map(|(number, _)| *number).collect()
 }
 
 /// What a program started here without a tool in front of it sees.
-fn before() -> Look {
-    Look::new(&run(Command::new("sh").args(["-c", LOOK]).stdin(Stdio::null())).out)
+fn before() -> Report {
+    Report::parse(&run(Command::new("sh").args(["-c", REPORT_SCRIPT]).stdin(Stdio::null())).out)
 }
 
 fn prog_gets_no_other_descriptor(of: Implementation) {
     let look = |command: &mut Command| {
         let ended = run(command);
         succeeded(&ended);
-        Look::new(&ended.out)
+        Report::parse(&ended.out)
     };
     let before = before();
     for (daemon, _) in holding(of, "") {
-        let after = look(&mut retrieve(of, &daemon, &["sh", "-c", LOOK]));
+        let after = look(&mut retrieve(of, &daemon, &["sh", "-c", REPORT_SCRIPT]));
         assert_eq!(numbers(&after), numbers(&before));
-        let after = look(of.command("getdump").arg(&daemon.path).args(["sh", "-c", LOOK]));
+        let after = look(of.command("getdump").arg(&daemon.path).args(["sh", "-c", REPORT_SCRIPT]));
         assert_eq!(after.open.len(), before.open.len() + 1);
         assert_eq!(after.inode(0), before.inode(0));
     }
@@ -296,14 +296,14 @@ fn closed_standard_descriptors_are_no_obstacle(of: Implementation) {
     for (daemon, held) in holding(of, "") {
         for (redirections, _) in closed() {
             let dir = TempDir::new().unwrap();
-            let look = format!("{{ {LOOK}; }} >\"$0\"");
+            let look = format!("{{ {REPORT_SCRIPT}; }} >\"$0\"");
             let out = dir.child("out");
             for (name, front) in both(&daemon) {
                 // The shell puts a file where prog prints, and keeps what was there aside.
                 let mut command = of.through("", &redirections, name);
                 command.args(front).args(["sh", "-c", &look]).arg(&out);
                 assert_eq!(run(&mut command).code, 0, "{name} {redirections}");
-                let look = Look::new(&fs::read(&out).unwrap());
+                let look = Report::parse(&fs::read(&out).unwrap());
                 let found = match name {
                     "retrieve" => look.inode(0) == held,
                     // Its number may be one that the shell has redirected.
@@ -322,7 +322,7 @@ fn never(number: usize) -> [u8; 12] {
 
 /// That many things to hold, of each kind of identifier, every third of which never expires.
 fn things(count: usize, longest: usize) -> Vec<Held> {
-    make_room();
+    raise_open_file_limit();
     let id = |number: usize| match number % 5 {
         0 => format!("{number:0>longest$}").into_bytes(),
         1 => format!("two  spaces, and one behind {number} ").into_bytes(),
@@ -338,7 +338,7 @@ fn things(count: usize, longest: usize) -> Vec<Held> {
 }
 
 /// What the variables describe, and takes them out of the environment.
-fn described(look: &mut Look) -> Vec<Identity> {
+fn described(look: &mut Report) -> Vec<Identity> {
     let mut variables = BTreeMap::new();
     for variable in &look.environment {
         let at = variable.iter().position(|byte| *byte == b'=').unwrap();
@@ -372,7 +372,7 @@ fn a_dump_is_described_by_variables_and_open(of: Implementation) {
     let longest = if of == Ours { 255 } else { 40 };
     for generation in of.generations() {
         for count in [0, 1, 2, 253, 254, 900] {
-            if !of.takes(count, generation) {
+            if !of.can_receive_dump(count, generation) {
                 continue;
             }
             let daemon = Daemon::start(generation);
@@ -384,10 +384,10 @@ fn a_dump_is_described_by_variables_and_open(of: Implementation) {
             // And the limit is not what was needed, but what it was.
             for limit in [String::new(), format!("ulimit -Sn {};", count + 40)] {
                 let mut command = of.through(&limit, "", "getdump");
-                command.arg(&daemon.path).args(["sh", "-c", LOOK]);
+                command.arg(&daemon.path).args(["sh", "-c", REPORT_SCRIPT]);
                 let ended = run(&mut with_environment(command, &VARIABLES));
                 succeeded(&ended);
-                let mut look = Look::new(&ended.out);
+                let mut look = Report::parse(&ended.out);
                 let open = look.open.len();
                 assert!(same_dump(&described(&mut look), &identities(&things)), "{count}");
                 assert_eq!(open, before().open.len() + count, "{limit}");
@@ -422,10 +422,10 @@ fn stale_variables_are_replaced_where_they_are_in_the_way(of: Implementation) {
         let things = things(3, 40);
         wire::set_dump(&daemon.path, &things).unwrap();
         let mut command = of.command("getdump");
-        command.arg(&daemon.path).args(["sh", "-c", LOOK]);
+        command.arg(&daemon.path).args(["sh", "-c", REPORT_SCRIPT]);
         let ended = run(&mut with_environment(command, stale));
         succeeded(&ended);
-        let mut look = Look::new(&ended.out);
+        let mut look = Report::parse(&ended.out);
         // None of them twice.
         let mut names: Vec<_> =
             look.environment.iter().map(|v| v.split(|byte| *byte == b'=').next()).collect();
@@ -525,18 +525,18 @@ fn a_dump_that_there_is_no_room_for_is_exit_111() {
 
 #[test]
 fn identifiers_of_255_bytes_fit_in_any_number_that_the_kernel_takes() {
-    make_room();
+    raise_open_file_limit();
     // The kernel takes a quarter of the limit on the stack, and 128 KiB in any case.
     for (count, stack, fits) in [(900, 8192, true), (300, 256, true), (900, 256, false)] {
-        let all = fake::things(count, 255);
+        let all = fake::files_to_hold(count, 255);
         let daemon = Fake::start(fake::source(&all));
         let mut command = Ours.through(&format!("ulimit -s {stack};"), "", "getdump");
-        command.arg(&daemon.path).args(["sh", "-c", LOOK]);
+        command.arg(&daemon.path).args(["sh", "-c", REPORT_SCRIPT]);
         let ended = run(&mut with_environment(command, &VARIABLES));
         assert!(!daemon.seen().bytes.is_empty());
         if fits {
             succeeded(&ended);
-            let found = described(&mut Look::new(&ended.out));
+            let found = described(&mut Report::parse(&ended.out));
             assert!(found == identities(&all), "{count}");
         } else {
             let line = "s6-fdholder-getdump: fatal: unable to exec sh: Argument list too long\n";

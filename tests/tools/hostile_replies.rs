@@ -4,8 +4,8 @@ use crate::kit::clients::Implementation::{self, Ours};
 use crate::kit::clients::{TOOLS, succeeded, words};
 use crate::kit::fake::{
     Fake,
-    Step::{self, Drip, HangUp, Receive, Reset, Send, TakeDump},
-    frames, granted, opened, source, status, things,
+    Step::{self, AcceptDump, HangUp, Receive, Reset, Send, SendSlowly},
+    files_to_hold, frames, granted, opened, source, status,
 };
 use crate::kit::memfd;
 use crate::kit::tool::{Ended, run};
@@ -113,8 +113,8 @@ fn first_reply(name: &str) -> (Vec<u8>, usize) {
 /// Everything that each tool is content with.
 fn good(name: &str) -> Vec<Step> {
     match name {
-        "getdump" => source(&things(2, 20)),
-        "setdump" => vec![TakeDump],
+        "getdump" => source(&files_to_hold(2, 20)),
+        "setdump" => vec![AcceptDump],
         _ => {
             let (bytes, count) = first_reply(name);
             asked([Send(bytes, repeat_with(memfd).take(count).collect())])
@@ -243,13 +243,13 @@ fn an_answer_may_come_byte_by_byte() {
     for (name, _) in TOOLS {
         let (reply, count) = first_reply(name);
         let fds = repeat_with(memfd).take(count).collect();
-        let mut script = asked([Drip(reply, fds, pause)]);
+        let mut script = asked([SendSlowly(reply, fds, pause)]);
         if name == "getdump" {
-            let (bytes, fds) = frames(&things(1, 20), 253).pop().unwrap();
-            script.push(Drip(bytes, fds, pause));
+            let (bytes, fds) = frames(&files_to_hold(1, 20), 253).pop().unwrap();
+            script.push(SendSlowly(bytes, fds, pause));
         }
         if name == "setdump" {
-            script.extend([Receive, Drip(status(0), Vec::new(), pause)]);
+            script.extend([Receive, SendSlowly(status(0), Vec::new(), pause)]);
         }
         for options in [&[][..], &["-t", "5000"]] {
             // A script is for one time.
@@ -280,7 +280,7 @@ fn a_daemon_that_is_mute_is_waited_for_as_long_as_was_said(of: Implementation) {
                 let mut scripts = vec![asked([])];
                 if of == Ours {
                     scripts.push(asked([bytes(&reply[..3])]));
-                    scripts.push(asked([Drip(reply, Vec::new(), Duration::from_millis(60))]));
+                    scripts.push(asked([SendSlowly(reply, Vec::new(), Duration::from_millis(60))]));
                 }
                 running.extend(scripts.into_iter().map(|script| {
                     scope.spawn(move || {
@@ -325,7 +325,7 @@ fn a_daemon_that_is_crowded_is_waited_for() {
     thread::scope(|scope| {
         for (name, _) in TOOLS {
             scope.spawn(move || {
-                let fake = Fake::crowded(Duration::from_secs(10), Vec::new());
+                let fake = Fake::with_full_backlog(Duration::from_secs(10), Vec::new());
                 let mut command = Ours.command(name);
                 let ended =
                     run(command.args(["-t", "200"]).args(words(operands(name), &fake.path)));
@@ -340,7 +340,7 @@ fn a_daemon_that_is_crowded_is_waited_for() {
             });
             for options in [&[][..], &["-t", "5000"]] {
                 scope.spawn(move || {
-                    let fake = Fake::crowded(while_, good(name));
+                    let fake = Fake::with_full_backlog(while_, good(name));
                     let mut command = Ours.command(name);
                     let ended = run(command.args(options).args(words(operands(name), &fake.path)));
                     succeeded(&ended);

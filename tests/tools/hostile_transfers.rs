@@ -2,12 +2,12 @@
 
 use crate::kit::fake::{
     Fake, Seen,
-    Step::{self, Drip, HangUp, Receive, Reset, Send, TakeDump},
-    frames, granted, opened, source, status, things, transfer,
+    Step::{self, AcceptDump, HangUp, Receive, Reset, Send, SendSlowly},
+    files_to_hold, frames, granted, opened, source, status, transfer,
 };
 use crate::kit::tool::Ended;
 use crate::kit::wire::{self, Held, entry, frame, label};
-use crate::kit::{make_room, memfd};
+use crate::kit::{memfd, raise_open_file_limit};
 use std::iter::repeat_with;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -146,7 +146,7 @@ fn bad_frames() -> Vec<Case> {
     let many: Vec<u8> =
         (0..254).flat_map(|n| entry(format!("{n}").as_bytes(), sometime())).collect();
 
-    let mut full = source(&things(3 * 253, 20));
+    let mut full = source(&files_to_hold(3 * 253, 20));
     if let Some(Send(bytes, _)) = full.last_mut() {
         *bytes.last_mut().unwrap() = b'!';
     }
@@ -370,10 +370,10 @@ fn no_differences(wrong: Vec<String>) {
 /// Runs each of these sources against a destination that takes everything, and sees that it gets
 /// nothing.
 fn sources_fail(cases: Vec<Case>) {
-    make_room();
+    raise_open_file_limit();
     let mut wrong = Vec::new();
     for (name, script, reason) in cases {
-        let (from, to) = (Fake::start(script), Fake::start(vec![TakeDump]));
+        let (from, to) = (Fake::start(script), Fake::start(vec![AcceptDump]));
         let ended = transfer(&options(reason), &from.path, &to.path);
         let message = format!(
             "s6-fdholder-transferdump: fatal: unable to get dump from the source fd-holder daemon \
@@ -401,8 +401,8 @@ fn a_source_that_fails_to_deliver_gets_nothing_to_the_destination() {
 
 #[test]
 fn what_a_destination_does_wrong_is_reported_along_with_what_it_got() {
-    make_room();
-    let held = [things(253, 20), things(3 * 253, 20)];
+    raise_open_file_limit();
+    let held = [files_to_hold(253, 20), files_to_hold(3 * 253, 20)];
     let mut wrong = Vec::new();
     for (name, script, reason, count, reached) in bad_destinations() {
         let held = held.iter().find(|held| held.len() == count * 253).unwrap();
@@ -455,7 +455,7 @@ fn delivered(name: &str, ended: &Ended, to: &Seen, held: &[Held]) {
 
 /// Runs a source that is odd at the most.
 fn source_succeeds(name: &str, script: Vec<Step>, held: &[Held]) {
-    let (from, to) = (Fake::start(script), Fake::start(vec![TakeDump]));
+    let (from, to) = (Fake::start(script), Fake::start(vec![AcceptDump]));
     let ended = transfer(&["-t", "10000:10000"], &from.path, &to.path);
     delivered(name, &ended, &to.seen(), held);
     assert_eq!(from.seen().bytes, frame(b"?", 0), "{name}");
@@ -474,9 +474,9 @@ fn sends(messages: Vec<(Vec<u8>, Vec<OwnedFd>)>) -> Vec<Step> {
 
 #[test]
 fn a_dump_is_passed_on_byte_for_byte_in_the_frames_of_a_set_dump() {
-    make_room();
-    let held = things(255, 9);
-    let (from, to) = (Fake::start(source(&held)), Fake::start(vec![TakeDump]));
+    raise_open_file_limit();
+    let held = files_to_hold(255, 9);
+    let (from, to) = (Fake::start(source(&held)), Fake::start(vec![AcceptDump]));
     let ended = transfer(&[], &from.path, &to.path);
     assert_eq!(ending(&ended), (0, "", &b""[..]));
     let mut due = opening(255);
@@ -502,8 +502,8 @@ fn an_empty_dump_needs_a_destination_but_no_request_to_it() {
 
 #[test]
 fn a_dump_may_arrive_in_any_two_pieces() {
-    make_room();
-    let held = things(2, 3);
+    raise_open_file_limit();
+    let held = files_to_hold(2, 3);
     // The reply, and two frames with a descriptor each.
     for (at, length) in messages(&held, 1).iter().map(|message| message.0.len()).enumerate() {
         for cut in 1..length {
@@ -520,9 +520,9 @@ fn a_dump_may_arrive_in_any_two_pieces() {
 
 #[test]
 fn a_dump_may_arrive_in_any_shape() {
-    make_room();
-    let held = things(5, 7);
-    let drips = |(bytes, fds)| Drip(bytes, fds, Duration::from_micros(200));
+    raise_open_file_limit();
+    let held = files_to_hold(5, 7);
+    let drips = |(bytes, fds)| SendSlowly(bytes, fds, Duration::from_micros(200));
     let frames_said = |count| {
         let mut script = source(&held);
         script[1] = bytes(granted(count, held.len()));
@@ -543,11 +543,11 @@ fn a_dump_may_arrive_in_any_shape() {
 
 #[test]
 fn a_dump_may_have_any_size_and_any_frames() {
-    make_room();
+    raise_open_file_limit();
     for (count, length, each) in
         [(1, 1, 253), (1, 255, 253), (253, 255, 253), (254, 10, 253), (760, 10, 100), (1000, 4, 1)]
     {
-        let held = things(count, length);
+        let held = files_to_hold(count, length);
         let name = format!("{count} entries in frames of {each}");
         source_succeeds(&name, sends(messages(&held, each)), &held);
     }
@@ -570,15 +570,15 @@ fn identifiers_and_expiries_may_be_anything_the_protocol_allows() {
 
 #[test]
 fn a_destination_may_be_odd() {
-    make_room();
-    let drips = |bytes| Drip(bytes, Vec::new(), Duration::from_millis(1));
+    raise_open_file_limit();
+    let drips = |bytes| SendSlowly(bytes, Vec::new(), Duration::from_millis(1));
     let cases = [
         ("byte by byte", asked([drips(opened(1)), Receive, drips(status(0))])),
         ("expects no frame", asked([bytes(opened(0)), Receive, bytes(status(0))])),
         ("expects many frames", asked([bytes(opened(u32::MAX)), Receive, bytes(status(0))])),
         ("hangs up when all is done", welcomes([bytes(status(0)), HangUp])),
     ];
-    let held = things(7, 7);
+    let held = files_to_hold(7, 7);
     for (name, script) in cases {
         let (from, to) = (Fake::start(source(&held)), Fake::start(script));
         let ended = transfer(&["-t", "10000:10000"], &from.path, &to.path);
@@ -589,15 +589,15 @@ fn a_destination_may_be_odd() {
 
 #[test]
 fn a_large_dump_that_breaks_off_is_reported_along_with_what_has_arrived() {
-    make_room();
+    raise_open_file_limit();
     // More than any window, so that parts of it have gone on when it turns out that the last
     // frame does not come.
-    let held = things(12 * 253, 255);
+    let held = files_to_hold(12 * 253, 255);
     let total = held.len() + 1;
     let mut script = source(&held);
     script[1] = bytes(granted(13, total));
     script.push(HangUp);
-    let (from, to) = (Fake::start(script), Fake::start(vec![TakeDump]));
+    let (from, to) = (Fake::start(script), Fake::start(vec![AcceptDump]));
     let ended = transfer(&["-t", "20000:20000"], &from.path, &to.path);
     let (path, to) = (from.path.display().to_string(), to.seen());
     let arrived = to.files.len();

@@ -259,7 +259,7 @@ fn anything_else_in_the_way_stays_and_is_an_error() {
     let _stream = UnixListener::bind(path("live")).unwrap();
     let full = UnixListener::bind(path("full")).unwrap();
     net::listen(&full, 0).unwrap();
-    let _clients = crate::kit::fake::fill(&path("full"), usize::MAX);
+    let _clients = crate::kit::fake::fill_backlog(&path("full"), usize::MAX);
     let _datagram = UnixDatagram::bind(path("datagram")).unwrap();
     fs::write(path("file"), "text").unwrap();
     fs::create_dir(path("directory")).unwrap();

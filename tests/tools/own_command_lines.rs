@@ -1,6 +1,6 @@
 //! The command lines of the tools that C does not have.
 
-use crate::kit::target::{Target, high};
+use crate::kit::target::{Target, with_high_number};
 use crate::kit::tool::{run, tool};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -63,7 +63,7 @@ fn a_right_command_line_is_taken_as_getopt_does() {
     let dir = TempDir::new().unwrap();
     let all: &[&[&str]] =
         &[&[], &["--"], &["-t", "5"], &["-t5"], &["-t0", "--"], &["--timeout", "4294967295"]];
-    let listener = high(TcpListener::bind("127.0.0.1:0").unwrap());
+    let listener = with_high_number(TcpListener::bind("127.0.0.1:0").unwrap());
     let target = Target::start(&[(3, listener.as_fd())]);
     let pid = target.pid().to_string();
     for Own { name, operands, right, .. } in TOOLS {

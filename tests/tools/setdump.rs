@@ -8,7 +8,7 @@ use crate::kit::daemon::{Daemon, Generation, Setup};
 use crate::kit::fake::{Fake, Step, opened, status};
 use crate::kit::tool::{run, tool};
 use crate::kit::wire::{self, Held, Identity, identities, inode, label};
-use crate::kit::{make_room, memfd};
+use crate::kit::{memfd, raise_open_file_limit};
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -279,7 +279,7 @@ fn what_is_held_already_is_replaced(of: Implementation) {
 /// Their identifiers have the same length, so that it does not depend on their order where a frame
 /// ends: the clients of C fail if it is less than a header before the end of a 2047 bytes' read.
 fn things(count: usize, prefix: &str) -> Vec<Held> {
-    make_room();
+    raise_open_file_limit();
     let id = |number: usize| match number % 3 {
         0 => format!("{prefix}{number:0>8}").into_bytes(),
         1 => format!("\n {prefix}{number:0>4}= ").into_bytes(),
@@ -326,7 +326,7 @@ fn a_dump_goes_from_one_daemon_into_another(of: Implementation) {
         for count in [0, 1, 253, 254, 900] {
             // The setdump of 2.11 sends more than a frame wrongly.
             let one = count <= 253 || of != Implementation::C(S6_2_11);
-            if !one || !of.takes(count, generation) {
+            if !one || !of.can_receive_dump(count, generation) {
                 continue;
             }
             let (from, to) = (Daemon::start(generation), Daemon::start(generation));

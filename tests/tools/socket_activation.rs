@@ -1,13 +1,13 @@
 //! `fdholder-activate` gives a program exactly the descriptors that were asked for, from number 3 on,
 //! described by each convention, and all of them or none.
 
-use crate::kit::clients::{LOOK, Look, hold, succeeded};
+use crate::kit::clients::{REPORT_SCRIPT, Report, hold, succeeded};
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
 use crate::kit::fake::{Fake, Step, status};
 use crate::kit::process::has_unique_id;
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, expiry_in, frame, inode};
-use crate::kit::{make_room, memfd, program};
+use crate::kit::{memfd, program, raise_open_file_limit};
 use crate::limits::open_files::closed;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -57,10 +57,10 @@ const STALE: [&str; 12] = [
 
 /// What prog sees: its descriptors, and its environment in order, without the variables that are none of
 /// the conventions'.
-fn look(command: &mut Command) -> (Look, Vec<String>) {
-    let ended = run(command.args(["--", "sh", "-c", LOOK]));
+fn look(command: &mut Command) -> (Report, Vec<String>) {
+    let ended = run(command.args(["--", "sh", "-c", REPORT_SCRIPT]));
     succeeded(&ended);
-    let look = Look::new(&ended.out);
+    let look = Report::parse(&ended.out);
     let all: Vec<_> =
         look.environment.iter().map(|v| String::from_utf8(v.clone()).unwrap()).collect();
     let kept = ["NGINXES=kept", "PATH=/usr/bin:/bin", "UPSTART_JOB=kept"];
@@ -449,7 +449,7 @@ fn after_the_first_deletion_prog_is_executed_with_a_warning_of_what_may_still_be
             vec![Step::Send(b"xxxxxxx".to_vec(), vec![])],
             warning("a", &format!("Protocol error{lost}")),
         ),
-        (vec![Step::Deaf], warning("a", &format!("Connection timed out{lost}"))),
+        (vec![Step::StopReading], warning("a", &format!("Connection timed out{lost}"))),
     ];
     for (steps, due) in cases {
         let script: Vec<_> = retrieved().into_iter().chain([Step::Receive]).chain(steps).collect();
@@ -593,7 +593,8 @@ fn what_cannot_be_stored_again_is_counted() {
         ),
         ([deleted(), deleted(), vec![Step::Receive, Step::HangUp]].concat_steps(), "", lost(2)),
         (
-            [deleted(), deleted(), deleted(), vec![Step::Receive, Step::Deaf]].concat_steps(),
+            [deleted(), deleted(), deleted(), vec![Step::Receive, Step::StopReading]]
+                .concat_steps(),
             "",
             lost(1),
         ),
@@ -687,7 +688,7 @@ fn a_number_that_is_open_already_is_an_error_where_prog_needs_it() {
         let files = holding(&daemon, &[b"a", b"b"]);
         let open = |redirections: &str, options: &[&str], ids: &[&str]| {
             let mut command = through("", redirections, options, &daemon.path);
-            run(command.args(ids).args(["--", "sh", "-c", LOOK]))
+            run(command.args(ids).args(["--", "sh", "-c", REPORT_SCRIPT]))
         };
         for (redirections, number, id) in [("3</dev/null", 3, "b"), ("4</dev/null", 4, "a")] {
             for options in [&[][..], &["-D"], &["-p", "x"]] {
@@ -700,7 +701,7 @@ fn a_number_that_is_open_already_is_an_error_where_prog_needs_it() {
         for redirections in ["5</dev/null 7</dev/null", "6</dev/null", "5</ 6</dev/null 7</ 8</"] {
             let ended = open(redirections, &[], &["b", "a"]);
             succeeded(&ended);
-            let look = Look::new(&ended.out);
+            let look = Report::parse(&ended.out);
             let due = redirections.split(' ').map(|one| one[..1].parse::<u32>().unwrap());
             let due: Vec<_> = due.collect();
             let open: Vec<_> =
@@ -771,7 +772,7 @@ fn signals_and_limits_are_those_of_the_caller() {
 
 #[test]
 fn three_hundred_are_handed_over() {
-    make_room();
+    raise_open_file_limit();
     let all: Vec<_> = (0..300).map(|at| format!("{at:0>5}{}", "x".repeat(250))).collect();
     let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
     for generation in Generation::DAEMONS {
@@ -783,9 +784,9 @@ fn three_hundred_are_handed_over() {
             if options.is_empty() {
                 command.args(all.iter().map(|id| OsStr::from_bytes(id)));
             }
-            let ended = run(command.args(["--", "sh", "-c", LOOK]));
+            let ended = run(command.args(["--", "sh", "-c", REPORT_SCRIPT]));
             succeeded(&ended);
-            let look = Look::new(&ended.out);
+            let look = Report::parse(&ended.out);
             let open: Vec<_> =
                 look.open.iter().filter(|(number, _)| *number > 2).copied().collect();
             let due: Vec<_> = (3..).zip(files.iter().copied()).collect();
@@ -799,7 +800,7 @@ fn three_hundred_are_handed_over() {
 /// The program cannot be executed with them. That is known before they are deleted.
 #[test]
 fn more_names_than_a_variable_has_room_for_are_an_error_and_nothing_is_deleted() {
-    make_room();
+    raise_open_file_limit();
     let all: Vec<_> = (0..600).map(|at| format!("{at:0>5}{}", "x".repeat(250))).collect();
     let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
     let daemon = Daemon::start(Generation::S6_2_15);
@@ -819,7 +820,7 @@ fn more_names_than_a_variable_has_room_for_are_an_error_and_nothing_is_deleted()
 
 #[test]
 fn a_limit_that_leaves_no_room_for_all_is_raised_for_prog_as_well_or_named() {
-    make_room();
+    raise_open_file_limit();
     let all: Vec<_> = (0..30).map(|at| format!("{at:0>3}")).collect();
     let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
     let daemon = Daemon::start(Generation::Ours);
@@ -904,7 +905,7 @@ fn a_list_of_any_length_is_sorted_or_refused() {
     let ids: Vec<u8> =
         (0..200_000u32).rev().flat_map(|id| format!("{id:06}\0").into_bytes()).collect();
     let reply = frame(&[&[0], &200_000u32.to_be_bytes()[..], &ids].concat(), 0);
-    let fake = Fake::start(vec![Step::Receive, Step::Send(reply, vec![]), Step::Deaf]);
+    let fake = Fake::start(vec![Step::Receive, Step::Send(reply, vec![]), Step::StopReading]);
     let mut command = through("ulimit -n 1000;", "", &["-p", "", "-t20000"], &fake.path);
     let ended = run(command.args(["--", "true"]));
     let line = "unable to prepare what prog gets: Too many open files: the open-file limit is 1000, \

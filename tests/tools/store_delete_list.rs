@@ -3,12 +3,13 @@
 use crate::kit::clients::Implementation::{self, Ours};
 use crate::kit::clients::{hold, succeeded};
 use crate::kit::daemon::{Daemon, Setup};
+use crate::kit::random_cases;
 use crate::kit::tool::run;
 use crate::kit::wire::{self, expiry_in, inode};
-use crate::kit::{make_room, memfd};
+use crate::kit::{memfd, raise_open_file_limit};
 use crate::protocol::interoperability::quoted;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::File;
@@ -208,7 +209,7 @@ fn unquoted(line: &str) -> Vec<u8> {
 fn random_identifiers_can_be_read_back_from_the_list(of: Implementation) {
     let id = prop::collection::vec(1..=255u8, 1..=255);
     let ids = prop::collection::btree_set(id, 1..40);
-    let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
+    let config = random_cases(24);
     for daemon in of.daemons(Setup::default()) {
         let stream = UnixStream::connect(&daemon.path).unwrap();
         TestRunner::new(config.clone())
@@ -228,7 +229,7 @@ fn random_identifiers_can_be_read_back_from_the_list(of: Implementation) {
 /// Has a daemon hold a thousand things with the longest identifiers, which are returned.
 fn a_thousand(daemon: &Daemon) -> Vec<String> {
     let ids: Vec<_> = (0..1000).map(|number| format!("{number:0>255}")).collect();
-    make_room();
+    raise_open_file_limit();
     wire::set_dump(&daemon.path, &hold(&ids)).unwrap();
     ids
 }

@@ -30,7 +30,7 @@ const PIPES: usize = 200;
 /// More than clients can have open: none has to make way for another.
 const OPEN_MOST: usize = 10_000;
 /// Longer than a process that has been started takes to let go of what it was started with.
-const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+const TIMEOUT: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
 /// The other end of a pipe, of which one end was sent.
 struct Pipe(OwnedFd);
@@ -41,7 +41,7 @@ impl Pipe {
     }
 
     /// Whether all others have closed it, within that time.
-    fn is_closed(&self, within: &Timespec) -> bool {
+    fn forbids_inspection(&self, within: &Timespec) -> bool {
         poll(&mut [PollFd::new(&self.0, PollFlags::empty())], Some(within)).unwrap() > 0
     }
 }
@@ -130,7 +130,7 @@ impl Peer {
                         break;
                     }
                     let mut polls = [PollFd::new(&self.stream, PollFlags::IN)];
-                    assert_eq!(poll(&mut polls, Some(&PATIENCE)), Ok(1), "not hung up");
+                    assert_eq!(poll(&mut polls, Some(&TIMEOUT)), Ok(1), "not hung up");
                 }
                 Err(_) => break,
             }
@@ -357,7 +357,10 @@ impl Scene<'_> {
                 self.model.held.values().map(|thing| thing.descriptor.clone()).collect();
             self.open.retain(|pipe| {
                 let is_held = held.iter().any(|held| Rc::ptr_eq(held, pipe));
-                assert!(is_held || pipe.is_closed(&PATIENCE), "something forgotten is open");
+                assert!(
+                    is_held || pipe.forbids_inspection(&TIMEOUT),
+                    "something forgotten is open"
+                );
                 is_held
             });
         }
@@ -462,5 +465,5 @@ fn check_in(world: &mut World, mut input: Input) {
     let Scene { service, open, .. } = scene;
     let gate = world::end(service);
     world.take_back(gate);
-    assert!(open.iter().all(|pipe| pipe.is_closed(&PATIENCE)), "descriptors are lost");
+    assert!(open.iter().all(|pipe| pipe.forbids_inspection(&TIMEOUT)), "descriptors are lost");
 }
