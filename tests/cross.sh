@@ -159,19 +159,19 @@ left="$left tools::first_client tools::import tools::socket_activation"
 spoiled="old_kernels::
     a_limit_that_is_too_low_is_named
     with_a_very_low_open_file_limit_the_daemon_works_or_ends_with_a_message
-    a_limit_that_leaves_no_room_for_both_connections_is_named_as_well
+    without_room_for_both_connections_the_needed_limit_is_named
     a_table_that_does_not_fit_into_memory_is_reported_at_the_start
     a_capacity_above_the_open_file_limit_is_lowered_with_a_warning
-    two_full_frames_end_well_or_clearly_under_every_limit
-    a_soft_limit_of_0_is_what_prog_gets_as_well
+    two_full_frames_arrive_or_the_needed_limit_is_named
+    a_soft_limit_of_0_is_restored_for_prog
     after_its_start_the_daemon_allocates_no_memory
-    what_there_is_no_room_for_is_not_deleted
-    signals_and_limits_stay_as_they_were
+    retrieve_deletes_nothing_that_it_cannot_receive
+    prog_gets_the_signals_and_limits_of_the_caller
     installed_links_lead_to_the_program_and_work
-    a_file_that_appears_in_the_instant_of_making_a_link_is_reported
-    no_link_leads_to_a_program_that_is_not_there_any_more
+    a_file_that_appears_just_before_a_link_is_made_is_reported
+    no_link_is_made_to_a_program_that_has_been_removed
     a_broken_rules_file_is_logged_and_the_old_rules_stay
-    answers_that_cannot_be_right_are_exit_1_and_never_waited_for
+    an_invalid_answer_is_exit_1_without_a_timeout
     a_stopped_terminal_delays_no_client
     a_terminal_whose_output_is_not_read_delays_no_client"
 
@@ -278,7 +278,7 @@ for processor in "$@"; do
         emulate "$programs/fdholder" "$work/emulator" "$programs/release/fdholder"
         case $processor in
             # This test uses error numbers, which differ on mips.
-            mips*) run_tests "$programs" "$spoiled other_errors_are_passed_on" ;;
+            mips*) run_tests "$programs" "$spoiled an_error_of_the_daemon_is_reported" ;;
             *) run_tests "$programs" "$spoiled" ;;
         esac
     fi

@@ -251,6 +251,22 @@ impl Connection {
     }
 }
 
+/// Bytes without descriptors, as a step.
+pub fn bytes(bytes: impl AsRef<[u8]>) -> Step {
+    Step::Send(bytes.as_ref().to_vec(), Vec::new())
+}
+
+/// A frame that announces `announced` descriptors and carries `sent`, as a step.
+pub fn frame_with(payload: &[u8], announced: u16, sent: usize) -> Step {
+    let fds = (0..sent).map(|_| super::memfd()).collect();
+    Step::Send(wire::frame(payload, announced), fds)
+}
+
+/// A script that receives the request and then does these steps.
+pub fn after_request(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
+    [Step::Receive].into_iter().chain(steps).collect()
+}
+
 /// A reply of only a status byte.
 pub fn status(number: u8) -> Vec<u8> {
     wire::frame(&[number], 0)

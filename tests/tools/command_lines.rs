@@ -1,5 +1,5 @@
-//! Command lines, the names of the program, and sockets that cannot be connected to: what is
-//! said, and with which exit code.
+//! Command lines of the program and of transferdump, the names of the program, installed links, and sockets
+//! that cannot be connected to: messages and exit codes.
 
 use crate::kit::fake::{Fake, Step, files_to_hold, source, status, transfer};
 use crate::kit::program;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use temp_dir::TempDir;
 
-/// The definition of the command line, from which the program's own table is made.
+/// The definition of the command line, from which the build makes the option table of the program.
 mod cli {
     include!(concat!(env!("CARGO_MANIFEST_DIR"), "/applets/transferdump/cli.rs"));
 }
@@ -28,11 +28,12 @@ const NAME: &str = "s6-fdholder-transferdump";
 const USAGE: &str = "s6-fdholder-transferdump: usage: s6-fdholder-transferdump \
                      [ -t timeoutfrom:timeoutto ] socketfrom socketto\n";
 
+/// Exit code, standard output and standard error.
 fn ending(ended: &Ended) -> (i32, &str, &str) {
     (ended.code, std::str::from_utf8(&ended.out).unwrap(), &ended.err)
 }
 
-/// What is said if there is no source at that path.
+/// The message if there is no source at this path.
 fn no_source(path: &str) -> String {
     format!(
         "{NAME}: fatal: unable to connect to a source fd-holder daemon at {path}: No such file or \
@@ -41,9 +42,9 @@ fn no_source(path: &str) -> String {
 }
 
 #[test]
-fn a_right_command_line_is_taken_as_getopt_does() {
-    // The last column is the operand that is taken for the source. There is no such file, which
-    // the program would not notice if it did not like its command line.
+fn a_valid_command_line_is_parsed_like_getopt() {
+    // The last column is the operand that is the source. The file does not exist. The program reports that
+    // only if it accepts the command line.
     let cases: &[(&[&str], &str)] = &[
         (&["a", "b"], "a"),
         (&["-t", "5", "a", "b"], "a"),
@@ -143,7 +144,7 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_no_option() {
+fn an_option_that_is_not_utf_8_is_wrong_usage() {
     for argument in [&b"-\xff"[..], b"--\xff", b"-t\xff"] {
         let ended = run(tool(NAME).arg(OsStr::from_bytes(argument)).args(["a", "b"]));
         assert_eq!(ending(&ended), (100, "", USAGE), "{argument:?}");
@@ -151,7 +152,7 @@ fn bytes_that_are_no_text_are_no_option() {
 }
 
 #[test]
-fn help_is_printed_wherever_an_option_may_stand() {
+fn help_is_printed_if_it_stands_among_the_options() {
     let cases: &[&[&str]] = &[
         &["--help"],
         &["--help", "a", "b"],
@@ -182,13 +183,13 @@ fn help_is_printed_wherever_an_option_may_stand() {
     }
 }
 
-/// The program under this name.
+/// Runs the program under this name.
 fn called(name: &str, arguments: &[&str]) -> Ended {
     run(Command::new(program()).arg0(name).args(arguments))
 }
 
 #[test]
-fn the_tool_goes_by_its_names_and_no_others() {
+fn a_tool_is_selected_by_each_of_its_names() {
     for name in [
         NAME,
         "fdholder-transferdump",
@@ -210,8 +211,9 @@ fn the_tool_goes_by_its_names_and_no_others() {
 }
 
 #[test]
-fn a_name_may_have_a_mark_in_front_and_a_suffix_behind() {
-    // Login shells, what systemd's initrd is to spare, wrappers, packagers.
+fn a_name_may_have_a_prefix_character_and_a_suffix() {
+    // Login shells, programs that systemd does not kill in an initramfs, wrappers and packages use such
+    // names.
     for name in [
         "-s6-fdholder-transferdump",
         "-fdholder-transferdump",
@@ -247,9 +249,9 @@ fn a_name_may_have_a_mark_in_front_and_a_suffix_behind() {
 }
 
 #[test]
-fn a_name_that_no_tool_has_is_named_in_one_line_with_exit_100() {
-    // The name, the arguments, and what has to be named. An empty argument list, which older
-    // kernels allow, newer ones turn into one empty name.
+fn an_unknown_name_is_reported_in_one_line_with_exit_100() {
+    // The name, the arguments, and what the message must name. Newer kernels turn an empty argument list
+    // into one empty name, so the empty name stands for both.
     let cases: &[(&str, &[&str], &str)] = &[
         ("", &[], ""),
         ("", &["transferdump", "/no/a", "/no/b"], ""),
@@ -273,7 +275,7 @@ fn a_name_that_no_tool_has_is_named_in_one_line_with_exit_100() {
         ("fdholder", &["transferdump.static"], "transferdump.static"),
         ("fdholder", &["@transferdump"], "@transferdump"),
         ("fdholder-1.2", &["-transferdump"], "-transferdump"),
-        ("fdholder", &["nobody"], "nobody"),
+        ("fdholder", &["unknown"], "unknown"),
         ("fdholder", &[""], ""),
         ("fdholder", &["fdholder"], "fdholder"),
         ("fdholder", &["s6-transferdump"], "s6-transferdump"),
@@ -291,7 +293,7 @@ fn a_name_that_no_tool_has_is_named_in_one_line_with_exit_100() {
     }
 }
 
-/// What `fdholder --list` prints, line by line.
+/// The lines that `fdholder --list` prints.
 fn list() -> Vec<String> {
     let ended = called("fdholder", &["--list"]);
     let (code, out, err) = ending(&ended);
@@ -300,7 +302,7 @@ fn list() -> Vec<String> {
 }
 
 #[test]
-fn the_program_tells_about_itself() {
+fn list_version_and_help_describe_the_program() {
     let list = list();
     assert!(list.iter().any(|name| name == NAME), "{list:?}");
     let is_ours =
@@ -319,7 +321,7 @@ fn the_program_tells_about_itself() {
     {
         assert!(help.contains(part), "{part} is missing in\n{help}");
     }
-    // Without anything to do, the first line of that.
+    // Without a request, the program prints the first line of the help.
     let usage = format!("fdholder: {}\n", help.lines().next().unwrap());
     for arguments in [&[][..], &["--install"]] {
         assert_eq!(ending(&called("fdholder", arguments)), (100, "", &usage[..]), "{arguments:?}");
@@ -327,7 +329,7 @@ fn the_program_tells_about_itself() {
 }
 
 #[test]
-fn what_cannot_be_printed_is_an_error() {
+fn output_that_cannot_be_written_is_exit_111() {
     for arguments in [&["--list"][..], &["--help"], &["--version"], &["transferdump", "--help"]] {
         let mut command = Command::new(program());
         command.arg0("fdholder").args(arguments);
@@ -343,8 +345,8 @@ fn what_cannot_be_printed_is_an_error() {
 }
 
 #[test]
-fn a_list_needs_a_standard_output_to_be_printed_on() {
-    // It is known before anybody is connected to.
+fn a_list_without_a_standard_output_is_exit_111() {
+    // The tool reports that before it connects.
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$0\" list /absent/socket >&-"]).arg(program());
     let line = "s6-fdholder-list: fatal: unable to write to standard output: Bad file descriptor\n";
@@ -356,7 +358,7 @@ fn install(dir: &Path) -> Ended {
     run(Command::new(program()).arg0("fdholder").arg("--install").arg(dir))
 }
 
-/// The names in a directory, sorted, and where they lead.
+/// The names in a directory, sorted, and the targets of links.
 fn contents(dir: &Path) -> Vec<(OsString, Option<PathBuf>)> {
     let entry = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.unwrap();
@@ -378,7 +380,7 @@ fn installed_links_lead_to_the_program_and_work() {
         assert_eq!(ending(&install(dir.path())), (0, "", ""), "the {time} time");
         assert_eq!(contents(dir.path()), links, "the {time} time");
     }
-    // A path that is not absolute is for the directory alone.
+    // A relative path of the directory does not make the links relative.
     fs::remove_file(dir.child(NAME)).unwrap();
     let mut command = Command::new(program());
     command.arg0("fdholder").args(["--install", "."]).current_dir(dir.path());
@@ -389,11 +391,11 @@ fn installed_links_lead_to_the_program_and_work() {
     assert_eq!(ending(&ended), (111, "", &no_source("/no/a")[..]));
 }
 
-/// Something that can be in the way, and how it gets there.
+/// Something that occupies the path of a link: its name, and the function that makes it.
 type Obstacle = (&'static str, fn(&Path));
 
 #[test]
-fn what_is_in_the_way_of_a_link_is_named_and_nothing_changes() {
+fn if_the_path_of_a_link_is_occupied_it_is_named_and_nothing_changes() {
     let obstacles: [Obstacle; 5] = [
         ("another link", |path| symlink("/bin/true", path).unwrap()),
         ("a link to nowhere", |path| symlink("nowhere", path).unwrap()),
@@ -405,7 +407,7 @@ fn what_is_in_the_way_of_a_link_is_named_and_nothing_changes() {
         ("a file", |path| fs::write(path, "precious").unwrap()),
         ("a directory", |path| fs::create_dir(path).unwrap()),
     ];
-    // In the way of the last one, the others could be made.
+    // If only the path of the last link is occupied, the tool could make the others. It must not.
     let names = list();
     for (name, put) in obstacles {
         for link in [names.first().unwrap(), names.last().unwrap()] {
@@ -428,13 +430,13 @@ fn what_is_in_the_way_of_a_link_is_named_and_nothing_changes() {
 }
 
 #[test]
-fn no_link_leads_to_a_program_that_is_not_there_any_more() {
+fn no_link_is_made_to_a_program_that_has_been_removed() {
     let dir = TempDir::new().unwrap();
     let (old, links) = (dir.child("fdholder"), dir.child("links"));
     for replaced in [false, true] {
         fs::create_dir(&links).unwrap();
         fs::copy(program(), &old).unwrap();
-        // An upgrade while it runs, or its removal: it is executed by what is left of it.
+        // The program is replaced or removed while it runs. It is executed by its open descriptor.
         let rest = if replaced { "touch \"$0\"" } else { "true" };
         let script = format!(
             "exec 3<\"$0\"; rm \"$0\"; {rest}; exec -a fdholder /proc/self/fd/3 --install \"$1\""
@@ -451,8 +453,8 @@ fn no_link_leads_to_a_program_that_is_not_there_any_more() {
 }
 
 #[test]
-fn a_file_that_appears_in_the_instant_of_making_a_link_is_reported() {
-    // The program is told that nothing is there yet: it looks, and then somebody makes it.
+fn a_file_that_appears_just_before_a_link_is_made_is_reported() {
+    // The injection says that the path is free, as if the file were made after the check.
     let answer = ["readlinkat:error=ENOENT:when=2".to_string()];
     let first = &list()[0];
     let rows: [(Obstacle, i32); 3] = [
@@ -475,7 +477,7 @@ fn a_file_that_appears_in_the_instant_of_making_a_link_is_reported() {
 }
 
 #[test]
-fn links_need_a_directory_to_lie_in() {
+fn installing_links_needs_an_existing_directory() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.child("file"), "").unwrap();
     for (name, reason) in [("absent", "No such file or directory"), ("file", "Not a directory")] {
@@ -488,14 +490,14 @@ fn links_need_a_directory_to_lie_in() {
     assert_eq!(contents(dir.path()).len(), 1);
 }
 
-/// A path in `dir` that has so many bytes in all.
+/// A path in `dir` that is `length` bytes long.
 fn long(dir: &TempDir, length: usize) -> PathBuf {
     let rest = length - dir.path().as_os_str().len() - 1;
     dir.child("x".repeat(rest))
 }
 
 #[test]
-fn what_cannot_be_connected_to_is_named_with_the_reason() {
+fn a_socket_that_cannot_be_connected_to_is_named_with_the_reason() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.child("file"), "").unwrap();
     symlink("loop", dir.child("loop")).unwrap();
@@ -516,7 +518,7 @@ fn what_cannot_be_connected_to_is_named_with_the_reason() {
         (long(&dir, 109), "File name too long"),
         (long(&dir, 3000), "File name too long"),
     ];
-    // Root may write anywhere.
+    // The permissions of a file do not restrict root.
     if !geteuid().is_root() {
         cases.push((dir.child("forbidden"), "Permission denied"));
     }
@@ -531,7 +533,7 @@ fn what_cannot_be_connected_to_is_named_with_the_reason() {
             assert_eq!(ending(&ended), (111, "", &message[..]));
             assert_eq!(to.seen().bytes, b"");
 
-            // Whether there is something to transfer or not.
+            // With and without entries to transfer.
             for count in [0, 2] {
                 let from = Fake::start(source(&files_to_hold(count, 5)));
                 let message = format!(
@@ -548,7 +550,7 @@ fn what_cannot_be_connected_to_is_named_with_the_reason() {
 }
 
 #[test]
-fn a_socket_may_have_a_path_of_107_bytes() {
+fn the_path_of_a_socket_may_have_107_bytes() {
     let (dirs, held) = ([TempDir::new().unwrap(), TempDir::new().unwrap()], files_to_hold(2, 5));
     let from = Fake::start_at(long(&dirs[0], 107), source(&held));
     let to = Fake::start_at(long(&dirs[1], 107), vec![Step::AcceptDump]);
@@ -558,7 +560,7 @@ fn a_socket_may_have_a_path_of_107_bytes() {
 }
 
 #[test]
-fn a_path_in_a_message_is_quoted_where_it_is_not_printable() {
+fn unprintable_bytes_of_a_path_are_quoted_in_a_message() {
     let dir = TempDir::new().unwrap();
     let odd = b"\x01a \x07\x08\t\n\x0b\x0c\r\\\"'$~\x7f\x80\xff\xc3\xa4";
     let shown = r#"\0x01a \a\b\t\n\v\f\r\\"'$~\0x7f\0x80\0xff\0xc3\0xa4"#;
@@ -567,7 +569,7 @@ fn a_path_in_a_message_is_quoted_where_it_is_not_printable() {
     let ended = transfer(&[], &path, &path);
     assert_eq!(ending(&ended), (111, "", &no_source(&shown)[..]));
 
-    // And the bytes themselves are what is connected to.
+    // The tool connects to the path with the bytes as they are.
     let from = Fake::start_at(path, vec![Step::Receive, Step::Send(status(1), Vec::new())]);
     let message = format!(
         "{NAME}: fatal: unable to get dump from the source fd-holder daemon at {shown}: Operation \
@@ -578,7 +580,7 @@ fn a_path_in_a_message_is_quoted_where_it_is_not_printable() {
 }
 
 #[test]
-fn a_source_that_denies_is_reported_though_the_destination_is_missing() {
+fn a_source_that_denies_is_reported_even_if_the_destination_is_missing() {
     let denies = vec![Step::Receive, Step::Send(status(1), Vec::new())];
     let from = Fake::start(denies);
     let ended = transfer(&[], &from.path, Path::new("/no/destination"));
@@ -586,7 +588,7 @@ fn a_source_that_denies_is_reported_though_the_destination_is_missing() {
     drop(from.seen());
 }
 
-/// Whether a value of `-t` is right, in other words than the program's.
+/// Whether a value of `-t` is valid. This code is independent of the product.
 fn is_timeout(value: &str) -> bool {
     let numbers: Vec<_> = value.split(':').collect();
     let is_number = |digits: &&str| {
@@ -597,7 +599,7 @@ fn is_timeout(value: &str) -> bool {
     !value.is_empty() && numbers.len() <= 2 && numbers.iter().all(is_number)
 }
 
-/// Options in the forms that both parsers take, values good and bad.
+/// Options in the forms that both parsers accept, with valid and invalid values.
 fn options() -> impl Strategy<Value = Vec<String>> {
     let number = "[0-9]{0,3}|42949672(9[4-7]|[0-9]{3})|[0-9]{20}";
     let value = prop_oneof![
@@ -614,7 +616,7 @@ fn options() -> impl Strategy<Value = Vec<String>> {
     ]
 }
 
-/// Two operands, or fewer: argh refuses more.
+/// At most two operands: argh refuses more.
 fn operands() -> impl Strategy<Value = Vec<String>> {
     let operand = "[a-g/._]{0,6}".prop_map(|name| format!("/no/{name}"));
     prop_oneof![
@@ -627,7 +629,7 @@ proptest! {
     #![proptest_config(random_cases(500))]
 
     #[test]
-    fn the_program_takes_the_command_lines_that_argh_takes(
+    fn the_program_accepts_the_command_lines_that_argh_accepts(
         options in options(),
         end in any::<bool>(),
         operands in operands(),
@@ -639,7 +641,7 @@ proptest! {
         let right = argh.ok().filter(|cli| cli.timeout.as_deref().is_none_or(is_timeout));
         let ended = run(tool(NAME).args(&line));
         match right {
-            // Both must have found the same source.
+            // Both parsers must find the same source.
             Some(cli) => {
                 prop_assert!(cli.socketto.starts_with("/no/"));
                 let message = no_source(&cli.socketfrom);

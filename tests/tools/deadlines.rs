@@ -1,4 +1,4 @@
-//! `-t`: how long may be waited for whom.
+//! Option `-t` of transferdump: how long it waits for each side.
 
 use crate::kit::fake::{
     Fake,
@@ -11,18 +11,18 @@ use std::iter::repeat_with;
 use std::thread;
 use std::time::Duration;
 
-/// How much longer than its limit something may take on a busy machine.
-const SLACK: Duration = Duration::from_secs(1);
+/// How much longer than its limit a transfer may take on a busy machine. Slow peers take longer than that.
+const SLACK: Duration = Duration::from_secs(2);
 
-/// A transfer with its options.
+/// A transfer and its expected end.
 struct Case {
     name: &'static str,
     options: &'static [&'static str],
     from: Fake,
     to: Fake,
-    /// How long it takes at least, in milliseconds; at most it takes [`SLACK`] more.
-    takes: u64,
-    /// Who is waited for in vain, and what for.
+    /// How long it takes at least, in milliseconds. It may take [`SLACK`] more.
+    least: u64,
+    /// The expected failure.
     fails: Option<Fails>,
 }
 
@@ -30,18 +30,18 @@ struct Case {
 enum Fails {
     /// The source cannot be connected to.
     ConnectFrom,
-    /// The source does not deliver.
+    /// The source does not send its dump in time.
     From,
     /// The destination cannot be connected to.
     ConnectTo,
-    /// The destination does not take it.
+    /// The destination does not accept the dump in time.
     To,
-    /// The destination does not take it, after it has said that it would.
+    /// The destination accepts the dump, and then does not take all frames in time.
     ToHalfway,
 }
 
 impl Case {
-    /// Runs it, and says what is wrong.
+    /// Runs the transfer. Returns a description of what is wrong.
     fn run(self) -> Option<String> {
         let (from, to) = (self.from.path.display(), self.to.path.display());
         let (code, message) = match self.fails {
@@ -59,7 +59,7 @@ impl Case {
                 (2, format!("set dump in the destination fd-holder daemon at {to}"))
             }
         };
-        let due = match self.fails {
+        let expected = match self.fails {
             None => String::new(),
             Some(_) => format!(
                 "s6-fdholder-transferdump: fatal: unable to {message}: Connection timed out"
@@ -67,7 +67,7 @@ impl Case {
         };
         let Ended { code: is, out, err, wall } =
             transfer(self.options, &self.from.path, &self.to.path);
-        let behind = err.strip_prefix(&due).unwrap_or("another message");
+        let behind = err.strip_prefix(&expected).unwrap_or("another message");
         let ends_well = match self.fails {
             None => behind.is_empty(),
             Some(Fails::ToHalfway) => {
@@ -76,7 +76,7 @@ impl Case {
             }
             Some(_) => behind == "\n",
         };
-        let least = Duration::from_millis(self.takes);
+        let least = Duration::from_millis(self.least);
         let in_time = (least..least + SLACK).contains(&wall);
         drop((self.from.seen(), self.to.seen()));
         let right = is == code && out.is_empty() && ends_well && in_time;
@@ -84,22 +84,22 @@ impl Case {
     }
 }
 
-/// All in one test, so that all wait at the same time.
+/// All cases are in one test, so that they wait at the same time.
 #[test]
-fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
+fn a_transfer_waits_for_each_side_exactly_as_long_as_its_limit() {
     raise_open_file_limit();
     let slow = Duration::from_millis(700);
     let held = files_to_hold(3, 255);
     let full = files_to_hold(5 * 253, 255);
     let small = || frames(&held, 253).pop().unwrap();
-    let good = || Fake::start(source(&held));
-    let takes = || {
+    let source_in_time = || Fake::start(source(&held));
+    let destination_in_time = || {
         let answer = Send(status(0), vec![]);
         Fake::start(vec![Receive, Send(opened(1), vec![]), Receive, answer])
     };
     let reply = || granted(1, 3);
-    let mute = || Fake::start(vec![Receive]);
-    let with_full_backlog = || Fake::with_full_backlog(Duration::from_secs(10), vec![]);
+    let silent = || Fake::start(vec![Receive]);
+    let full_backlog = || Fake::with_full_backlog(Duration::from_secs(10), vec![]);
     let slow_source = || {
         let mut script = source(&held);
         script.insert(1, Pause(slow));
@@ -109,60 +109,81 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
         let answer = Send(status(0), vec![]);
         Fake::start(vec![Receive, Pause(slow), Send(opened(1), vec![]), Receive, answer])
     };
-    let drips = |bytes: Vec<u8>, pause| SendSlowly(bytes, vec![], Duration::from_millis(pause));
-    // Twenty frames, each of which is answered in time.
+    let slowly = |bytes: Vec<u8>, pause| SendSlowly(bytes, vec![], Duration::from_millis(pause));
+    // Twenty frames. Each answer comes in time, but all together take longer than the limit.
     let many = files_to_hold(20, 255);
     let mut single = vec![Receive, Send(granted(20, 20), vec![])];
     single.extend(frames(&many, 1).into_iter().map(|(bytes, fds)| Send(bytes, fds)));
-    let answers = repeat_with(|| [Receive, drips(status(11), 20)]).take(20).flatten();
+    let answers = repeat_with(|| [Receive, slowly(status(11), 30)]).take(20).flatten();
     let dripping = [Receive, Send(opened(20), vec![])].into_iter().chain(answers).collect();
 
     let case =
-        |name, options, from, to, takes, fails| Case { name, options, from, to, takes, fails };
+        |name, options, from, to, least, fails| Case { name, options, from, to, least, fails };
     let cases = vec![
-        case("mute source", &["-t", "300:"], mute(), takes(), 300, Some(Fails::From)),
-        case("mute source, number alone", &["-t300"], mute(), takes(), 300, Some(Fails::From)),
         case(
-            "source that does not even read",
+            "silent source",
+            &["-t", "300:"],
+            silent(),
+            destination_in_time(),
+            300,
+            Some(Fails::From),
+        ),
+        case(
+            "silent source, number alone",
+            &["-t300"],
+            silent(),
+            destination_in_time(),
+            300,
+            Some(Fails::From),
+        ),
+        case(
+            "source that does not read the request",
             &["-t", "300:5000"],
             Fake::start(vec![StopReading]),
-            takes(),
+            destination_in_time(),
             300,
             Some(Fails::From),
         ),
         case(
-            "source that drips its reply",
+            "source that sends its reply slowly",
             &["-t", "300:5000"],
-            Fake::start(vec![Receive, drips(reply(), 40)]),
-            takes(),
+            Fake::start(vec![Receive, slowly(reply(), 250)]),
+            destination_in_time(),
             300,
             Some(Fails::From),
         ),
         case(
-            "source that drips a frame",
+            "source that sends a frame slowly",
             &["-t", "300:5000"],
             Fake::start(vec![
                 Receive,
                 Send(reply(), vec![]),
                 SendSlowly(small().0, small().1, Duration::from_millis(20)),
             ]),
-            takes(),
+            destination_in_time(),
             300,
             Some(Fails::From),
         ),
         case(
-            "with_full_backlog source",
+            "source with a full backlog",
             &["-t", "300:5000"],
-            with_full_backlog(),
-            takes(),
+            full_backlog(),
+            destination_in_time(),
             300,
             Some(Fails::ConnectFrom),
         ),
-        case("mute destination", &["-t", ":300"], good(), mute(), 300, Some(Fails::To)),
+        case(
+            "silent destination",
+            &["-t", ":300"],
+            source_in_time(),
+            silent(),
+            300,
+            Some(Fails::To),
+        ),
         case(
             "destination that does not answer a frame",
             &["-t", "5000:300"],
-            good(),
+            source_in_time(),
             Fake::start(vec![Receive, Send(opened(1), vec![]), Receive]),
             300,
             Some(Fails::ToHalfway),
@@ -176,15 +197,15 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
             Some(Fails::ToHalfway),
         ),
         case(
-            "destination that drips its reply",
+            "destination that sends its reply slowly",
             &["-t", "5000:300"],
-            good(),
-            Fake::start(vec![Receive, drips(opened(1), 40)]),
+            source_in_time(),
+            Fake::start(vec![Receive, slowly(opened(1), 250)]),
             300,
             Some(Fails::To),
         ),
         case(
-            "destination that drips its answers",
+            "destination that sends its answers slowly",
             &["-t", "5000:300"],
             Fake::start(single),
             Fake::start(dripping),
@@ -192,40 +213,40 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
             Some(Fails::ToHalfway),
         ),
         case(
-            "with_full_backlog destination",
+            "destination with a full backlog",
             &["-t", "5000:300"],
-            good(),
-            with_full_backlog(),
+            source_in_time(),
+            full_backlog(),
             300,
             Some(Fails::ConnectTo),
         ),
         case(
-            "two slow sides, charged each for itself",
+            "two slow sides, each within its own limit",
             &["-t", "1200:1200"],
             slow_source(),
             slow_destination(),
             1400,
             None,
         ),
-        // These are crowded from now on, and the transfers begin a little later.
+        // The backlog is full from now on, and the transfers begin a little later.
         case(
-            "source that is with_full_backlog for a while, no option",
+            "source with a full backlog for a while, no option",
             &[],
             Fake::with_full_backlog(slow, source(&held)),
-            takes(),
+            destination_in_time(),
             100,
             None,
         ),
         case(
-            "destination that is with_full_backlog for a while, no option",
+            "destination with a full backlog for a while, no option",
             &[],
-            good(),
+            source_in_time(),
             Fake::with_full_backlog(slow, vec![AcceptDump]),
             100,
             None,
         ),
         case(
-            "both with_full_backlog for a while, in time",
+            "both with a full backlog for a while, in time",
             &["-t", "5000:5000"],
             Fake::with_full_backlog(slow, source(&held)),
             Fake::with_full_backlog(slow, vec![AcceptDump]),
@@ -233,21 +254,36 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
             None,
         ),
         case(
-            "source that is with_full_backlog and then mute",
-            &["-t", "1500:"],
-            Fake::with_full_backlog(Duration::from_millis(1200), vec![]),
-            takes(),
-            1500,
+            "source with a full backlog, and then silent",
+            &["-t", "3000:"],
+            // A limit that began anew after the connection would take 5.6 seconds.
+            Fake::with_full_backlog(Duration::from_millis(2600), vec![]),
+            destination_in_time(),
+            3000,
             Some(Fails::From),
         ),
-        case("slow source, no option", &[], slow_source(), takes(), 700, None),
-        case("slow source, 0", &["-t", "0:0"], slow_source(), takes(), 700, None),
-        case("slow source, empty", &["-t", ":300"], slow_source(), takes(), 700, None),
-        case("slow destination, empty", &["-t", "300:"], good(), slow_destination(), 700, None),
+        case("slow source, no option", &[], slow_source(), destination_in_time(), 700, None),
+        case("slow source, 0", &["-t", "0:0"], slow_source(), destination_in_time(), 700, None),
+        case(
+            "slow source, empty",
+            &["-t", ":300"],
+            slow_source(),
+            destination_in_time(),
+            700,
+            None,
+        ),
+        case(
+            "slow destination, empty",
+            &["-t", "300:"],
+            source_in_time(),
+            slow_destination(),
+            700,
+            None,
+        ),
         case(
             "slow destination, number alone",
             &["-t", "300"],
-            good(),
+            source_in_time(),
             slow_destination(),
             700,
             None,
@@ -264,15 +300,15 @@ fn each_side_is_waited_for_as_long_as_it_was_given_and_no_longer() {
             "the last option wins: none",
             &["-t", "300", "-t0"],
             slow_source(),
-            takes(),
+            destination_in_time(),
             700,
             None,
         ),
         case(
             "the last option wins: 300",
             &["-t", "0:0", "--timeout=300"],
-            mute(),
-            takes(),
+            silent(),
+            destination_in_time(),
             300,
             Some(Fails::From),
         ),

@@ -1,5 +1,5 @@
-//! What retrieve and getdump hand over to the program that they execute: descriptors, variables,
-//! and the state that was the caller's.
+//! What retrieve and getdump pass to the program that they execute: descriptors, variables, and the state of
+//! the caller.
 
 use crate::kit::clients::Implementation::{self, Ours};
 use crate::kit::clients::{End, REPORT_SCRIPT, Report, file, hold, same_dump, succeeded, words};
@@ -19,23 +19,24 @@ use std::process::{Command, Stdio};
 use temp_dir::TempDir;
 
 for_each_implementation! {
-    what_was_retrieved_is_standard_input
+    the_retrieved_descriptor_is_standard_input_of_prog
     prog_gets_no_other_descriptor
-    prog_gets_its_arguments_as_they_are
-    prog_gets_the_environment_as_it_is
-    prog_is_found_as_a_shell_would_find_it
-    what_cannot_be_executed_is_exit_126_or_127
-    retrieve_deletes_only_if_asked_to
-    signals_and_limits_stay_as_they_were
-    closed_standard_descriptors_are_no_obstacle
-    a_dump_is_described_by_variables_and_open
-    stale_variables_are_replaced_where_they_are_in_the_way
+    prog_gets_its_arguments_unchanged
+    prog_gets_the_environment_of_retrieve_unchanged
+    prog_is_found_in_path_like_in_a_shell
+    a_program_that_cannot_be_executed_is_exit_126_or_127
+    retrieve_deletes_only_with_option_d
+    prog_gets_the_signals_and_limits_of_the_caller
+    the_tools_work_with_closed_standard_descriptors
+    getdump_describes_its_open_descriptors_in_variables
+    getdump_replaces_stale_variables_of_its_entries_only
 }
 
-/// Above this may be open whatever the tests were started with: it is in nobody's way.
+/// Descriptors that the tests were started with may have numbers above this one. They do not matter for these
+/// limits.
 const LOW: usize = 10;
 
-/// A daemon that holds a file with `text` in it, under `held`; and the file's device and inode.
+/// Daemons that hold a file with this text under `held`, each with the device and inode of the file.
 fn holding(of: Implementation, text: &str) -> Vec<(Daemon, (u64, u64))> {
     let start = |daemon: Daemon| {
         let mut all = hold(["held"]);
@@ -46,27 +47,27 @@ fn holding(of: Implementation, text: &str) -> Vec<(Daemon, (u64, u64))> {
     of.daemons(Setup::default()).into_iter().map(start).collect()
 }
 
-/// A command that retrieves what is held and then executes this.
+/// A command that retrieves `held` and executes a program.
 fn retrieve(of: Implementation, daemon: &Daemon, prog: &[&str]) -> Command {
     let mut command = of.command("retrieve");
     command.arg(&daemon.path).arg("held").args(prog);
     command
 }
 
-/// Both tools that execute something, on a daemon, with what stands in front of prog.
+/// Both tools that execute a program, each with its operands in front of the program.
 fn both(daemon: &Daemon) -> [(&'static str, Vec<OsString>); 2] {
     let path = daemon.path.as_os_str();
     [("retrieve", vec![path.into(), "held".into()]), ("getdump", vec![path.into()])]
 }
 
-fn what_was_retrieved_is_standard_input(of: Implementation) {
+fn the_retrieved_descriptor_is_standard_input_of_prog(of: Implementation) {
     for (daemon, inode) in holding(of, "some text\n") {
         for _ in 0..2 {
             let ended = run(&mut retrieve(of, &daemon, &["sh", "-c", REPORT_SCRIPT]));
             succeeded(&ended);
             assert_eq!(Report::parse(&ended.out).inode(0), inode);
         }
-        // Its offset is not touched, and a second one reads on.
+        // The tool does not move the position of the file: the second program reads on after the first.
         for expected in [&b"some text\n"[..], b""] {
             let ended = run(&mut retrieve(of, &daemon, &["cat"]));
             succeeded(&ended);
@@ -76,33 +77,34 @@ fn what_was_retrieved_is_standard_input(of: Implementation) {
     }
 }
 
-/// The numbers of open descriptors.
-fn numbers(look: &Report) -> Vec<u32> {
-    look.open.iter().map(|(number, _)| *number).collect()
+/// The numbers of the open descriptors.
+fn numbers(report: &Report) -> Vec<u32> {
+    report.open.iter().map(|(number, _)| *number).collect()
 }
 
-/// What a program started here without a tool in front of it sees.
-fn before() -> Report {
+/// The report of a program that the test starts without a tool.
+fn without_tool() -> Report {
     Report::parse(&run(Command::new("sh").args(["-c", REPORT_SCRIPT]).stdin(Stdio::null())).out)
 }
 
 fn prog_gets_no_other_descriptor(of: Implementation) {
-    let look = |command: &mut Command| {
+    let report = |command: &mut Command| {
         let ended = run(command);
         succeeded(&ended);
         Report::parse(&ended.out)
     };
-    let before = before();
+    let before = without_tool();
     for (daemon, _) in holding(of, "") {
-        let after = look(&mut retrieve(of, &daemon, &["sh", "-c", REPORT_SCRIPT]));
+        let after = report(&mut retrieve(of, &daemon, &["sh", "-c", REPORT_SCRIPT]));
         assert_eq!(numbers(&after), numbers(&before));
-        let after = look(of.command("getdump").arg(&daemon.path).args(["sh", "-c", REPORT_SCRIPT]));
+        let after =
+            report(of.command("getdump").arg(&daemon.path).args(["sh", "-c", REPORT_SCRIPT]));
         assert_eq!(after.open.len(), before.open.len() + 1);
         assert_eq!(after.inode(0), before.inode(0));
     }
 }
 
-fn prog_gets_its_arguments_as_they_are(of: Implementation) {
+fn prog_gets_its_arguments_unchanged(of: Implementation) {
     let arguments =
         [&b"%s|"[..], b"-D", b"", b"--", b"two  words\n", b"\xff\xfe", b"-t5", b"--help"];
     let arguments = arguments.map(OsStr::from_bytes);
@@ -124,7 +126,7 @@ fn environment(out: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// A command that has exactly these variables, apart from where C finds its libraries.
+/// The command with exactly these variables, and `LD_LIBRARY_PATH` if it is a C program.
 fn with_environment(mut command: Command, variables: &[(&[u8], &[u8])]) -> Command {
     let libraries = "LD_LIBRARY_PATH";
     let own = command.get_envs().find(|(name, _)| *name == libraries);
@@ -149,7 +151,7 @@ const VARIABLES: [(&[u8], &[u8]); 7] = [
     (b"S6_FDHOLDER", b"2"),
 ];
 
-fn prog_gets_the_environment_as_it_is(of: Implementation) {
+fn prog_gets_the_environment_of_retrieve_unchanged(of: Implementation) {
     let own = [&VARIABLES[..], &[(b"S6_FD#", b"9"), (b"S6_FD_0", b"3")]].concat();
     for (daemon, _) in holding(of, "") {
         let mut expected = with_environment(Command::new("/usr/bin/env"), &own);
@@ -164,7 +166,7 @@ fn prog_gets_the_environment_as_it_is(of: Implementation) {
     }
 }
 
-fn prog_is_found_as_a_shell_would_find_it(of: Implementation) {
+fn prog_is_found_in_path_like_in_a_shell(of: Implementation) {
     let dir = TempDir::new().unwrap();
     let put = |path: &str, mode| {
         let path = dir.child(path);
@@ -178,8 +180,8 @@ fn prog_is_found_as_a_shell_would_find_it(of: Implementation) {
     put("closed/two", 0o644);
     put("one", 0o755);
     fs::create_dir_all(dir.child("folder/two")).unwrap();
-    // PATH, prog, and what is executed, all in that directory. A name with a slash in it is not
-    // searched for.
+    // PATH, the name of the program, and the file that is executed. DIR is the directory of the test. A name
+    // with a slash is not searched in PATH.
     let rows = [
         ("DIR/a:DIR/b", "one", "a/one"),
         ("DIR/b:DIR/a", "one", "b/one"),
@@ -207,7 +209,7 @@ fn prog_is_found_as_a_shell_would_find_it(of: Implementation) {
     }
 }
 
-fn what_cannot_be_executed_is_exit_126_or_127(of: Implementation) {
+fn a_program_that_cannot_be_executed_is_exit_126_or_127(of: Implementation) {
     let dir = TempDir::new().unwrap();
     let put = |path: &str, text: &str, mode| {
         fs::write(dir.child(path), text).unwrap();
@@ -233,7 +235,7 @@ fn what_cannot_be_executed_is_exit_126_or_127(of: Implementation) {
             for (prog, (code, reason)) in rows {
                 let mut command = of.command(name);
                 command.args(&front).arg(prog).current_dir(dir.path());
-                // A folder of PATH that is not there is no reason to say so.
+                // A missing folder in PATH does not change the reason.
                 command.env("PATH", format!("/nowhere:{}:/bin", dir.path().display()));
                 let ended = run(&mut command);
                 let line = format!("s6-fdholder-{name}: fatal: unable to exec {prog}: {reason}\n");
@@ -246,7 +248,7 @@ fn what_cannot_be_executed_is_exit_126_or_127(of: Implementation) {
     }
 }
 
-fn retrieve_deletes_only_if_asked_to(of: Implementation) {
+fn retrieve_deletes_only_with_option_d(of: Implementation) {
     let rows: [(&[&str], usize); 6] = [
         (&[], 1),
         (&["-t500"], 1),
@@ -267,11 +269,10 @@ fn retrieve_deletes_only_if_asked_to(of: Implementation) {
     }
 }
 
-/// What of a process stays over an execution: signals that are blocked and ignored, and the limits
-/// on open files.
+/// A shell command that prints the blocked and ignored signals, and the limits on open files.
 const STATE: &str = "grep -hE '^(Sig(Blk|Ign)|Max open files)' /proc/self/status /proc/self/limits";
 
-fn signals_and_limits_stay_as_they_were(of: Implementation) {
+fn prog_gets_the_signals_and_limits_of_the_caller(of: Implementation) {
     const ENV: [&str; 4] = ["env", "--block-signal=USR1,TERM", "--ignore-signal=PIPE,HUP", "sh"];
     for (daemon, _) in holding(of, "") {
         for limit in ["ulimit -Sn 64;", "ulimit -n 77;", ""] {
@@ -292,36 +293,36 @@ fn signals_and_limits_stay_as_they_were(of: Implementation) {
     }
 }
 
-fn closed_standard_descriptors_are_no_obstacle(of: Implementation) {
+fn the_tools_work_with_closed_standard_descriptors(of: Implementation) {
     for (daemon, held) in holding(of, "") {
         for (redirections, _) in closed() {
             let dir = TempDir::new().unwrap();
-            let look = format!("{{ {REPORT_SCRIPT}; }} >\"$0\"");
+            let script = format!("{{ {REPORT_SCRIPT}; }} >\"$0\"");
             let out = dir.child("out");
             for (name, front) in both(&daemon) {
-                // The shell puts a file where prog prints, and keeps what was there aside.
+                // The shell redirects the output of the script to a file.
                 let mut command = of.through("", &redirections, name);
-                command.args(front).args(["sh", "-c", &look]).arg(&out);
+                command.args(front).args(["sh", "-c", &script]).arg(&out);
                 assert_eq!(run(&mut command).code, 0, "{name} {redirections}");
-                let look = Report::parse(&fs::read(&out).unwrap());
+                let report = Report::parse(&fs::read(&out).unwrap());
                 let found = match name {
-                    "retrieve" => look.inode(0) == held,
+                    "retrieve" => report.inode(0) == held,
                     // Its number may be one that the shell has redirected.
-                    _ => look.open.iter().any(|(_, inode)| *inode == held),
+                    _ => report.open.iter().any(|(_, inode)| *inode == held),
                 };
-                assert!(found, "{of:?} {name} {redirections}: {:?}", look.open);
+                assert!(found, "{of:?} {name} {redirections}: {:?}", report.open);
             }
         }
     }
 }
 
-/// A label that is later than everything else and counts as never.
+/// A label that counts as never, different for each number.
 fn never(number: usize) -> [u8; 12] {
     label((1 << 62) + (1 << 61) + 4_000_000_000, number as u32)
 }
 
-/// That many things to hold, of each kind of identifier, every third of which never expires.
-fn things(count: usize, longest: usize) -> Vec<Held> {
+/// `count` entries with all kinds of identifiers. Every third one never expires.
+fn various_entries(count: usize, longest: usize) -> Vec<Held> {
     raise_open_file_limit();
     let id = |number: usize| match number % 5 {
         0 => format!("{number:0>longest$}").into_bytes(),
@@ -330,17 +331,17 @@ fn things(count: usize, longest: usize) -> Vec<Held> {
         3 => [&[0xff, 0xfe, 0xc3, 0x28, 0x80], number.to_string().as_bytes()].concat(),
         _ => format!("{number}").into_bytes(),
     };
-    let mut things = hold((0..count).map(id));
-    for (number, held) in things.iter_mut().enumerate().step_by(3) {
+    let mut entries = hold((0..count).map(id));
+    for (number, held) in entries.iter_mut().enumerate().step_by(3) {
         held.expiry = never(number);
     }
-    things
+    entries
 }
 
-/// What the variables describe, and takes them out of the environment.
-fn described(look: &mut Report) -> Vec<Identity> {
+/// The entries that the variables describe. The variables are removed from the report.
+fn take_described(report: &mut Report) -> Vec<Identity> {
     let mut variables = BTreeMap::new();
-    for variable in &look.environment {
+    for variable in &report.environment {
         let at = variable.iter().position(|byte| *byte == b'=').unwrap();
         variables.insert(variable[..at].to_vec(), variable[at + 1..].to_vec());
     }
@@ -360,15 +361,15 @@ fn described(look: &mut Report) -> Vec<Identity> {
                 *value.to_be_bytes().last_chunk().unwrap()
             }
         };
-        all.push((id, expiry, look.inode(number.parse().unwrap())));
+        all.push((id, expiry, report.inode(number.parse().unwrap())));
     }
-    look.environment = variables.into_iter().map(|(n, v)| [&n[..], b"=", &v].concat()).collect();
+    report.environment = variables.into_iter().map(|(n, v)| [&n[..], b"=", &v].concat()).collect();
     all.sort();
     all
 }
 
-fn a_dump_is_described_by_variables_and_open(of: Implementation) {
-    // C crashes on long identifiers.
+fn getdump_describes_its_open_descriptors_in_variables(of: Implementation) {
+    // The C tool crashes with long identifiers.
     let longest = if of == Ours { 255 } else { 40 };
     for generation in of.generations() {
         for count in [0, 1, 2, 253, 254, 900] {
@@ -376,34 +377,34 @@ fn a_dump_is_described_by_variables_and_open(of: Implementation) {
                 continue;
             }
             let daemon = Daemon::start(generation);
-            // A daemon of C that has to send a frame in two pieces sends it twice.
-            let whole = count <= 253 || generation == Generation::Ours;
-            let longest = if whole { longest } else { longest.min(100) };
-            let things = things(count, longest);
-            wire::set_dump(&daemon.path, &things).unwrap();
-            // And the limit is not what was needed, but what it was.
+            // A C daemon that cannot send a frame in one piece sends it twice.
+            let is_in_one_piece = count <= 253 || generation == Generation::Ours;
+            let longest = if is_in_one_piece { longest } else { longest.min(100) };
+            let entries = various_entries(count, longest);
+            wire::set_dump(&daemon.path, &entries).unwrap();
+            // With the limit of the tests, and with a lower soft limit, which the tool has to raise.
             for limit in [String::new(), format!("ulimit -Sn {};", count + 40)] {
                 let mut command = of.through(&limit, "", "getdump");
                 command.arg(&daemon.path).args(["sh", "-c", REPORT_SCRIPT]);
                 let ended = run(&mut with_environment(command, &VARIABLES));
                 succeeded(&ended);
-                let mut look = Report::parse(&ended.out);
-                let open = look.open.len();
-                assert!(same_dump(&described(&mut look), &identities(&things)), "{count}");
-                assert_eq!(open, before().open.len() + count, "{limit}");
+                let mut report = Report::parse(&ended.out);
+                let open = report.open.len();
+                assert!(same_dump(&take_described(&mut report), &identities(&entries)), "{count}");
+                assert_eq!(open, without_tool().open.len() + count, "{limit}");
                 let mut names = VARIABLES.map(|(name, value)| [name, b"=", value].concat());
                 names.sort();
-                // The shell that sets the limit drops the odd one.
+                // The shell that sets the limit drops the variable with a space in its name.
                 let own = |name: &&Vec<u8>| VARIABLES.iter().any(|(n, _)| name.starts_with(n));
-                let found: Vec<_> = look.environment.iter().filter(own).collect();
+                let found: Vec<_> = report.environment.iter().filter(own).collect();
                 assert!(found.into_iter().eq(names.iter().filter(|n| !n.starts_with(b"odd"))));
             }
         }
     }
 }
 
-fn stale_variables_are_replaced_where_they_are_in_the_way(of: Implementation) {
-    // Of three things, the first never expires. What is beyond them stays as it is.
+fn getdump_replaces_stale_variables_of_its_entries_only(of: Implementation) {
+    // There are three entries, of which the first never expires. Variables of further entries stay.
     let stale: &[(&[u8], &[u8])] = &[
         (b"PATH", b"/usr/bin:/bin"),
         (b"S6_FD#", b"77"),
@@ -419,29 +420,29 @@ fn stale_variables_are_replaced_where_they_are_in_the_way(of: Implementation) {
         (b"S6_FD_", b"stays"),
     ];
     for daemon in of.daemons(Setup::default()) {
-        let things = things(3, 40);
-        wire::set_dump(&daemon.path, &things).unwrap();
+        let entries = various_entries(3, 40);
+        wire::set_dump(&daemon.path, &entries).unwrap();
         let mut command = of.command("getdump");
         command.arg(&daemon.path).args(["sh", "-c", REPORT_SCRIPT]);
         let ended = run(&mut with_environment(command, stale));
         succeeded(&ended);
-        let mut look = Report::parse(&ended.out);
-        // None of them twice.
+        let mut report = Report::parse(&ended.out);
+        // No variable is set twice.
         let mut names: Vec<_> =
-            look.environment.iter().map(|v| v.split(|byte| *byte == b'=').next()).collect();
+            report.environment.iter().map(|v| v.split(|byte| *byte == b'=').next()).collect();
         let all = names.len();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), all);
-        assert!(same_dump(&described(&mut look), &identities(&things)));
-        let stays: Vec<_> = look.environment.iter().filter(|v| v.ends_with(b"=stays")).collect();
+        assert!(same_dump(&take_described(&mut report), &identities(&entries)));
+        let stays: Vec<_> = report.environment.iter().filter(|v| v.ends_with(b"=stays")).collect();
         assert_eq!(stays.len(), 5, "{stays:?}");
-        assert!(!look.environment.iter().any(|v| v.ends_with(b"stale")));
+        assert!(!report.environment.iter().any(|v| v.ends_with(b"stale")));
     }
 }
 
 #[test]
-fn a_low_soft_limit_is_raised_to_receive_and_is_low_again_for_prog() {
+fn a_low_soft_limit_is_raised_to_receive_and_restored_for_prog() {
     let limits = |text: &[u8]| {
         let text = String::from_utf8_lossy(text);
         let line = text.lines().find(|line| line.starts_with("Max open files"));
@@ -449,10 +450,10 @@ fn a_low_soft_limit_is_raised_to_receive_and_is_low_again_for_prog() {
     };
     let open = inherited().into_iter().filter(|number| *number < LOW).count();
     for daemon in Ours.daemons(Setup::default()) {
-        let things = things(250, 40);
-        wire::set_dump(&daemon.path, &things).unwrap();
-        let id = OsString::from_vec(things[3].id.clone());
-        // Room for the connection alone, and for half of a dump.
+        let entries = various_entries(250, 40);
+        wire::set_dump(&daemon.path, &entries).unwrap();
+        let id = OsString::from_vec(entries[3].id.clone());
+        // The limits leave room for only the connection, and for a part of the dump.
         for (name, soft) in [("retrieve", open + 1), ("getdump", 100)] {
             let limit = format!("ulimit -Sn {soft};");
             let cat = ["cat", "/proc/self/limits"];
@@ -472,22 +473,22 @@ fn a_low_soft_limit_is_raised_to_receive_and_is_low_again_for_prog() {
 }
 
 #[test]
-fn a_soft_limit_of_0_is_what_prog_gets_as_well() {
-    // A shell that has a C library to load says no number at all then.
-    let look = ["sh", "-c", "ulimit -Sn"];
+fn a_soft_limit_of_0_is_restored_for_prog() {
+    // A shell that cannot load its C library prints nothing.
+    let prog = ["sh", "-c", "ulimit -Sn"];
     let limit = "ulimit -Sn 0;";
     let expected =
-        run(Command::new("sh").args(["-c", &format!("{limit} exec \"$0\" \"$@\"")]).args(look));
+        run(Command::new("sh").args(["-c", &format!("{limit} exec \"$0\" \"$@\"")]).args(prog));
     for (daemon, _) in holding(Ours, "") {
         let mut command = Ours.through(limit, "", "retrieve");
-        let ended = run(command.arg(&daemon.path).arg("held").args(look));
+        let ended = run(command.arg(&daemon.path).arg("held").args(prog));
         assert_eq!((ended.code, &ended.out), (expected.code, &expected.out), "{}", ended.err);
     }
 }
 
 #[test]
-fn what_there_is_no_room_for_is_not_deleted() {
-    // C has it deleted and cannot receive it, so that it is gone on both sides.
+fn retrieve_deletes_nothing_that_it_cannot_receive() {
+    // The C tool deletes the entry and cannot receive the descriptor, so it is lost.
     let open = inherited().into_iter().filter(|number| *number < LOW).count();
     for hard in open..=open + 4 {
         for (daemon, _) in holding(Ours, "text") {
@@ -510,9 +511,9 @@ fn what_there_is_no_room_for_is_not_deleted() {
 }
 
 #[test]
-fn a_dump_that_there_is_no_room_for_is_exit_111() {
+fn a_dump_above_the_hard_limit_is_exit_111() {
     for daemon in Ours.daemons(Setup::default()) {
-        wire::set_dump(&daemon.path, &things(200, 40)).unwrap();
+        wire::set_dump(&daemon.path, &various_entries(200, 40)).unwrap();
         for hard in [20, 100, 200] {
             let mut command = Ours.through(&format!("ulimit -n {hard};"), "", "getdump");
             let ended = run(command.arg(&daemon.path).args(["echo", "executed"]));
@@ -524,9 +525,9 @@ fn a_dump_that_there_is_no_room_for_is_exit_111() {
 }
 
 #[test]
-fn identifiers_of_255_bytes_fit_in_any_number_that_the_kernel_takes() {
+fn variables_may_be_as_large_as_the_kernel_allows() {
     raise_open_file_limit();
-    // The kernel takes a quarter of the limit on the stack, and 128 KiB in any case.
+    // The kernel allows a quarter of the stack limit, but at least 128 KiB.
     for (count, stack, fits) in [(900, 8192, true), (300, 256, true), (900, 256, false)] {
         let all = fake::files_to_hold(count, 255);
         let daemon = Fake::start(fake::source(&all));
@@ -536,7 +537,7 @@ fn identifiers_of_255_bytes_fit_in_any_number_that_the_kernel_takes() {
         assert!(!daemon.seen().bytes.is_empty());
         if fits {
             succeeded(&ended);
-            let found = described(&mut Report::parse(&ended.out));
+            let found = take_described(&mut Report::parse(&ended.out));
             assert!(found == identities(&all), "{count}");
         } else {
             let line = "s6-fdholder-getdump: fatal: unable to exec sh: Argument list too long\n";
@@ -546,7 +547,7 @@ fn identifiers_of_255_bytes_fit_in_any_number_that_the_kernel_takes() {
 }
 
 #[test]
-fn retrieve_executes_nothing_if_there_is_nothing() {
+fn a_tool_that_fails_executes_nothing() {
     for daemon in Ours.daemons(Setup::default()) {
         let row = words(&["PATH", "absent", "echo", "executed"], &daemon.path);
         let ended = run(Ours.command("retrieve").args(row));

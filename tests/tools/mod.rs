@@ -1,5 +1,5 @@
-//! What each client tool does for the person who calls it: command lines, messages and exit codes,
-//! deadlines, what the program that it executes gets, and what it makes of hostile daemons.
+//! The client tools: command lines, messages and exit codes, deadlines, the environment of the programs that
+//! they execute, and hostile daemons.
 
 mod adopt;
 mod adopt_refusals;

@@ -1,5 +1,5 @@
-//! setdump: what it reads, what it checks before it connects, and how it sends. And tools behind
-//! each other, as their documentation has them.
+//! setdump: the variables that it reads, its checks before it connects, and its frames. Also combinations of
+//! tools from their documentation.
 
 use crate::kit::clients::Implementation::{self, Ours};
 use crate::kit::clients::{C, Differs, End, check, describe, hold, same_dump, succeeded};
@@ -19,21 +19,21 @@ use std::time::Duration;
 use temp_dir::TempDir;
 
 for_each_implementation! {
-    one_wrong_variable_is_named_with_exit_100
-    a_wrong_variable_at_any_position_is_found_before_connecting
-    what_the_variables_describe_is_stored
-    what_is_held_already_is_replaced
-    a_dump_goes_from_one_daemon_into_another
-    a_listening_socket_survives_its_server
+    a_wrong_variable_is_named_with_exit_100
+    a_wrong_variable_at_any_position_is_found_before_a_request
+    descriptors_are_stored_as_the_variables_describe_them
+    an_identifier_that_is_held_is_replaced
+    getdump_and_setdump_transfer_a_dump
+    a_held_listening_socket_survives_its_server
 }
 
-/// A variable, its value (or that it is not set), how setdump ends, and how else C's does.
+/// A variable, its value (`None` if unset), how setdump ends, and how C tools end differently.
 type Case = (&'static str, Option<&'static str>, End, &'static [Differs]);
 
-/// C reads as many digits as it needs.
-const BEHIND: &[Differs] = &[(C, (0, ""), "C does not look at what is behind the digits")];
+/// How C treats bytes behind a valid label.
+const BEHIND: &[Differs] = &[(C, (0, ""), "C ignores what is behind the digits")];
 
-/// One thing is described, and one of its variables is like this.
+/// The variables describe one entry. In each row, one variable has this value.
 const ROWS: &[Case] = &[
     ("S6_FD#", None, (100, "S6_FD# not set"), &[]),
     ("S6_FD#", Some(""), (100, "invalid $S6_FD#"), &[]),
@@ -50,9 +50,9 @@ const ROWS: &[Case] = &[
     (
         "S6_FD#",
         Some("4294967295"),
-        // It may be the number that is blamed, or the first variable that is missing.
+        // The message may name the number, or the first variable that is missing.
         (100, "*"),
-        &[(C, (1011, ""), "C has so many entries on its stack")],
+        &[(C, (1011, ""), "C has all entries on its stack")],
     ),
     ("S6_FD_0", None, (100, "S6_FD_0 not set"), &[]),
     ("S6_FD_0", Some(""), (100, "invalid $S6_FD_0"), &[]),
@@ -65,15 +65,23 @@ const ROWS: &[Case] = &[
         "S6_FD_0",
         Some("77"),
         (111, "unable to set dump: Bad file descriptor"),
-        &[(C, (1, "unable to set dump: Bad file descriptor"), "no daemon has denied that")],
+        &[(
+            C,
+            (1, "unable to set dump: Bad file descriptor"),
+            "no daemon has refused it, so ours is 111",
+        )],
     ),
     (
         "S6_FD_0",
         Some("4294967295"),
         (111, "unable to set dump: Bad file descriptor"),
         &[
-            (&[S6_2_11], (0, ""), "2.11 takes it for some other descriptor"),
-            (C, (1, "unable to set dump: Invalid argument"), "it is not open, as any other"),
+            (&[S6_2_11], (0, ""), "2.11 stores another descriptor"),
+            (
+                C,
+                (1, "unable to set dump: Invalid argument"),
+                "ours reports it like any closed number",
+            ),
         ],
     ),
     ("S6_FDID_0", None, (100, "S6_FDID_0 not set"), &[]),
@@ -93,7 +101,7 @@ const ROWS: &[Case] = &[
     ("S6_FDLIMIT_0", None, (0, ""), &[]),
 ];
 
-/// setdump of one thing, with one of its variables like this.
+/// A setdump of one entry, with this value of one variable.
 fn setdump(of: Implementation, variable: &str, value: Option<&str>) -> Command {
     let mut command = of.command("setdump");
     match value {
@@ -104,13 +112,13 @@ fn setdump(of: Implementation, variable: &str, value: Option<&str>) -> Command {
     command
 }
 
-fn one_wrong_variable_is_named_with_exit_100(of: Implementation) {
+fn a_wrong_variable_is_named_with_exit_100(of: Implementation) {
     for daemon in of.daemons(Setup::default()) {
         for (variable, value, end, not) in ROWS {
             let ended = run(setdump(of, variable, *value).arg(&daemon.path));
             check(of, "setdump", &daemon.path, &ended, *end, not);
             let held = wire::get_dump(&daemon.path).unwrap();
-            // Where C differs, it may have stored something.
+            // Where C accepts the variables, it has stored an entry.
             assert!(of != Ours || ended.code == 0 || held.is_empty(), "{variable} {value:?}");
             let stream = UnixStream::connect(&daemon.path).unwrap();
             held.iter().for_each(|held| wire::delete(&stream, &held.id).unwrap());
@@ -119,7 +127,7 @@ fn one_wrong_variable_is_named_with_exit_100(of: Implementation) {
 }
 
 #[test]
-fn nobody_is_connected_to_for_variables_that_are_wrong() {
+fn with_a_wrong_variable_setdump_does_not_connect() {
     for (variable, value, (code, _), _) in ROWS.iter().filter(|(_, _, (code, _), _)| *code != 0) {
         let fake = Fake::start(vec![]);
         let ended = run(setdump(Ours, variable, *value).arg(&fake.path));
@@ -128,18 +136,18 @@ fn nobody_is_connected_to_for_variables_that_are_wrong() {
     }
 }
 
-/// Has the variables describe so many things, all of them standard input.
+/// Sets variables that describe `count` entries, all with standard input as the descriptor.
 fn describe_many(command: &mut Command, count: usize) {
     describe(command);
     command.env("S6_FD#", count.to_string());
     for at in 0..count {
         command.env(format!("S6_FD_{at}"), "0").env(format!("S6_FDID_{at}"), format!("id-{at}"));
-        // Not the same date for all, which corrupts the table of a C daemon.
+        // Equal expiries would corrupt the table of a C daemon.
         command.env(format!("S6_FDLIMIT_{at}"), format!("@400000007fffffff{at:08x}"));
     }
 }
 
-fn a_wrong_variable_at_any_position_is_found_before_connecting(of: Implementation) {
+fn a_wrong_variable_at_any_position_is_found_before_a_request(of: Implementation) {
     const COUNT: usize = 300;
     let wrongs = [
         ("S6_FD_", None, "S6_FD_AT not set"),
@@ -169,7 +177,7 @@ fn a_wrong_variable_at_any_position_is_found_before_connecting(of: Implementatio
 }
 
 #[test]
-fn of_several_that_are_wrong_one_is_named() {
+fn of_several_wrong_variables_one_is_named() {
     let fake = Fake::start(vec![]);
     let mut command = Ours.command("setdump");
     describe_many(&mut command, 3);
@@ -212,22 +220,22 @@ fn a_dump_is_sent_in_frames_of_at_most_253() {
         assert_eq!(sizes.remove(0), 0, "the opening");
         assert!(sizes.iter().all(|size| (1..=253).contains(size)), "{sizes:?}");
         assert_eq!(sizes.iter().map(|size| usize::from(*size)).sum::<usize>(), count);
-        assert_eq!(sizes.len(), count.div_ceil(253), "no more frames than needed");
+        assert_eq!(sizes.len(), count.div_ceil(253), "more frames than needed");
     }
 }
 
 #[test]
-fn nothing_is_announced_where_there_is_nothing_to_store() {
+fn without_entries_setdump_connects_and_sends_nothing() {
     let fake = Fake::start(vec![]);
     let mut command = Ours.command("setdump");
     succeeded(&run(command.env("S6_FD#", "0").arg(&fake.path)));
     assert_eq!(fake.seen().bytes, b"");
-    // But who is not there is not there.
+    // A missing daemon is still an error.
     let ended = run(Ours.command("setdump").env("S6_FD#", "0").arg("/absent"));
     assert_eq!(ended.code, 111, "{}", ended.err);
 }
 
-fn what_the_variables_describe_is_stored(of: Implementation) {
+fn descriptors_are_stored_as_the_variables_describe_them(of: Implementation) {
     let ids = [&b"plain"[..], b"\n", b"\xff\xfe =", b" ", &[b'z'; 255]];
     for daemon in of.daemons(Setup::default()) {
         for count in [0, 1, 5] {
@@ -244,7 +252,7 @@ fn what_the_variables_describe_is_stored(of: Implementation) {
                 let expiry = label((1 << 62) + 0x7fff_ffff, at as u32);
                 expected.push((id.to_vec(), expiry, inode(&file)));
             }
-            // What is beyond their number is not looked at.
+            // Variables beyond the number of entries are ignored.
             command.env(format!("S6_FD_{count}"), "x").env("S6_FDID_", "x");
             succeeded(&run(command.arg(&daemon.path).args(["ignored", "-x"])));
             expected.sort();
@@ -254,7 +262,7 @@ fn what_the_variables_describe_is_stored(of: Implementation) {
     }
 }
 
-fn what_is_held_already_is_replaced(of: Implementation) {
+fn an_identifier_that_is_held_is_replaced(of: Implementation) {
     for daemon in of.daemons(Setup::default()) {
         let mut held = hold(["a", "id-0", "b"]);
         let (mut writer, socket) = UnixStream::pair().unwrap();
@@ -270,30 +278,33 @@ fn what_is_held_already_is_replaced(of: Implementation) {
         let found = identities(&wire::get_dump(&daemon.path).unwrap());
         assert_eq!(found, identities(&held));
         writer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        assert_eq!(writer.read_to_end(&mut Vec::new()).unwrap(), 0, "the old one is open");
+        assert_eq!(
+            writer.read_to_end(&mut Vec::new()).unwrap(),
+            0,
+            "the replaced descriptor is still open"
+        );
     }
 }
 
-/// That many things to hold, every third of which never expires, each with a date of its own.
+/// `count` entries, each with an expiry of its own. Every third one never expires.
 ///
-/// Their identifiers have the same length, so that it does not depend on their order where a frame
-/// ends: the clients of C fail if it is less than a header before the end of a 2047 bytes' read.
-fn things(count: usize, prefix: &str) -> Vec<Held> {
+/// All identifiers have the same length, so that the position where a frame ends does not depend on their
+/// order. The C clients fail if a frame ends less than a header before the end of a read of 2047 bytes.
+fn entries(count: usize, prefix: &str) -> Vec<Held> {
     raise_open_file_limit();
     let id = |number: usize| match number % 3 {
         0 => format!("{prefix}{number:0>8}").into_bytes(),
         1 => format!("\n {prefix}{number:0>4}= ").into_bytes(),
         _ => [&[0xff, 0xc3, 0x28], format!("{prefix}{number:0>5}").as_bytes()].concat(),
     };
-    let mut things = hold((0..count).map(id));
-    for (number, held) in things.iter_mut().enumerate().step_by(3) {
+    let mut entries = hold((0..count).map(id));
+    for (number, held) in entries.iter_mut().enumerate().step_by(3) {
         held.expiry = label((1 << 62) + (1 << 61) + 4_000_000_000, number as u32);
     }
-    things
+    entries
 }
 
-/// `getdump from setdump to`, each of an implementation. Variables that are none of theirs are not
-/// taken for theirs.
+/// A command `getdump FROM setdump TO` with tools of these implementations.
 fn pipe(getter: Implementation, setter: Implementation, from: &Daemon, to: &Daemon) -> Command {
     let mut command = getter.command("getdump");
     command.arg(&from.path);
@@ -306,8 +317,8 @@ fn pipe(getter: Implementation, setter: Implementation, from: &Daemon, to: &Daem
     command
 }
 
-/// Checks that a daemon holds exactly these. One of 2.11 cannot be asked for more than a frame;
-/// then each is retrieved, which leaves the expiries open.
+/// Checks that a daemon holds exactly these entries. The daemon of 2.11 cannot send a dump of more than a
+/// frame. Then each descriptor is retrieved, and the expiries are not checked.
 fn assert_holds(daemon: &Daemon, expected: &[Identity]) {
     if daemon.generation == S6_2_11 && expected.len() > 253 {
         let stream = UnixStream::connect(&daemon.path).unwrap();
@@ -321,16 +332,16 @@ fn assert_holds(daemon: &Daemon, expected: &[Identity]) {
     }
 }
 
-fn a_dump_goes_from_one_daemon_into_another(of: Implementation) {
+fn getdump_and_setdump_transfer_a_dump(of: Implementation) {
     for generation in of.generations() {
         for count in [0, 1, 253, 254, 900] {
-            // The setdump of 2.11 sends more than a frame wrongly.
-            let one = count <= 253 || of != Implementation::C(S6_2_11);
-            if !one || !of.can_receive_dump(count, generation) {
+            // The setdump of 2.11 fails with more than one frame.
+            let can_send = count <= 253 || of != Implementation::C(S6_2_11);
+            if !can_send || !of.can_receive_dump(count, generation) {
                 continue;
             }
             let (from, to) = (Daemon::start(generation), Daemon::start(generation));
-            let (all, old) = (things(count, "new-"), things(3, "old-"));
+            let (all, old) = (entries(count, "new-"), entries(3, "old-"));
             wire::set_dump(&from.path, &all).unwrap();
             wire::set_dump(&to.path, &old).unwrap();
             succeeded(&run(&mut pipe(of, of, &from, &to)));
@@ -342,16 +353,16 @@ fn a_dump_goes_from_one_daemon_into_another(of: Implementation) {
 }
 
 #[test]
-fn getdump_and_setdump_do_together_what_transferdump_does() {
-    let ways = [
+fn getdump_with_setdump_has_the_same_result_as_transferdump() {
+    let pairs = [
         (S6_2_15, S6_2_11),
         (S6_2_13, Generation::Ours),
         (Generation::Ours, S6_2_15),
         (S6_2_11, S6_2_13),
     ];
-    for (from, to) in ways {
+    for (from, to) in pairs {
         let count = if from == S6_2_11 { 253 } else { 600 };
-        let all = things(count, "");
+        let all = entries(count, "");
         let source = Daemon::start(from);
         wire::set_dump(&source.path, &all).unwrap();
         let destinations = [Daemon::start(to), Daemon::start(to)];
@@ -363,12 +374,12 @@ fn getdump_and_setdump_do_together_what_transferdump_does() {
 }
 
 #[test]
-fn getdump_and_setdump_work_with_those_of_c() {
+fn getdump_and_setdump_can_be_combined_with_those_of_c() {
     for c in Generation::ALL.map(Implementation::C) {
         let both = |daemon| [(daemon, Ours, c), (daemon, c, Ours)];
         for (daemon, getter, setter) in c.generations().into_iter().flat_map(both) {
             let (from, to) = (Daemon::start(daemon), Daemon::start(daemon));
-            let all = things(200, "");
+            let all = entries(200, "");
             wire::set_dump(&from.path, &all).unwrap();
             succeeded(&run(&mut pipe(getter, setter, &from, &to)));
             assert_holds(&to, &identities(&all));
@@ -377,8 +388,8 @@ fn getdump_and_setdump_work_with_those_of_c() {
 }
 
 #[test]
-fn what_never_expires_gets_dates_that_a_c_daemon_can_live_with() {
-    // Equal ones corrupt its table: after a delete and a store it spins.
+fn entries_that_never_expire_get_different_expiries() {
+    // Equal expiries corrupt the table of a C daemon, which loops for ever after a delete and a store.
     for daemon in Ours.daemons(Setup::default()) {
         let mut command = Ours.command("setdump");
         describe_many(&mut command, 100);
@@ -405,11 +416,11 @@ impl Drop for Server {
     }
 }
 
-fn a_listening_socket_survives_its_server(of: Implementation) {
+fn a_held_listening_socket_survives_its_server(of: Implementation) {
     for daemon in of.daemons(Setup::default()) {
         let dir = TempDir::new().unwrap();
         let path = dir.child("service");
-        // The other programs are C's, those that go with the tools if there are such.
+        // The other programs come from s6, from the same generation as the C tool or daemon if there is one.
         let c = match (of, daemon.generation) {
             (Implementation::C(generation), _) => generation,
             (Ours, Generation::Ours) => S6_2_15,
@@ -423,7 +434,7 @@ fn a_listening_socket_survives_its_server(of: Implementation) {
         store.env("LD_LIBRARY_PATH", &libraries).arg(&daemon.path).arg("unix:service");
         succeeded(&run(&mut store));
 
-        // s6-fdholder-retrieve daemon id s6-ipcserverd prog, twice: what comes in between waits.
+        // s6-fdholder-retrieve daemon id s6-ipcserverd prog, twice. Clients that connect in between wait.
         for time in ["first", "second"] {
             let mut client = UnixStream::connect(&path).unwrap();
             client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -431,17 +442,17 @@ fn a_listening_socket_survives_its_server(of: Implementation) {
             retrieve.arg(&daemon.path).arg("unix:service").arg(path_of("s6-ipcserverd"));
             retrieve.args(["-v0", "echo", time]).env("LD_LIBRARY_PATH", &libraries);
             let server = Server(retrieve.stdout(Stdio::null()).spawn().unwrap());
-            let mut heard = String::new();
-            client.read_to_string(&mut heard).unwrap();
+            let mut received = String::new();
+            client.read_to_string(&mut received).unwrap();
             drop(server);
-            assert_eq!(heard, format!("{time}\n"));
+            assert_eq!(received, format!("{time}\n"));
         }
     }
 }
 
 #[test]
-fn what_is_stored_first_is_retrieved_by_the_other() {
-    // A file that one puts there is the standard input of what another executes.
+fn our_tools_retrieve_what_c_stored_and_the_other_way_round() {
+    // One tool stores a file, and the other executes a program with it as standard input.
     for daemon in Ours.daemons(Setup::default()) {
         let text = crate::kit::clients::file("between tools\n");
         let others = match daemon.generation {

@@ -1,4 +1,4 @@
-//! What store, delete and list do.
+//! The effects of store, delete and list.
 
 use crate::kit::clients::Implementation::{self, Ours};
 use crate::kit::clients::{hold, succeeded};
@@ -21,17 +21,18 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 for_each_implementation! {
-    any_descriptor_can_be_stored
-    an_expiry_is_so_far_from_now_to_the_nanosecond
-    a_descriptor_goes_when_it_has_expired
-    what_is_deleted_is_closed_and_nothing_else
-    every_byte_of_an_identifier_is_quoted
-    random_identifiers_can_be_read_back_from_the_list
-    a_list_may_be_empty_or_long
-    a_list_that_cannot_be_printed_is_exit_111
+any_descriptor_can_be_stored
+an_expiry_is_exactly_the_timeout_after_now
+a_descriptor_is_removed_when_it_has_expired
+delete_closes_its_descriptor_and_no_other
+every_byte_of_an_identifier_is_quoted
+random_identifiers_can_be_read_back_from_the_list
+a_list_may_be_empty_or_long
+a_list_that_cannot_be_written_is_exit_111
 }
 
-/// Where that descriptor is to be stored from: how to say it, and a command that has it there.
+/// A store command that has the descriptor at this number. An empty number stands for standard input without
+/// option `-d`.
 fn store(of: Implementation, number: &str, fd: OwnedFd) -> Command {
     let mut command = match number {
         "" | "0" => of.command("store"),
@@ -56,7 +57,7 @@ fn any_descriptor_can_be_stored(of: Implementation) {
             let mut command = store(of, number, fd);
             succeeded(&run(command.arg(&daemon.path).arg(id)));
         }
-        // The numbers that a connection would have.
+        // Numbers that the connection of the tool would have otherwise.
         for number in ["3", "4", "6", "7"] {
             let (id, fd) = (format!("from {number}"), memfd());
             expected.push((id.clone().into_bytes(), inode(&fd)));
@@ -71,14 +72,14 @@ fn any_descriptor_can_be_stored(of: Implementation) {
     }
 }
 
-/// The TAI64N label of this very moment.
+/// The TAI64N label of the current moment.
 fn now() -> [u8; 12] {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     wire::label((1 << 62) + 37 + now.as_secs(), now.subsec_nanos())
 }
 
-fn an_expiry_is_so_far_from_now_to_the_nanosecond(of: Implementation) {
-    // The last one wins, and 0 is none.
+fn an_expiry_is_exactly_the_timeout_after_now(of: Implementation) {
+    // The last option counts, and 0 means that the entry never expires.
     let mut rows: Vec<(&[&str], Option<u64>)> = vec![
         (&[], None),
         (&["-T0"], None),
@@ -90,25 +91,25 @@ fn an_expiry_is_so_far_from_now_to_the_nanosecond(of: Implementation) {
         (&["-t", "5000", "-T", "60500"], Some(60_500)),
     ];
     if of == Ours {
-        // C takes the upper half of the numbers for negative ones.
+        // C reads numbers from 2^31 on as negative.
         rows.push((&["-T2147483648"], Some(2_147_483_648)));
         rows.push((&["-T4294967295"], Some(4_294_967_295)));
     }
     for daemon in of.daemons(Setup::default()) {
-        let mut due = BTreeMap::new();
+        let mut expected = BTreeMap::new();
         for (number, (options, span)) in rows.iter().enumerate() {
             let id = format!("{number}");
             let span = span.map(Duration::from_millis);
             let before = span.map(expiry_in);
             let mut command = of.command("store");
             succeeded(&run(command.args(*options).arg(&daemon.path).arg(&id)));
-            due.insert(id.into_bytes(), (options, before, span.map(expiry_in)));
+            expected.insert(id.into_bytes(), (options, before, span.map(expiry_in)));
         }
         let never = expiry_in(Duration::from_secs(1 << 60));
         let found = wire::get_dump(&daemon.path).unwrap();
         assert_eq!(found.len(), rows.len());
         for held in found {
-            let (options, before, after) = due[&held.id];
+            let (options, before, after) = expected[&held.id];
             let right = match (before, after) {
                 (Some(before), Some(after)) => (before..=after).contains(&held.expiry),
                 _ => held.expiry > never,
@@ -118,13 +119,13 @@ fn an_expiry_is_so_far_from_now_to_the_nanosecond(of: Implementation) {
     }
 }
 
-fn a_descriptor_goes_when_it_has_expired(of: Implementation) {
+fn a_descriptor_is_removed_when_it_has_expired(of: Implementation) {
     for daemon in of.daemons(Setup::default()) {
         let (mut writer, file) = UnixStream::pair().unwrap();
         let mut command = of.command("store");
         command.stdin(OwnedFd::from(file)).args(["-T", "200"]).arg(&daemon.path).arg("short");
         succeeded(&run(&mut command));
-        // The command keeps a copy of what it gives to the tool.
+        // The command has a copy of the descriptor.
         drop(command);
         writer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         assert_eq!(writer.read_to_end(&mut Vec::new()).unwrap(), 0);
@@ -133,7 +134,7 @@ fn a_descriptor_goes_when_it_has_expired(of: Implementation) {
     }
 }
 
-fn what_is_deleted_is_closed_and_nothing_else(of: Implementation) {
+fn delete_closes_its_descriptor_and_no_other(of: Implementation) {
     let ids = [&b"a"[..], b"-x", b"two  words ", b"\n", b"\xff\xfe", &[b'y'; 255], b"ab"];
     for daemon in of.daemons(Setup::default()) {
         let sockets: Vec<_> = ids.iter().map(|_| UnixStream::pair().unwrap()).collect();
@@ -151,14 +152,14 @@ fn what_is_deleted_is_closed_and_nothing_else(of: Implementation) {
             succeeded(&ended);
             drop(gone);
             peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            assert_eq!(peer.read_to_end(&mut Vec::new()).unwrap(), 0, "it is open somewhere");
+            assert_eq!(peer.read_to_end(&mut Vec::new()).unwrap(), 0, "it is still open");
             let found = wire::identities(&wire::get_dump(&daemon.path).unwrap());
             assert_eq!(found, wire::identities(&all));
         }
     }
 }
 
-/// What list prints about a daemon: its lines, sorted.
+/// The lines that list prints for a daemon, sorted.
 fn list(of: Implementation, daemon: &Daemon) -> Vec<String> {
     let ended = run(of.command("list").arg(&daemon.path));
     succeeded(&ended);
@@ -170,7 +171,7 @@ fn list(of: Implementation, daemon: &Daemon) -> Vec<String> {
 }
 
 fn every_byte_of_an_identifier_is_quoted(of: Implementation) {
-    // Each byte alone, and between digits, which must not look like a part of it.
+    // Each byte alone, and between digits, which must not look like a part of an escape sequence.
     let ids: Vec<_> = (1..=255).flat_map(|byte| [vec![byte], vec![b'0', byte, b'1']]).collect();
     let all = hold(&ids);
     for daemon in of.daemons(Setup::default()) {
@@ -226,8 +227,8 @@ fn random_identifiers_can_be_read_back_from_the_list(of: Implementation) {
     }
 }
 
-/// Has a daemon hold a thousand things with the longest identifiers, which are returned.
-fn a_thousand(daemon: &Daemon) -> Vec<String> {
+/// Stores a thousand entries with the longest identifiers, and returns the identifiers.
+fn store_a_thousand(daemon: &Daemon) -> Vec<String> {
     let ids: Vec<_> = (0..1000).map(|number| format!("{number:0>255}")).collect();
     raise_open_file_limit();
     wire::set_dump(&daemon.path, &hold(&ids)).unwrap();
@@ -237,13 +238,13 @@ fn a_thousand(daemon: &Daemon) -> Vec<String> {
 fn a_list_may_be_empty_or_long(of: Implementation) {
     for daemon in of.daemons(Setup::default()) {
         assert_eq!(list(of, &daemon), [""; 0]);
-        let ids = a_thousand(&daemon);
+        let ids = store_a_thousand(&daemon);
         assert!(list(of, &daemon) == ids, "{of:?}");
     }
 }
 
-fn a_list_that_cannot_be_printed_is_exit_111(of: Implementation) {
-    // C says it in another way, and in yet another one where there is much.
+fn a_list_that_cannot_be_written_is_exit_111(of: Implementation) {
+    // The messages of C differ, and depend on the length of the list.
     let begin = match of {
         Ours => "s6-fdholder-list: fatal: unable to write to standard output: ",
         Implementation::C(_) => "s6-fdholder-list: fatal: unable to ",
@@ -251,7 +252,7 @@ fn a_list_that_cannot_be_printed_is_exit_111(of: Implementation) {
     for many in [false, true] {
         for daemon in of.daemons(Setup::default()) {
             if many {
-                a_thousand(&daemon);
+                store_a_thousand(&daemon);
             } else {
                 wire::set_dump(&daemon.path, &hold([format!("{:0>255}", 0)])).unwrap();
             }

@@ -1,5 +1,5 @@
-//! The six clients for one thing each: command lines and failures. All expectations are checked on
-//! the tools of C as well; where those differ, the reason stands there.
+//! Command lines and refusals of the six client tools that make one request. The C tools are checked too.
+//! Where they differ, the row has the reason.
 
 use crate::kit::clients::Implementation::{self, Ours};
 use crate::kit::clients::{C, Differs, End, OLD, TOOLS, check, hold, succeeded, usage, words};
@@ -16,18 +16,18 @@ use std::path::{Path, PathBuf};
 use temp_dir::TempDir;
 
 for_each_implementation! {
-    a_right_command_line_is_taken_as_getopt_does
-    a_wrong_command_line_gets_the_usage_line_and_exit_100
-    what_the_daemon_refuses_is_said_with_its_reason
-    a_daemon_without_a_rule_for_this_user_is_exit_1
-    every_right_that_is_missing_is_exit_1_and_no_other_right_will_do
-    a_daemon_that_is_full_is_exit_1_and_keeps_what_it_held
-    what_cannot_be_connected_to_is_named_with_the_reason
+a_valid_command_line_is_parsed_like_getopt
+a_wrong_command_line_gets_the_usage_line_and_exit_100
+a_refusal_of_the_daemon_is_reported_with_its_reason
+a_daemon_without_a_rule_for_this_user_is_exit_1
+a_missing_right_is_exit_1_and_only_the_right_one_helps
+a_daemon_that_is_full_is_exit_1_and_keeps_what_it_held
+a_socket_that_cannot_be_connected_to_is_named_with_the_reason
 }
 
-fn a_right_command_line_is_taken_as_getopt_does(of: Implementation) {
-    // What stands in front of the operands. There is no such socket, which the tool would not
-    // notice if it did not like its command line.
+fn a_valid_command_line_is_parsed_like_getopt(of: Implementation) {
+    // The options in front of the operands. The socket does not exist. The tool reports that only if it
+    // accepts the command line.
     let all: &[&[&str]] = &[
         &[],
         &["--"],
@@ -129,8 +129,8 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100(of: Implementation) {
     }
 }
 
-/// Options that only our tools take: those of C written out, and those that C does not have. A tool,
-/// or an empty word for each of them, and its options.
+/// Options that only our tools accept: long names, and options that C does not have. The columns are a tool,
+/// or an empty text for all tools, and its options.
 const ONLY_OURS: &[(&str, &[&str])] = &[
     ("", &["--timeout", "5"]),
     ("", &["--timeout=5"]),
@@ -140,7 +140,7 @@ const ONLY_OURS: &[(&str, &[&str])] = &[
 ];
 
 #[test]
-fn options_can_be_written_out_and_help_is_printed() {
+fn options_have_long_names_and_help_is_printed() {
     for (name, operands) in TOOLS {
         let path = Path::new("/absent");
         for (_, options) in ONLY_OURS.iter().filter(|(tool, _)| tool.is_empty() || *tool == name) {
@@ -159,22 +159,22 @@ fn options_can_be_written_out_and_help_is_printed() {
                 assert!(help.contains(part), "{part:?} is missing in\n{help}");
             }
         }
-        // The shorter name is one of the tool as well.
+        // The tool has a shorter name too.
         let ended = run(&mut tool(&format!("fdholder-{name}")));
         check(Ours, name, path, &ended, (100, "usage"), &[]);
     }
 }
 
-/// A tool, its arguments, how it ends, and how else tools of C end.
+/// A tool, its arguments, how it ends, and how C tools end differently.
 type Case = (&'static str, &'static [&'static str], End, &'static [Differs]);
 
-/// What is wrong with messages about delete in the older generations.
-const NAMES_THE_PATH: &str = "the older ones name the socket instead of the identifier";
+/// How messages of delete differ in the older generations of C.
+const NAMES_THE_PATH: &str = "the older generations name the socket instead of the identifier";
 
-/// Why an empty identifier is another thing for the tools of C.
-const DAEMON: &str = "they ask the daemon: one of C hangs up, ours says Protocol error";
+/// How C tools treat an empty identifier.
+const DAEMON: &str = "they send the request: a C daemon disconnects, ours answers Protocol error";
 
-/// On a daemon that allows everything and has something under `held`.
+/// Requests to a daemon that allows all requests and holds `held`.
 const REFUSED: &[Case] = &[
     ("store", &["PATH", "held"], (1, "unable to store fd: Device or resource busy"), &[]),
     ("store", &["PATH", "LONG"], (1, "unable to store fd: File name too long"), &[]),
@@ -188,15 +188,23 @@ const REFUSED: &[Case] = &[
         "store",
         &["-d", "77", "PATH", "new"],
         (111, "unable to store fd: Bad file descriptor"),
-        &[(C, (1, "unable to store fd: Bad file descriptor"), "no daemon has denied that")],
+        &[(
+            C,
+            (1, "unable to store fd: Bad file descriptor"),
+            "no daemon has refused it, so ours is 111",
+        )],
     ),
     (
         "store",
         &["-d", "4294967295", "PATH", "new"],
         (111, "unable to store fd: Bad file descriptor"),
         &[
-            (&[S6_2_11], (0, ""), "2.11 takes it for a number that it does not have to move"),
-            (C, (1, "unable to store fd: Invalid argument"), "it is not open, as any other"),
+            (&[S6_2_11], (0, ""), "2.11 stores another descriptor"),
+            (
+                C,
+                (1, "unable to store fd: Invalid argument"),
+                "ours reports it like any closed number",
+            ),
         ],
     ),
     (
@@ -230,7 +238,7 @@ const REFUSED: &[Case] = &[
         &[(
             C,
             (1, "unable to retrieve fd for id a\nb\\: No such file or directory"),
-            "a message is one line, whatever the identifier",
+            "ours quotes the identifier, so that the message is one line",
         )],
     ),
     (
@@ -262,7 +270,7 @@ const REFUSED: &[Case] = &[
     ),
 ];
 
-fn what_the_daemon_refuses_is_said_with_its_reason(of: Implementation) {
+fn a_refusal_of_the_daemon_is_reported_with_its_reason(of: Implementation) {
     for daemon in of.daemons(Setup::default()) {
         let held = hold(["held"]);
         wire::set_dump(&daemon.path, &held).unwrap();
@@ -273,14 +281,14 @@ fn what_the_daemon_refuses_is_said_with_its_reason(of: Implementation) {
         }
         let expected = wire::identities(&held);
         let mut found = wire::identities(&wire::get_dump(&daemon.path).unwrap());
-        // See 4294967295 above.
+        // With the descriptor 4294967295, 2.11 has stored an entry.
         found.retain(|(id, ..)| of == Ours || id != b"new");
         assert_eq!(found, expected);
     }
 }
 
 #[test]
-fn what_can_be_known_without_the_daemon_is_refused_before_connecting() {
+fn an_invalid_identifier_or_descriptor_is_refused_without_a_request() {
     for (name, row, ..) in REFUSED.iter().filter(|(_, row, ..)| {
         row.iter().any(|word| ["LONG", "", "77", "4294967295"].contains(word))
     }) {
@@ -289,13 +297,14 @@ fn what_can_be_known_without_the_daemon_is_refused_before_connecting() {
         let begin = format!("s6-fdholder-{name}: fatal: {}", doing(name).trim_end_matches("held"));
         assert!(ended.code != 0 && ended.err.starts_with(&begin), "{row:?}: {}", ended.err);
         let seen = fake.seen();
-        // An identifier is not so important, but nothing may be asked about it.
+        // For a wrong descriptor the tool must not connect. For a wrong identifier it must not send a
+        // request.
         let asked = if row[0] == "-d" { seen.connected } else { !seen.bytes.is_empty() };
         assert!(!asked, "{name} {row:?}: {}", ended.err);
     }
 }
 
-/// What each tool cannot do.
+/// What the message of each tool says that it cannot do.
 fn doing(name: &str) -> &'static str {
     match name {
         "store" => "unable to store fd",
@@ -307,10 +316,10 @@ fn doing(name: &str) -> &'static str {
     }
 }
 
-/// Checks that the daemon at `path` has denied it, for this reason.
-fn is_denied(of: Implementation, name: &str, path: &Path, row: &[&str], reason: &str) {
+/// Checks that the daemon at `path` denies the request, and that the tool reports this reason.
+fn assert_denied(of: Implementation, name: &str, path: &Path, row: &[&str], reason: &str) {
     let ended = run(of.command(name).args(words(row, path)));
-    // As above.
+    // See NAMES_THE_PATH.
     let path_named = name == "delete" && matches!(of, Implementation::C(g) if OLD.contains(&g));
     let doing = match path_named {
         true => format!("unable to delete fd for id {}", path.display()),
@@ -325,19 +334,18 @@ fn is_denied(of: Implementation, name: &str, path: &Path, row: &[&str], reason: 
 fn a_daemon_without_a_rule_for_this_user_is_exit_1(of: Implementation) {
     let reason = match of {
         Ours => "connection closed without an answer: is this user allowed to connect?\n",
-        // Broken pipe or Connection reset by peer, as it happens. Neither tells what to do.
+        // The reason is Broken pipe or Connection reset by peer.
         Implementation::C(_) => "",
     };
     for daemon in of.daemons(Setup { rights: None, ..Setup::default() }) {
         for (name, operands) in TOOLS {
-            is_denied(of, name, &daemon.path, operands, reason);
+            assert_denied(of, name, &daemon.path, operands, reason);
         }
     }
 }
 
-fn every_right_that_is_missing_is_exit_1_and_no_other_right_will_do(of: Implementation) {
-    // Each tool that needs a right, and all rights but that. What has been stored, which needs a
-    // right too, is under an identifier of its own.
+fn a_missing_right_is_exit_1_and_only_the_right_one_helps(of: Implementation) {
+    // All rights but one, and the tools that need that one.
     type Missing = (&'static [&'static str], &'static [(&'static str, &'static [&'static str])]);
     const MISSING: [Missing; 5] = [
         (
@@ -359,7 +367,7 @@ fn every_right_that_is_missing_is_exit_1_and_no_other_right_will_do(of: Implemen
                 wire::set_dump(&daemon.path, &hold(["held"])).unwrap();
             }
             for (name, row) in denied {
-                is_denied(of, name, &daemon.path, row, "Operation not permitted\n");
+                assert_denied(of, name, &daemon.path, row, "Operation not permitted\n");
             }
             if rights.contains(&GETDUMP) {
                 let left = wire::get_dump(&daemon.path).unwrap();
@@ -369,7 +377,7 @@ fn every_right_that_is_missing_is_exit_1_and_no_other_right_will_do(of: Implemen
             }
         }
     }
-    // And each tool does with its own right alone.
+    // Each tool succeeds with only its own right. SETDUMP is for the preparation.
     const SUFFICIENT: [(&str, &[&str]); 6] = [
         ("store", &[STORE]),
         ("delete", &[SETDUMP, STORE]),
@@ -394,26 +402,26 @@ fn a_daemon_that_is_full_is_exit_1_and_keeps_what_it_held(of: Implementation) {
         let held = hold(["held", "b", "c"]);
         wire::set_dump(&daemon.path, &held).unwrap();
         for (name, operands) in [TOOLS[0], TOOLS[5]] {
-            // Our daemon says so when it sees that nothing is replaced, at the first frame.
+            // Our daemon refuses the first frame, when it knows that no entry is replaced.
             let reason = match (of, name, daemon.generation) {
                 (Ours, "setdump", Generation::Ours) => {
                     "Too many open files in system; 0 of 1 descriptors acknowledged\n"
                 }
                 _ => "Too many open files in system\n",
             };
-            is_denied(of, name, &daemon.path, operands, reason);
+            assert_denied(of, name, &daemon.path, operands, reason);
         }
         let found = wire::identities(&wire::get_dump(&daemon.path).unwrap());
         assert_eq!(found, wire::identities(&held));
     }
 }
 
-fn what_cannot_be_connected_to_is_named_with_the_reason(of: Implementation) {
+fn a_socket_that_cannot_be_connected_to_is_named_with_the_reason(of: Implementation) {
     let dir = TempDir::new().unwrap();
     fs::write(dir.child("file"), "").unwrap();
     drop(UnixListener::bind(dir.child("stale")).unwrap());
     let refused = "Connection refused";
-    // The path, the reason, and what C says.
+    // The path, the reason, and the reason that C gives if it differs.
     let long = PathBuf::from(format!("/{}", "x".repeat(107)));
     let rows = [
         (dir.child("absent"), "No such file or directory", None),
@@ -421,26 +429,29 @@ fn what_cannot_be_connected_to_is_named_with_the_reason(of: Implementation) {
         (dir.child("stale"), refused, None),
         (dir.path().to_path_buf(), refused, None),
         (dir.child("file").join("below"), "Not a directory", None),
-        // C takes an empty path for a name that is not in the file system.
+        // C takes an empty path for an abstract name.
         (PathBuf::new(), "No such file or directory", Some(refused)),
-        // There is no protocol yet.
+        // The error is not one of the protocol, so ours differs.
         (long, "File name too long", Some("Protocol error")),
     ];
     for (path, reason, c) in rows {
         let reason = if of == Ours { reason } else { c.unwrap_or(reason) };
         for (name, operands) in TOOLS {
             let ended = run(of.command(name).args(words(operands, &path)));
-            let due = format!(
+            let expected = format!(
                 "s6-fdholder-{name}: fatal: unable to connect to a fd-holder daemon at {}: {reason}\n",
                 path.display()
             );
-            assert_eq!((ended.code, &ended.err[..], &ended.out[..]), (111, &due[..], &b""[..]));
+            assert_eq!(
+                (ended.code, &ended.err[..], &ended.out[..]),
+                (111, &expected[..], &b""[..])
+            );
         }
     }
 }
 
 #[test]
-fn a_path_in_a_message_is_quoted_where_it_is_not_printable() {
+fn unprintable_bytes_of_a_path_are_quoted_in_a_message() {
     for (name, operands) in TOOLS {
         let path = Path::new(OsStr::from_bytes(b"/absent\n\xff\\"));
         let ended = run(Ours.command(name).args(words(operands, path)));
@@ -451,7 +462,7 @@ fn a_path_in_a_message_is_quoted_where_it_is_not_printable() {
 }
 
 #[test]
-fn variables_for_setdump_mean_nothing_to_the_others() {
+fn other_tools_ignore_the_variables_of_setdump() {
     for daemon in Ours.daemons(Setup::default()) {
         for (name, operands) in &TOOLS[..5] {
             wire::set_dump(&daemon.path, &hold(["held"])).unwrap();
