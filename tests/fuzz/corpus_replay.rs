@@ -1,5 +1,5 @@
-//! What the fuzz targets check, without a fuzzer: their corpora, those with a few bytes changed, and
-//! random bytes. `tests/fuzz.sh` is the way to look for more.
+//! Runs the checks of the fuzz targets without a fuzzer: with their corpora, with a few bytes of these
+//! changed, and with random bytes. `tests/fuzz.sh` runs the fuzzer.
 
 use crate::fuzz::checks;
 use crate::kit::tool::in_own_process;
@@ -10,10 +10,10 @@ use proptest::sample::Index;
 use proptest::test_runner::TestRunner;
 use std::fs;
 
-/// How many inputs there are beyond the corpus.
+/// The number of inputs in addition to the corpus.
 const CASES: u32 = 2000;
 
-/// The corpus of a target: what it found, and what has gone wrong before.
+/// The corpus of a target: inputs that the fuzzer has found, and inputs that once failed.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = source().join("tests/fuzz/corpus").join(target);
     let mut files: Vec<_> =
@@ -26,19 +26,19 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 fn replay(target: &str, check: fn(&[u8])) {
     let corpus = corpus(target);
     for input in &corpus {
-        // Seen if the check fails.
+        // The test runner prints this if the check fails.
         println!("{}", input.escape_ascii());
         check(input);
     }
     let known = (any::<Index>(), vec((any::<Index>(), any::<u8>()), 0..4), any::<Index>());
     let known = known.prop_map(move |(number, changes, end)| {
         let mut input = corpus[number.index(corpus.len())].clone();
-        for (place, byte) in changes {
+        for (position, byte) in changes {
             let length = input.len().max(1);
             input.resize(length, 0);
-            input[place.index(length)] = byte;
+            input[position.index(length)] = byte;
         }
-        // Half of them are cut off somewhere.
+        // Half of them are truncated.
         input.truncate(2 * end.index(input.len() + 1));
         input
     });
@@ -53,7 +53,7 @@ fn replay(target: &str, check: fn(&[u8])) {
     }
 }
 
-/// Makes tests out of the names of targets.
+/// Makes a test of each target.
 macro_rules! replay {
     ($($target:ident)*) => { $(
         #[test]

@@ -1,4 +1,4 @@
-//! What the test program has for the checks.
+//! The parts of the tests' kit that the checks use.
 
 #[path = "../kit/cdb.rs"]
 pub mod cdb;

@@ -1,12 +1,12 @@
-//! What all fuzz targets have in common. What they check is in `checks`, which the test program
-//! runs as well, with the corpora and with random bytes.
+//! The common part of all fuzz targets. `checks` contains what they check. The test program runs the checks
+//! too, with the corpora and with random bytes.
 
 #[path = "checks/mod.rs"]
 pub mod checks;
 pub mod kit;
 
-/// Makes a target out of the check of that name. Without a fuzzer it checks the files that are its
-/// arguments.
+/// Makes a fuzz target of the check with this name. Without a fuzzer the program checks the files that its
+/// arguments name.
 #[macro_export]
 macro_rules! target {
     ($name:ident) => {
@@ -25,8 +25,8 @@ macro_rules! target {
     };
 }
 
-/// Leaves an input in the file that `FDHOLDER_INPUT` names before it is used: a mistake that the
-/// product notices ends the process at once, and the fuzzer with it.
+/// Writes an input to the file that `FDHOLDER_INPUT` names before it is checked. A bug that the product
+/// notices ends the process at once, so that the fuzzer itself cannot save the input.
 pub fn note(bytes: &[u8]) {
     use std::fs::File;
     use std::os::unix::fs::FileExt;

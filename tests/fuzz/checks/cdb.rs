@@ -1,4 +1,4 @@
-//! Constant databases, broken or not, and the rules in them.
+//! Constant databases, valid and invalid, and the rules in them.
 
 use super::Input;
 use crate::kit::cdb::{HEADER, allow, file, hash};
@@ -6,41 +6,41 @@ use fdholder::daemon::access::cdb::{self, Missing};
 use fdholder::daemon::access::rules::{self, PART_MAX, Rule, VALUE_MAX};
 use fdholder::daemon::access::{Identity, Right};
 
-/// Checks either a file that is anything, or one that is as it should be.
+/// Checks a file of any bytes, or a valid file.
 pub fn check(bytes: &[u8]) {
     let mut input = Input(bytes);
     if input.byte() % 2 == 0 { check_any(input) } else { check_valid(input) }
 }
 
-/// So many bytes at a place.
-fn part(file: &[u8], place: u64, length: u64) -> Option<&[u8]> {
-    let end = usize::try_from(place + length).ok()?;
-    file.get(place as usize..end)
+/// `length` bytes at a position.
+fn part(file: &[u8], position: u64, length: u64) -> Option<&[u8]> {
+    let end = usize::try_from(position + length).ok()?;
+    file.get(position as usize..end)
 }
 
-/// The two numbers at a place.
-fn pair(file: &[u8], place: u64) -> Option<(u64, u64)> {
-    let bytes = part(file, place, 8)?;
+/// The two numbers at a position.
+fn pair(file: &[u8], position: u64) -> Option<(u64, u64)> {
+    let bytes = part(file, position, 8)?;
     let number = |at: usize| u64::from(u32::from_le_bytes(bytes[at..][..4].try_into().unwrap()));
     Some((number(0), number(4)))
 }
 
 /// The slots of a table: hashes and positions.
 fn slots(file: &[u8], table: u64) -> Option<Vec<(u64, u64)>> {
-    let (place, count) = pair(file, 8 * table)?;
-    let table = part(file, place, 8 * count)?;
+    let (position, count) = pair(file, 8 * table)?;
+    let table = part(file, position, 8 * count)?;
     (0..count).map(|slot| pair(table, 8 * slot)).collect()
 }
 
-/// What is under a key: the slots of its table in the order of the search, up to a free one.
+/// The value of a key, found by a search through the slots of its table, up to a free one.
 fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
     let hash = u64::from(hash(key));
     let mut slots = slots(file, hash % 256).ok_or(Missing::Invalid)?;
     let start = (hash / 256).checked_rem(slots.len() as u64).unwrap_or(0);
     slots.rotate_left(start as usize);
-    for (_, place) in slots.iter().take_while(|slot| slot.1 > 0).filter(|slot| slot.0 == hash) {
-        let (key_length, length) = pair(file, *place).ok_or(Missing::Invalid)?;
-        let record = part(file, place + 8, key_length + length).ok_or(Missing::Invalid)?;
+    for (_, position) in slots.iter().take_while(|slot| slot.1 > 0).filter(|slot| slot.0 == hash) {
+        let (key_length, length) = pair(file, *position).ok_or(Missing::Invalid)?;
+        let record = part(file, position + 8, key_length + length).ok_or(Missing::Invalid)?;
         if let Some(value) = record.strip_prefix(key) {
             if key_length == key.len() as u64 {
                 return Ok(value);
@@ -50,7 +50,7 @@ fn find<'a>(file: &'a [u8], key: &[u8]) -> Result<&'a [u8], Missing> {
     Err(Missing::Absent)
 }
 
-/// Checks a file of which header and slots can be anything, or are nearly right.
+/// Checks a file whose header and slots are random or nearly valid.
 fn check_any(mut input: Input) {
     let (kind, length) = (input.byte(), input.below(16));
     let key = input.take(length);
@@ -72,7 +72,8 @@ fn check_any(mut input: Input) {
         file.truncate(8 * skipped);
     }
     let is_valid = (0..256).all(|table| {
-        pair(&file, 8 * table).is_some_and(|(place, count)| part(&file, place, 8 * count).is_some())
+        pair(&file, 8 * table)
+            .is_some_and(|(position, count)| part(&file, position, 8 * count).is_some())
     });
     assert_eq!(cdb::is_valid(&file), is_valid);
     let found = cdb::find(&file, key);
@@ -84,7 +85,7 @@ fn check_any(mut input: Input) {
 const KEYS: [&str; 7] =
     ["uid/self", "uid/1000", "gid/self", "gid/100", "uid/default", "uid/1", "gid/1"];
 
-/// A file with some records.
+/// Checks a valid file with some records.
 fn check_valid(mut input: Input) {
     let slots = 1 + input.below(3);
     let mut records = Vec::new();
@@ -130,7 +131,7 @@ fn check_valid(mut input: Input) {
     }
 }
 
-/// Strings of variables, each made of a byte.
+/// Strings that set variables, one for each byte.
 fn variables(bytes: &[u8]) -> Vec<u8> {
     let names = ["STORE_REGEX", "RETRIEVE_REGEX", "GETDUMP", "SETDUMP", "LIST", "LISTS", "", "X=Y"];
     let string = |byte: &u8| {
@@ -140,7 +141,7 @@ fn variables(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(string).collect::<String>().into_bytes()
 }
 
-/// The rule that a value is, with its strings.
+/// The rule that a value stands for, with its strings.
 fn meaning(value: &[u8]) -> Result<&[u8], Rule> {
     let length = |at: usize| {
         let bytes = value.get(at..at + 2)?;
@@ -161,11 +162,11 @@ fn meaning(value: &[u8]) -> Result<&[u8], Rule> {
     }
 }
 
-/// Checks what a value means, and gives that.
+/// Checks the meaning of a value, and returns it.
 fn check_value(value: &[u8]) -> Result<&[u8], Rule> {
     let strings = meaning(value);
     assert_eq!(rules::parse_value(value), strings);
-    // What no value has has to be understood as well.
+    // Strings that are not in a valid value are read too.
     let strings = strings.unwrap_or(value);
     let end = strings.iter().rposition(|byte| *byte == 0).unwrap_or(0);
     for right in Right::ALL {

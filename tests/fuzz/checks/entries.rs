@@ -1,4 +1,4 @@
-//! Entries of dumps: read, counted, and put into frames.
+//! Entries of dumps: they are parsed, counted, and put into frames.
 
 use crate::kit::wire;
 use fdholder::protocol::entry::{Entries, Entry, IDENTIFIER_MAX};
@@ -10,7 +10,7 @@ use fdholder::sys::Errno;
 /// Expiry and identifier.
 pub type Parts = ([u8; 12], Vec<u8>);
 
-/// The entries that bytes begin with, and what is behind the last one that is valid.
+/// The valid entries at the beginning of some bytes, and the bytes behind them.
 pub fn read(mut bytes: &[u8]) -> (Vec<Parts>, &[u8]) {
     let mut all = Vec::new();
     while bytes.len() > 13 {
@@ -28,7 +28,7 @@ pub fn read(mut bytes: &[u8]) -> (Vec<Parts>, &[u8]) {
     (all, bytes)
 }
 
-/// Checks that entries are read as they are written, and nothing else is taken for one.
+/// Checks that valid entries are parsed and that everything else is refused.
 pub fn check(bytes: &[u8]) {
     let (all, behind) = read(bytes);
     let mut rest = bytes;
@@ -58,7 +58,7 @@ pub fn check(bytes: &[u8]) {
         assert_eq!(tai::is_valid(label), seconds >> 63 == 0 && nanoseconds < 1_000_000_000);
     }
 
-    // The same as a frame of a set dump, as far as one has room for it.
+    // The same entries in a frame of a set dump, as many as it has room for.
     let mut frame = Box::new(Frame::EMPTY);
     frame.request(b'.');
     let all = &all[..all.len().min(ENTRIES_MAX)];
@@ -75,7 +75,7 @@ pub fn check(bytes: &[u8]) {
     let count = request.as_ref().map(Request::descriptors);
     assert_eq!(count, if all.is_empty() { None } else { Some(all.len()) });
 
-    // All that is no entry as one identifier: too short, too long, or just right.
+    // The bytes behind the entries as one identifier, which may be too short or too long.
     let id = behind.split(|byte| *byte == 0).next().unwrap_or_default();
     let right = match id.len() {
         0 => Err(Errno::INVAL),

@@ -1,4 +1,4 @@
-//! Heads of frames, and replies that come in any pieces.
+//! Headers of frames, and replies that arrive in any pieces.
 
 use super::Input;
 use crate::kit::wire;
@@ -7,11 +7,11 @@ use fdholder::protocol::frame::{ENTRIES_MAX, Frame, HEADER, Header, PAYLOAD_MAX}
 use fdholder::protocol::reply::{self, EXTRA_MAX, Expected, STATUS};
 use fdholder::protocol::request::{GET_DUMP, LIST, Request, open_set_dump};
 
-/// As many bytes as are looked at of a reply.
-const LOOKED_AT: usize = STATUS + EXTRA_MAX;
+/// The number of bytes that a client reads of a reply before it knows its length.
+const HEAD: usize = STATUS + EXTRA_MAX;
 
-/// How many bytes a reply has that can be used, by all of its bytes; nothing if it is not valid.
-fn judge(reply: &[u8; LOOKED_AT], expected: Expected) -> Option<usize> {
+/// The number of useful bytes of a reply, computed from all its bytes. `None` if it is invalid.
+fn usable_length(reply: &[u8; HEAD], expected: Expected) -> Option<usize> {
     let length = u32::from_be_bytes(reply[..4].try_into().unwrap()) as usize;
     let descriptors = usize::from(u16::from_be_bytes([reply[4], reply[5]]));
     if reply[HEADER] != 0 {
@@ -22,25 +22,25 @@ fn judge(reply: &[u8; LOOKED_AT], expected: Expected) -> Option<usize> {
     (fits && descriptors == usize::from(expected.descriptors)).then_some(HEADER + least)
 }
 
-/// The same, by pieces as long as `piece` says, of which no more is asked for than is needed, when so
-/// many bytes have been sent.
+/// The same, computed by the product while the reply arrives in pieces of the lengths that `piece` returns,
+/// up to `sent` bytes. The product must not ask for more bytes than it needs.
 fn receive(
-    reply: &[u8; LOOKED_AT],
+    reply: &[u8; HEAD],
     sent: usize,
     expected: Expected,
     mut piece: impl FnMut() -> usize,
 ) -> Option<usize> {
-    let (mut place, mut have) = ([0; LOOKED_AT], 0);
+    let (mut buffer, mut have) = ([0; HEAD], 0);
     loop {
-        match reply::length(&place, have, expected) {
+        match reply::length(&buffer, have, expected) {
             Some(needed) if needed > have => {
-                assert!(needed <= LOOKED_AT);
+                assert!(needed <= HEAD);
                 let needed = needed.min(sent);
                 if needed == have {
                     return None;
                 }
                 let end = have + piece().clamp(1, needed - have);
-                place[have..end].copy_from_slice(&reply[have..end]);
+                buffer[have..end].copy_from_slice(&reply[have..end]);
                 have = end;
             }
             Some(needed) => {
@@ -52,7 +52,7 @@ fn receive(
     }
 }
 
-/// Checks that heads are read as they are written, and that a reply means the same in every split.
+/// Checks that headers are read as they are written, and that a reply means the same in every split.
 pub fn check(bytes: &[u8]) {
     let header = Header::parse(bytes);
     assert_eq!(header.is_some(), bytes.len() >= HEADER);
@@ -73,23 +73,23 @@ pub fn check(bytes: &[u8]) {
     let (extra, kind) = (input.below(EXTRA_MAX + 1), input.byte());
     let (extra, descriptors) = (extra as u8, kind >> 1 & 1);
     let expected = Expected { extra, more: kind & 1 > 0, descriptors };
-    let right = judge(&reply, expected);
-    let end = Header::parse(&reply).map_or(0, |header| HEADER + header.length).min(LOOKED_AT);
-    for piece in [1, LOOKED_AT] {
+    let right = usable_length(&reply, expected);
+    let end = Header::parse(&reply).map_or(0, |header| HEADER + header.length).min(HEAD);
+    for piece in [1, HEAD] {
         assert_eq!(receive(&reply, end, expected, || piece), right);
     }
-    let mut piece = || input.below(LOOKED_AT);
+    let mut piece = || input.below(HEAD);
     assert_eq!(receive(&reply, end, expected, &mut piece), right);
-    // What lies behind a reply that is an error is none of it; it may be noticed.
-    let found = receive(&reply, LOOKED_AT, expected, &mut piece);
+    // Bytes behind an error reply do not belong to it. The product may refuse the reply because of them.
+    let found = receive(&reply, HEAD, expected, &mut piece);
     assert!(found == right || found.is_none() && right == Some(STATUS), "{found:?}");
-    for before in 0..2 * LOOKED_AT {
+    for before in 0..2 * HEAD {
         let number = reply.get(STATUS + before..).and_then(|reply| reply.first_chunk());
         let number = number.map_or(0, |number| u32::from_be_bytes(*number));
         assert_eq!(reply::number(&reply, before), number);
     }
 
-    // Requests that are whole frames are what their heads say.
+    // Requests that are complete frames agree with their headers.
     let mut frame = Box::new(Frame::EMPTY);
     let number = u32::from_be_bytes(input.array());
     let opening = (open_set_dump(number).to_vec(), Request::OpenSetDump(number));
@@ -99,7 +99,7 @@ pub fn check(bytes: &[u8]) {
         assert_eq!(Header::parse(&bytes), Some(Header { length, descriptors: 0 }));
         assert_eq!(Request::parse(&bytes[HEADER..]), Some(request));
     }
-    // So are those with an identifier that can be one.
+    // So do requests with a valid identifier.
     let id = input.take(IDENTIFIER_MAX).split(|byte| *byte == 0).next().unwrap_or_default();
     let requests = [
         (wire::delete_request(id), frame.delete(id).map(<[u8]>::to_vec), Request::Delete(id)),

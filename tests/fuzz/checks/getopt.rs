@@ -1,5 +1,5 @@
-//! Command lines: taken as `getopt_long` of the C library takes them, in POSIX order. It has to be
-//! glibc. Unlike that, ours takes no abbreviations, and answers `--help`.
+//! Command lines: ours parses them like `getopt_long` of the C library in POSIX order. The library must be
+//! glibc. Unlike glibc, ours accepts no abbreviations, and knows `--help`.
 
 use fdholder::applets::{APPLETS, TABLES};
 use fdholder::cli::getopt::{self, Arguments, Spec, Stop};
@@ -24,32 +24,32 @@ unsafe extern "C" {
     static optarg: *const c_char;
 }
 
-/// An option: its place in the table, and the value if it has one.
+/// An option: its index in the table, and the value if it has one.
 type Found = (usize, Option<Vec<u8>>);
 
-/// What a command line is.
+/// The meaning of a command line.
 #[derive(PartialEq, Eq, Debug)]
 enum Line {
-    /// These options, and so many operands.
-    Right(Vec<Found>, usize),
-    /// A question for help.
+    /// These options, and this number of operands.
+    Valid(Vec<Found>, usize),
+    /// A request for help.
     Help,
     /// Wrong usage.
     Wrong,
 }
 
-/// What `--help` counts as among letters.
+/// The number that stands for `--help` among the letters.
 const HELP: c_int = 256;
-/// The first number that a word counts as.
+/// The first number that stands for a long name.
 const WORD: c_int = 257;
-/// How many words of a command line are used.
+/// The number of words of a command line that are used.
 const WORDS: usize = 12;
 
-/// A command line as a program gets it: a name, words, NULL.
+/// A command line as a program gets it: a name, and words.
 struct Words(Vec<CString>);
 
 impl Words {
-    /// Those that NULs separate.
+    /// Splits bytes into words at NULs.
     fn new(bytes: &[u8]) -> Words {
         let words = bytes.split(|byte| *byte == 0).take(WORDS);
         Words([&b"name"[..]].into_iter().chain(words).map(|w| CString::new(w).unwrap()).collect())
@@ -59,20 +59,20 @@ impl Words {
         self.0.iter().map(|word| word.as_ptr()).chain([ptr::null()]).collect()
     }
 
-    /// What the C library makes of it.
-    fn judge(&self, options: &[Spec]) -> Line {
-        // One process has one state of it.
+    /// The meaning in the C library.
+    fn parse_by_libc(&self, options: &[Spec]) -> Line {
+        // The state of `getopt_long` is one for the process.
         static STATE: Mutex<()> = Mutex::new(());
         let _state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut letters = b"+:".to_vec();
         let mut names = Vec::new();
-        for (place, option) in options.iter().enumerate() {
+        for (index, option) in options.iter().enumerate() {
             if option.letter != 0 {
                 letters.push(option.letter);
                 letters.extend(option.has_value.then_some(b':'));
             }
             let value = option.has_value.into();
-            names.push((CString::new(option.word).unwrap(), value, WORD + place as c_int));
+            names.push((CString::new(option.word).unwrap(), value, WORD + index as c_int));
         }
         let letters = CString::new(letters).unwrap();
         let option = |name: *const c_char, has_arg, val| libc::option {
@@ -89,12 +89,12 @@ impl Words {
         table.push(option(ptr::null(), 0, 0));
         let (arguments, mut found, mut at) = (self.pointers(), Vec::new(), 1);
         let count = self.0.len() as c_int;
-        // SAFETY: nobody else has the state. 0 makes it new.
+        // SAFETY: the lock protects the state. 0 resets it.
         unsafe { (optind, opterr) = (0, 0) };
         loop {
             let mut index = -1;
-            // SAFETY: the vector, the letters and the table end as they have to, and in that order
-            // nothing is written to the vector. The value is a string of it.
+            // SAFETY: the vector, the letters and the table are terminated, and in POSIX order nothing
+            // is written to the vector. The value is a string of the vector.
             let (letter, next, value) = unsafe {
                 let letter = getopt_long(
                     count,
@@ -107,10 +107,10 @@ impl Words {
                 (letter, optind as usize, value)
             };
             if letter == -1 {
-                return Line::Right(found, self.0.len() - next);
+                return Line::Valid(found, self.0.len() - next);
             }
             if let Ok(index) = usize::try_from(index) {
-                // SAFETY: the table has the names of strings that are still there.
+                // SAFETY: the strings whose pointers the table has still exist.
                 let whole = unsafe { CStr::from_ptr(table[index].name) }.to_bytes();
                 let given = &self.0[at].to_bytes()[2..];
                 if given.split(|byte| *byte == b'=').next() != Some(whole) {
@@ -122,9 +122,9 @@ impl Words {
                 WORD.. => found.push(((letter - WORD) as usize, value)),
                 _ if letter == '?' as c_int || letter == ':' as c_int => return Line::Wrong,
                 _ => {
-                    let place =
+                    let index =
                         options.iter().position(|option| c_int::from(option.letter) == letter);
-                    found.push((place.expect("a letter of the table"), value));
+                    found.push((index.expect("a letter of the table"), value));
                 }
             }
             at = next;
@@ -132,32 +132,32 @@ impl Words {
     }
 }
 
-/// Checks that a command line of an applet is taken as it should be.
+/// Checks that a command line of an applet is parsed like in the C library.
 pub fn check(bytes: &[u8]) {
     let Some((number, words)) = bytes.split_first() else { return };
     assert_eq!(TABLES.len(), APPLETS.len());
     let table = TABLES[usize::from(*number) % TABLES.len()];
     let words = Words::new(words);
     let pointers = words.pointers();
-    // As on the stack of a new process, without an environment.
+    // The layout of the stack of a new process, without an environment.
     let mut stack = vec![ptr::without_provenance(words.0.len())];
     stack.extend(pointers);
     stack.push(ptr::null());
-    // SAFETY: this is what the kernel leaves there, and it stays for as long as it is looked at.
+    // SAFETY: this is the layout that the kernel makes, and it exists as long as the strings are used.
     let (mut strings, environment) = unsafe { Strings::from_stack(stack.as_ptr().cast()) };
     assert_eq!(environment.first(), None);
     strings.next();
     if cfg!(miri) {
-        // It has no C library.
+        // Miri has no C library.
         check_builder();
         return strings.for_each(|word| check_value(word.to_bytes()));
     }
     let mut arguments = Arguments::new(strings);
-    match words.judge(table) {
-        Line::Right(options, operands) => {
-            for (place, value) in options {
-                assert_eq!(arguments.option(table).unwrap(), Some(place));
-                assert_eq!(table[place].has_value, value.is_some());
+    match words.parse_by_libc(table) {
+        Line::Valid(options, operands) => {
+            for (index, value) in options {
+                assert_eq!(arguments.option(table).unwrap(), Some(index));
+                assert_eq!(table[index].has_value, value.is_some());
                 if let Some(value) = value {
                     assert_eq!(arguments.value().to_bytes(), &value[..]);
                     check_value(&value);
@@ -183,7 +183,7 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
-/// Checks what a value means, as a number and as a list of groups.
+/// Checks the meaning of a value as a number and as a list of groups.
 fn check_value(value: &[u8]) {
     let parse = |digits: &[u8]| {
         let is_number = digits.iter().all(u8::is_ascii_digit);
@@ -199,7 +199,7 @@ fn check_value(value: &[u8]) {
     assert!(value.ends_with(rest));
     let taken = &value[..value.len() - rest.len()];
     assert_eq!(number, parse(taken).unwrap_or(0));
-    // All digits, unless one more would be too many.
+    // All digits are taken, unless the number would be too large with one more.
     assert!(taken.len() == digits || parse(&value[..taken.len() + 1]).is_none());
 
     let numbers = value.split(|byte| *byte == b',').map(parse);
@@ -211,7 +211,7 @@ fn check_value(value: &[u8]) {
     }
 }
 
-/// Checks that the strings of a vector that is made piece by piece stay what they are.
+/// Checks that a vector of strings that is built in pieces contains the right strings.
 fn check_builder() {
     let mut builder = Builder::new(5).unwrap();
     builder.add(c"there");
@@ -221,7 +221,7 @@ fn check_builder() {
     builder.add(c"last");
     let made: Vec<_> = builder.finish().unwrap().map(CStr::to_bytes).collect();
     assert_eq!(made, [&b"there"[..], b"S6_FD_12=3", b"", b"S6_FD#=", b"last"]);
-    // One more than there is room for.
+    // One string more than there is room for.
     let mut builder = Builder::new(1).unwrap();
     builder.add(c"there");
     builder.add(c"too many");

@@ -1,5 +1,5 @@
-//! A model of what a daemon holds, of what requests come to, and of who may make them; and requests,
-//! right and nearly right ones.
+//! A model of a daemon: what it holds, the answers to requests, and the rights of clients. Also a generator
+//! of requests, valid and nearly valid ones.
 
 use super::{Input, entries};
 use crate::kit::wire;
@@ -8,10 +8,10 @@ use fdholder::sys::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Somebody with certain rights.
+/// A user with certain rights.
 pub struct Role {
     pub uid: u32,
-    /// The rule, less the beginnings of its names.
+    /// The rule, without the beginning `S6_FDHOLDER_` of its names.
     pub rule: &'static [&'static str],
     store: fn(&[u8]) -> bool,
     retrieve: fn(&[u8]) -> bool,
@@ -59,39 +59,39 @@ pub static ROLES: [Role; 4] = [
     },
 ];
 
-/// Something held: until when, and what stands for the descriptor.
+/// An entry: its expiry, and a value that stands for the descriptor.
 #[derive(Clone)]
-pub struct Thing<D> {
+pub struct Held<D> {
     pub expiry: [u8; 12],
     pub descriptor: D,
 }
 
-/// What is held.
+/// The entries of a daemon and its capacity.
 pub struct Model<D> {
-    pub held: BTreeMap<Vec<u8>, Thing<D>>,
+    pub held: BTreeMap<Vec<u8>, Held<D>>,
     pub most: usize,
 }
 
-/// What has to be answered.
+/// The expected answer.
 pub enum Reply<D> {
     Status(u8),
-    /// So many frames of a set dump are expected.
+    /// A set dump is accepted, in this number of frames.
     Expect(u32),
-    /// A descriptor; and whether it is to be forgotten when it has been handed over.
+    /// A descriptor, and whether it is deleted when it has been sent.
     Descriptor(D, bool),
     List(Vec<Vec<u8>>),
-    Dump(Vec<(Vec<u8>, Thing<D>)>),
+    Dump(Vec<(Vec<u8>, Held<D>)>),
 }
 
 impl<D: Clone> Model<D> {
-    /// Forgets what has expired by now.
+    /// Removes the entries that have expired.
     pub fn expire(&mut self) {
         let now = wire::expiry_in(Duration::ZERO);
-        self.held.retain(|_, thing| thing.expiry > now);
+        self.held.retain(|_, held| held.expiry > now);
     }
 
-    /// What a request with these descriptors comes to, by somebody who has still so many entries of
-    /// a set dump to send.
+    /// The effect of a request with these descriptors, and its answer. `missing` is the number of entries
+    /// that the client still has to send in its set dump.
     pub fn execute(
         &mut self,
         role: &Role,
@@ -126,12 +126,12 @@ impl<D: Clone> Model<D> {
             let id = id.filter(|(_, id)| !id.contains(&0) && descriptors.is_empty());
             id.map(|(_, id)| id.to_vec()).ok_or(Errno::PROTO)
         };
-        let nothing = |rest: &[u8]| must(rest.is_empty() && descriptors.is_empty(), Errno::PROTO);
+        let must_be_empty = |rest: &[u8]| must(rest.is_empty() && descriptors.is_empty(), Errno::PROTO);
         let status = |number| Ok(Reply::Status(number));
-        // What the header and the letter say is looked at first: the length, the descriptors, and
-        // whether there is such a right at all.
+        // The header and the letter are checked first: the length, the number of descriptors, and whether
+        // the client has the right at all.
         let (each, count) = (15..=269, descriptors.len());
-        let (lengths, due, right) = match letter {
+        let (lengths, expected, right) = match letter {
             b'S' => (each, 1, "STORE_REGEX="),
             b'D' => (3..=257, 0, "STORE_REGEX="),
             b'R' => (4..=258, 0, "RETRIEVE_REGEX="),
@@ -143,7 +143,7 @@ impl<D: Clone> Model<D> {
             }
             _ => return Err(Errno::PROTO),
         };
-        must(lengths.contains(&rest.len()) && count == due, Errno::PROTO)?;
+        must(lengths.contains(&rest.len()) && count == expected, Errno::PROTO)?;
         must(role.rule.iter().any(|rule| rule.starts_with(right)), Errno::PERM)?;
         match letter {
             b'S' => {
@@ -152,8 +152,8 @@ impl<D: Clone> Model<D> {
                 must((role.store)(id), Errno::PERM)?;
                 must(!self.held.contains_key(id), Errno::BUSY)?;
                 must(self.held.len() < self.most, Errno::NFILE)?;
-                let thing = Thing { expiry: *expiry, descriptor: descriptors[0].clone() };
-                self.held.insert(id.clone(), thing);
+                let held = Held { expiry: *expiry, descriptor: descriptors[0].clone() };
+                self.held.insert(id.clone(), held);
                 status(0)
             }
             b'D' => {
@@ -167,22 +167,22 @@ impl<D: Clone> Model<D> {
                 let id = identifier(rest)?;
                 must(*flag < 2, Errno::PROTO)?;
                 must((role.retrieve)(&id) && (*flag == 0 || (role.store)(&id)), Errno::PERM)?;
-                let thing = self.held.get(&id).ok_or(Errno::NOENT)?;
-                Ok(Reply::Descriptor(thing.descriptor.clone(), *flag == 1))
+                let held = self.held.get(&id).ok_or(Errno::NOENT)?;
+                Ok(Reply::Descriptor(held.descriptor.clone(), *flag == 1))
             }
             b'L' => {
-                nothing(rest)?;
+                must_be_empty(rest)?;
                 must(role.list, Errno::PERM)?;
                 Ok(Reply::List(self.held.keys().map(|id| [&id[..], &[0]].concat()).collect()))
             }
             b'?' => {
-                nothing(rest)?;
+                must_be_empty(rest)?;
                 must(role.get_dump, Errno::PERM)?;
                 Ok(Reply::Dump(self.held.clone().into_iter().collect()))
             }
             b'!' => {
                 let (number, rest) = rest.split_first_chunk().ok_or(Errno::PROTO)?;
-                nothing(rest)?;
+                must_be_empty(rest)?;
                 must(role.set_dump, Errno::PERM)?;
                 let number = u32::from_be_bytes(*number);
                 must(number as usize <= self.most, Errno::NFILE)?;
@@ -197,7 +197,7 @@ impl<D: Clone> Model<D> {
                 must(self.held.len() + new <= self.most, Errno::NFILE)?;
                 *missing -= all.len();
                 for ((expiry, id), descriptor) in all.into_iter().zip(descriptors) {
-                    self.held.insert(id, Thing { expiry, descriptor });
+                    self.held.insert(id, Held { expiry, descriptor });
                 }
                 status(if *missing > 0 { wire::AGAIN as u8 } else { 0 })
             }
@@ -206,7 +206,7 @@ impl<D: Clone> Model<D> {
     }
 }
 
-/// An identifier out of 64, short and long ones.
+/// One of 64 identifiers, short and long ones.
 pub fn identifier(input: &mut Input) -> Vec<u8> {
     let byte = input.byte();
     let letter = |number: u8| b'a' + number % 4;
@@ -215,7 +215,7 @@ pub fn identifier(input: &mut Input) -> Vec<u8> {
     id
 }
 
-/// An expiry: never, past, some day, or anything.
+/// An expiry: never, in the past, in the future, or any bytes.
 fn expiry(input: &mut Input) -> [u8; 12] {
     match input.byte() % 8 {
         0..=4 => wire::label((3 << 61) + 2_000_000_000, 0),
@@ -225,7 +225,7 @@ fn expiry(input: &mut Input) -> [u8; 12] {
     }
 }
 
-/// A request, right or nearly: a frame, and how many descriptors it takes along.
+/// A valid or nearly valid request: a frame, and the number of its descriptors.
 pub fn request(input: &mut Input) -> (Vec<u8>, usize) {
     let kind = input.byte();
     let number = usize::from(kind / 8);

@@ -1,10 +1,10 @@
-//! Regular expressions: ours refuse, match and do not match what those of the C library do.
+//! Regular expressions: ours accept the same expressions as the C library, and match the same texts.
 
 use super::Input;
 use crate::kit::regex_oracle::Oracle;
 use fdholder::daemon::access::regex::{self, EMPTY, Invalid, Program};
 
-/// An expression of ours.
+/// An expression that the product has compiled.
 pub struct Regex(Program);
 
 impl Regex {
@@ -14,22 +14,22 @@ impl Regex {
     }
 }
 
-/// What our expression is. What was there before does not count.
+/// Compiles an expression into a program that was used before, which must make no difference.
 pub fn compile(expression: &[u8]) -> Result<Regex, Invalid> {
     let mut program = EMPTY;
     let _ = regex::compile(&mut program, b"[^a](b|[c-e]*)");
     regex::compile(&mut program, expression).map(|()| Regex(program))
 }
 
-/// Whether glibc is no judge of that pair, for one of two reasons.
+/// Whether glibc may be wrong about this pair, so that it is not compared. There are two reasons.
 ///
-/// It lets `^` and `$` hold at a newline that they stand next to, `$.` matching "a\n", although
-/// `REG_NEWLINE` is off (its `group_nodes_into_DFAstates` never asks); POSIX makes a newline an
-/// ordinary character then, and so do we.
+/// In glibc, `^` and `$` match beside a newline, as `$.` in "a\n", although `REG_NEWLINE` is off (its
+/// `group_nodes_into_DFAstates` does not check that flag). In POSIX a newline is an ordinary character then,
+/// and ours does that.
 ///
-/// It loses track of anchors in an expression that repeats a group: it finds
+/// In an expression that repeats a group, glibc loses track of anchors. It finds
 /// `1((\B\bc|\'\w|))+{,2}(\S{0}()$|(}[[:alpha:]]1|\b}-)\w|[^a](\s\s\b|\b1[^a]|)\*)` in "1a_", where
-/// neither the end nor any of the characters asked for follows the 1.
+/// neither the end nor any of the expected characters follows the 1.
 fn glibc_is_wrong(expression: &[u8], text: &[u8]) -> bool {
     let has = |first: &[u8], second: &[u8]| {
         expression.windows(2).any(|pair| first.contains(&pair[0]) && second.contains(&pair[1]))
@@ -41,7 +41,7 @@ fn glibc_is_wrong(expression: &[u8], text: &[u8]) -> bool {
     has_anchor && (repeats_group || text.contains(&b'\n'))
 }
 
-/// Compares the two for one expression and these texts, and counts the pairs.
+/// Compares ours with the C library for an expression and these texts. Returns the number of pairs.
 pub fn compare(expression: &[u8], texts: &[&[u8]]) -> usize {
     let shown = expression.escape_ascii();
     let (ours, theirs) = (compile(expression), Oracle::compile(expression));
@@ -61,13 +61,13 @@ pub fn compare(expression: &[u8], texts: &[&[u8]]) -> usize {
     }
 }
 
-/// The most that is asked of glibc, in copies of a byte: it copies what is repeated, and copies of
-/// copies. With anchors or alternatives it takes time exponential in the copies of these: minutes for
-/// `(^)++++++++` and `\b(\b\b\b)+++`, and half a one for `(\b)*+++`.
+/// The largest expression for glibc, as the number of copies of a byte: glibc copies each part that is
+/// repeated, and copies of copies. With anchors or alternatives, its time is exponential in their copies:
+/// minutes for `(^)++++++++` and `\b(\b\b\b)+++`, and half a minute for `(\b)*+++`.
 const COPIES: usize = 4000;
 const COPIES_OF_BRANCHES: usize = 8;
 
-/// An upper bound of how often glibc copies a part of an expression.
+/// An upper bound for the number of copies that glibc makes of a part of an expression.
 fn copies(expression: &[u8]) -> usize {
     let bound = |rest: &[u8]| {
         let end = rest.iter().position(|byte| *byte == b'}').unwrap_or(rest.len());

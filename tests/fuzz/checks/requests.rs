@@ -1,10 +1,10 @@
-//! The daemon's clients, over sockets: requests in any pieces, readers fast and slow, and a model
-//! of what is held and of every answer. Each thing held is the one end of a pipe, of which the other
-//! tells whether anybody still has it.
+//! The clients of a daemon, over sockets: requests in any pieces, fast and slow readers, and a model of the
+//! entries and of every answer. Each descriptor is one end of a pipe. The other end shows whether all copies
+//! are closed.
 
 use super::Input;
+use super::fixture::{self, CLIENTS, Fixture, MOST, session};
 use super::model::{Model, ROLES, Reply, Role, request};
-use super::world::{self, MOST, SEATS, World, session};
 use crate::kit::wire;
 use fdholder::daemon::clients::Clients;
 use fdholder::daemon::request::Service;
@@ -24,15 +24,15 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The most steps and pipes of a check.
+/// The largest number of steps and of pipes in a check.
 const STEPS: usize = 80;
 const PIPES: usize = 200;
-/// More than clients can have open: none has to make way for another.
+/// More descriptors than the clients can have, so that none is evicted for another.
 const OPEN_MOST: usize = 10_000;
-/// Longer than a process that has been started takes to let go of what it was started with.
+/// Longer than a new process takes until it has closed the descriptors that it has inherited.
 const TIMEOUT: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
-/// The other end of a pipe, of which one end was sent.
+/// The end of a pipe whose other end was sent.
 struct Pipe(OwnedFd);
 
 impl Pipe {
@@ -40,53 +40,55 @@ impl Pipe {
         wire::inode(&self.0)
     }
 
-    /// Whether all others have closed it, within that time.
-    fn forbids_inspection(&self, within: &Timespec) -> bool {
+    /// Whether all copies of the other end are closed, within this time.
+    fn is_closed(&self, within: &Timespec) -> bool {
         poll(&mut [PollFd::new(&self.0, PollFlags::empty())], Some(within)).unwrap() > 0
     }
 }
 
-/// A frame that has to come.
+/// A frame that the daemon must send.
 enum Expected {
     Reply(Reply<Rc<Pipe>>),
     Entries(Vec<wire::Identity>),
 }
 
-/// A client, from its own side.
+/// The client's side of a connection.
 struct Peer {
     stream: UnixStream,
-    /// The daemon's end of the connection, once more.
+    /// A copy of the daemon's end of the connection.
     other: OwnedFd,
     role: &'static Role,
-    /// All that it has sent, and where in that the next request begins.
+    /// All bytes that it has sent, and the position in them of the next request.
     sent: Vec<u8>,
     next: usize,
-    /// Where in that descriptors were sent, and how many; and all that belong to no request yet.
+    /// The positions in these bytes at which descriptors were sent, with their numbers, and the pipes of
+    /// requests that are not done yet.
     batches: VecDeque<(usize, usize)>,
     pipes: VecDeque<Rc<Pipe>>,
-    /// Entries of a set dump that are to come.
+    /// The number of entries of a set dump that are not sent yet.
     missing: usize,
-    /// Whether an answer is not out yet, and what is to be forgotten when it is.
-    is_answered: bool,
-    last: Option<Rc<Pipe>>,
+    /// Whether an answer is not sent completely yet, and the descriptor that is deleted then.
+    is_being_answered: bool,
+    deleted: Option<Rc<Pipe>>,
     expected: VecDeque<Expected>,
     got: Vec<u8>,
     got_fds: VecDeque<OwnedFd>,
     /// Whether it reads nothing at the moment.
     is_slow: bool,
-    /// Whether it is to be hung up on, to make room; and whether it may be, for what it has sent.
-    is_doomed: bool,
-    may_go: bool,
+    /// Whether the daemon is about to disconnect it to make room, and whether the daemon may disconnect it
+    /// because of what it has sent.
+    is_evicted: bool,
+    may_be_disconnected: bool,
 }
 
 impl Peer {
-    /// Length and descriptors that a header at that place says.
+    /// The length and the number of descriptors in the header at this position.
     fn header(&self, at: usize) -> Option<(usize, usize)> {
         let [a, b, c, d, e, f] = *self.sent.get(at..)?.first_chunk()?;
         Some((u32::from_be_bytes([a, b, c, d]) as usize, u16::from_be_bytes([e, f]).into()))
     }
 
-    /// Where the request ends that comes next, if so many bytes that were sent have it all.
+    /// The end of the next request, if it is complete in the first `received` bytes.
     fn end(&self, received: usize) -> Option<usize> {
         let (length, _) = self.header(self.next)?;
         Some(self.next + HEADER + length).filter(|end| *end <= received)
@@ -97,14 +99,14 @@ impl Peer {
         self.sent.len() - ioctl_fionread(&self.other).unwrap() as usize
     }
 
-    /// Whether descriptors came with the first byte of the frame that says so, and with no other;
-    /// and no frame is too long.
+    /// Whether all descriptors were sent with the first byte of the frame that announces them, and no frame is
+    /// too long.
     fn is_regular(&self) -> bool {
         let (mut at, mut batches) = (self.next, self.batches.iter().peekable());
         while let Some((length, descriptors)) = self.header(at) {
-            let batch = batches.next_if(|(place, _)| *place == at);
+            let batch = batches.next_if(|(position, _)| *position == at);
             at += HEADER + length;
-            let is_alone = batches.peek().is_none_or(|(place, _)| *place >= at);
+            let is_alone = batches.peek().is_none_or(|(position, _)| *position >= at);
             if batch.map_or(0, |batch| batch.1) != descriptors || !is_alone {
                 return false;
             }
@@ -112,10 +114,11 @@ impl Peer {
                 return false;
             }
         }
-        batches.all(|(place, _)| *place == at)
+        batches.all(|(position, _)| *position == at)
     }
 
-    /// Receives what there is, to the end if that has to come, and compares it with what should be.
+    /// Receives what has arrived, and compares it with the expected answers. With `to_end`, it waits for the
+    /// daemon to disconnect.
     fn read(&mut self, to_end: bool) {
         let mut bytes = [0; 8192];
         loop {
@@ -130,7 +133,7 @@ impl Peer {
                         break;
                     }
                     let mut polls = [PollFd::new(&self.stream, PollFlags::IN)];
-                    assert_eq!(poll(&mut polls, Some(&TIMEOUT)), Ok(1), "not hung up");
+                    assert_eq!(poll(&mut polls, Some(&TIMEOUT)), Ok(1), "not disconnected");
                 }
                 Err(_) => break,
             }
@@ -172,7 +175,7 @@ impl Peer {
                 right.extend(numbers.map(u32::to_be_bytes).concat());
                 if count > 0 {
                     let all = all.into_iter();
-                    let all = all.map(|(id, thing)| (id, thing.expiry, thing.descriptor.inode()));
+                    let all = all.map(|(id, held)| (id, held.expiry, held.descriptor.inode()));
                     self.expected.push_front(Expected::Entries(all.collect()));
                 }
             }
@@ -184,41 +187,42 @@ impl Peer {
         assert_eq!((payload, fds.len()), (right, 0));
     }
 
-    /// Whether all that it has sent has been done and answered, and it has the answers.
-    fn is_quiet(&self) -> bool {
+    /// Whether all its requests are done, and it has received all answers.
+    fn is_finished(&self) -> bool {
         let is_done = self.next == self.sent.len() && self.pipes.is_empty();
-        is_done && !self.is_doomed && !self.is_answered && self.expected.is_empty()
+        is_done && !self.is_evicted && !self.is_being_answered && self.expected.is_empty()
     }
 }
 
 /// The daemon's side, the model, and the clients.
-struct Scene<'w> {
+struct Simulation<'w> {
     service: Service<'w>,
     clients: Clients,
-    peers: [Option<Peer>; SEATS],
+    peers: [Option<Peer>; CLIENTS],
     model: Model<Rc<Pipe>>,
-    /// All pipes that may still be open elsewhere, and how many there have been.
+    /// The pipes whose other ends may be open, and the number of all pipes so far.
     open: Vec<Rc<Pipe>>,
     count: usize,
-    /// Whether it is open if what has expired has been looked for since a client was hung up on.
-    is_unsure: bool,
+    /// Whether a client has disconnected since the expiries were compared. Then it is not known whether the
+    /// daemon has removed expired entries.
+    is_expiry_unknown: bool,
 }
 
-impl Scene<'_> {
+impl Simulation<'_> {
     /// Connects a client.
-    fn connect(&mut self, seat: usize, role: &'static Role) {
+    fn connect(&mut self, client: usize, role: &'static Role) {
         let (stream, other) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         other.set_nonblocking(true).unwrap();
-        // As small as it can be.
+        // The kernel uses its smallest size.
         set_socket_send_buffer_size(&other, 0).unwrap();
-        let session = session(&mut self.service, seat, role);
-        let connection = self.clients.at(seat);
+        let session = session(&mut self.service, client, role);
+        let connection = self.clients.at(client);
         connection.session = session;
         let copy = other.try_clone().unwrap().into();
-        // SAFETY: nobody else has it any more.
+        // SAFETY: the caller gives its ownership away.
         connection.fd = unsafe { Fd::own(other.into_raw_fd() as usize) };
-        self.peers[seat] = Some(Peer {
+        self.peers[client] = Some(Peer {
             stream,
             other: copy,
             role,
@@ -227,20 +231,20 @@ impl Scene<'_> {
             batches: VecDeque::new(),
             pipes: VecDeque::new(),
             missing: 0,
-            is_answered: false,
-            last: None,
+            is_being_answered: false,
+            deleted: None,
             expected: VecDeque::new(),
             got: Vec::new(),
             got_fds: VecDeque::new(),
             is_slow: false,
-            is_doomed: false,
-            may_go: false,
+            is_evicted: false,
+            may_be_disconnected: false,
         });
     }
 
-    /// Sends bytes with so many descriptors.
-    fn send(&mut self, seat: usize, bytes: &[u8], descriptors: usize) {
-        let Some(peer) = &mut self.peers[seat] else { return };
+    /// Sends bytes with this number of descriptors.
+    fn send(&mut self, client: usize, bytes: &[u8], descriptors: usize) {
+        let Some(peer) = &mut self.peers[client] else { return };
         if bytes.is_empty() {
             return;
         }
@@ -259,211 +263,211 @@ impl Scene<'_> {
         peer.sent.extend(bytes);
         let ends: Vec<_> = ends.iter().map(OwnedFd::as_fd).collect();
         wire::send(&peer.stream, bytes, &ends).unwrap();
-        peer.may_go |= !peer.is_regular();
+        peer.may_be_disconnected |= !peer.is_regular();
     }
 
-    /// Has the daemon do what it can for a client, and the model the same.
-    fn attend(&mut self, seat: usize) {
-        let Some(peer) = &self.peers[seat] else { return };
-        let (was_answered, was_doomed) = (peer.is_answered, peer.is_doomed);
-        let wanted = peer.pipes.len().min(self.service.table.capacity());
-        let is_crowded = self.service.table.free_slots() < wanted;
-        self.clients.serve(&mut self.service, seat);
+    /// Makes the daemon serve a client, and updates the model.
+    fn serve(&mut self, client: usize) {
+        let Some(peer) = &self.peers[client] else { return };
+        let (was_being_answered, was_evicted) = (peer.is_being_answered, peer.is_evicted);
+        let needed = peer.pipes.len().min(self.service.table.capacity());
+        let is_room_needed = self.service.table.free_slots() < needed;
+        self.clients.serve(&mut self.service, client);
         self.service.table.closing.tick(0, false);
         for (connection, peer) in self.clients.iter().zip(&mut self.peers) {
-            let Some(peer) = peer.as_mut().filter(|peer| !peer.is_doomed) else { continue };
+            let Some(peer) = peer.as_mut().filter(|peer| !peer.is_evicted) else { continue };
             if connection.disconnect_reason.is_some() {
                 assert_eq!(connection.disconnect_reason, Some(Errno::NOBUFS));
-                assert!(peer.is_answered && is_crowded, "doomed without need");
-                (peer.is_doomed, peer.is_answered, peer.last) = (true, false, None);
+                assert!(peer.is_being_answered && is_room_needed, "evicted without need");
+                (peer.is_evicted, peer.is_being_answered, peer.deleted) = (true, false, None);
             }
         }
-        let peer = self.peers[seat].as_mut().unwrap();
-        if self.clients[seat].fd.is_none() {
-            assert!(was_doomed || peer.may_go, "hung up on without a reason");
-            return self.leave(seat);
+        let peer = self.peers[client].as_mut().unwrap();
+        if self.clients[client].fd.is_none() {
+            assert!(was_evicted || peer.may_be_disconnected, "disconnected without a reason");
+            return self.end_disconnected(client);
         }
-        assert!(!was_doomed);
+        assert!(!was_evicted);
         self.model.expire();
-        self.is_unsure = false;
-        if !was_answered {
+        self.is_expiry_unknown = false;
+        if !was_being_answered {
             if let Some(end) = peer.end(peer.received()) {
                 let (_, descriptors) = peer.header(peer.next).unwrap();
                 let request = &peer.sent[peer.next + HEADER..end];
                 let pipes = peer.pipes.drain(..descriptors).collect();
                 let reply = self.model.execute(peer.role, &mut peer.missing, request, pipes);
-                peer.batches.retain(|(place, _)| *place >= end);
-                (peer.next, peer.is_answered) = (end, true);
+                peer.batches.retain(|(position, _)| *position >= end);
+                (peer.next, peer.is_being_answered) = (end, true);
                 if let Reply::Descriptor(pipe, true) = &reply {
-                    peer.last = Some(pipe.clone());
+                    peer.deleted = Some(pipe.clone());
                 }
                 peer.expected.push_back(Expected::Reply(reply));
             }
         }
-        assert_eq!(peer.missing, self.clients[seat].session.missing);
-        if peer.is_answered && !self.clients[seat].is_answering() {
-            peer.is_answered = false;
-            if let Some(last) = peer.last.take() {
-                self.model.held.retain(|_, thing| !Rc::ptr_eq(&thing.descriptor, &last));
+        assert_eq!(peer.missing, self.clients[client].session.missing);
+        if peer.is_being_answered && !self.clients[client].is_answering() {
+            peer.is_being_answered = false;
+            if let Some(deleted) = peer.deleted.take() {
+                self.model.held.retain(|_, held| !Rc::ptr_eq(&held.descriptor, &deleted));
             }
         }
-        assert_eq!(peer.is_answered, self.clients[seat].is_answering());
+        assert_eq!(peer.is_being_answered, self.clients[client].is_answering());
         if !peer.is_slow {
             peer.read(false);
         }
     }
 
-    /// The daemon has hung up on a client.
-    fn leave(&mut self, seat: usize) {
-        let mut peer = self.peers[seat].take().unwrap();
-        let (nobody, _) = UnixStream::pair().unwrap();
-        peer.other = nobody.into();
+    /// Reads the last answers of a client that the daemon has disconnected.
+    fn end_disconnected(&mut self, client: usize) {
+        let mut peer = self.peers[client].take().unwrap();
+        // Close the copy of the daemon's end, so that the stream ends.
+        let (unused, _) = UnixStream::pair().unwrap();
+        peer.other = unused.into();
         peer.read(true);
-        self.is_unsure = true;
+        self.is_expiry_unknown = true;
     }
 
-    /// Has a client hang up, when it can be said what the daemon has done for it.
-    fn hang_up(&mut self, seat: usize) {
-        while let Some(peer) = &self.peers[seat] {
-            let is_stuck = peer.is_answered || peer.is_doomed;
+    /// Disconnects a client when the daemon has done all its complete requests.
+    fn disconnect(&mut self, client: usize) {
+        while let Some(peer) = &self.peers[client] {
+            let is_stuck = peer.is_being_answered || peer.is_evicted;
             let received = peer.received();
             if is_stuck || received == peer.sent.len() && peer.end(received).is_none() {
                 break;
             }
-            self.attend(seat);
+            self.serve(client);
         }
-        let Some(peer) = &mut self.peers[seat] else { return };
-        // A process that is just being started may have a copy of it.
+        let Some(peer) = &mut self.peers[client] else { return };
+        // A process that another test has just started may have a copy of the stream.
         peer.stream.shutdown(Shutdown::Both).unwrap();
-        self.clients.serve(&mut self.service, seat);
-        assert!(self.clients[seat].fd.is_none(), "a client that is gone");
-        self.peers[seat] = None;
-        self.is_unsure = true;
+        self.clients.serve(&mut self.service, client);
+        assert!(self.clients[client].fd.is_none(), "the daemon still has the client");
+        self.peers[client] = None;
+        self.is_expiry_unknown = true;
     }
 
-    /// Checks that nothing is missing, and nothing kept.
+    /// Checks that no held descriptor is closed, and that no other one is open.
     fn check(&mut self) {
         let held = self.service.table.capacity() - self.service.table.room();
-        assert!(self.is_unsure || held == self.model.held.len(), "{held} are held");
+        assert!(self.is_expiry_unknown || held == self.model.held.len(), "{held} are held");
         let now = wire::expiry_in(Duration::ZERO);
-        let here = self.model.held.values().filter(|thing| thing.expiry > now);
+        let valid = self.model.held.values().filter(|held| held.expiry > now);
         let mut polls: Vec<_> =
-            here.map(|thing| PollFd::new(&thing.descriptor.0, PollFlags::empty())).collect();
+            valid.map(|held| PollFd::new(&held.descriptor.0, PollFlags::empty())).collect();
         let closed = poll(&mut polls, Some(&Timespec::default())).unwrap();
-        assert_eq!(closed, 0, "something held is closed");
-        if !self.is_unsure && self.peers.iter().flatten().all(Peer::is_quiet) {
+        assert_eq!(closed, 0, "a held descriptor is closed");
+        if !self.is_expiry_unknown && self.peers.iter().flatten().all(Peer::is_finished) {
             assert_eq!(self.service.table.free_slots(), 2 * self.service.table.capacity() - held);
             let held: Vec<_> =
-                self.model.held.values().map(|thing| thing.descriptor.clone()).collect();
+                self.model.held.values().map(|held| held.descriptor.clone()).collect();
             self.open.retain(|pipe| {
                 let is_held = held.iter().any(|held| Rc::ptr_eq(held, pipe));
                 assert!(
-                    is_held || pipe.forbids_inspection(&TIMEOUT),
-                    "something forgotten is open"
+                    is_held || pipe.is_closed(&TIMEOUT),
+                    "a descriptor that is not held is open"
                 );
                 is_held
             });
         }
     }
 
-    /// Has all clients read and all requests done.
-    fn settle(&mut self) {
-        // What was settled at the end of a round may be the head of a frame that is too long: the
-        // next one shows that.
+    /// Lets all clients read until all requests are done.
+    fn finish(&mut self) {
+        // After a round, the rest may be the header of a frame that is too long. The next round shows that.
         let (mut rounds, mut settled) = (0, 0);
         while settled < 2 {
             rounds += 1;
-            assert!(rounds < 1000, "no end");
-            for seat in 0..SEATS {
-                if let Some(peer) = &mut self.peers[seat] {
+            assert!(rounds < 1000, "the requests are never finished");
+            for client in 0..CLIENTS {
+                if let Some(peer) = &mut self.peers[client] {
                     peer.is_slow = false;
                     peer.read(false);
                 }
-                self.attend(seat);
+                self.serve(client);
             }
             let is_settled = |peer: &Peer| {
                 let received = peer.received();
                 let is_idle = received == peer.sent.len() && peer.end(received).is_none();
-                is_idle && peer.expected.is_empty() && !peer.is_answered && !peer.is_doomed
+                is_idle && peer.expected.is_empty() && !peer.is_being_answered && !peer.is_evicted
             };
             let is_done = self.peers.iter().flatten().all(is_settled);
             settled = if is_done { settled + 1 } else { 0 };
         }
         for peer in self.peers.iter().flatten() {
             let length = peer.header(peer.next).map_or(0, |header| header.0);
-            assert!(length <= FRAME_MAX + 1 - HEADER, "a frame too long");
+            assert!(length <= FRAME_MAX + 1 - HEADER, "a frame that is too long was accepted");
         }
     }
 
-    /// Does one thing that the input says.
+    /// Does one step of the input.
     fn step(&mut self, input: &mut Input) {
         let byte = input.byte();
-        let (seat, times) = (usize::from(byte) % SEATS, usize::from(byte >> 5));
+        let (client, times) = (usize::from(byte) % CLIENTS, usize::from(byte >> 5));
         match byte >> 2 & 7 {
             0..=3 => {
                 let (frame, descriptors) = request(input);
                 let split = usize::from(input.byte()).saturating_sub(0xc0) * frame.len() / 64;
                 let (first, second) = frame.split_at(split);
                 let first_has = if first.is_empty() { 0 } else { descriptors };
-                self.send(seat, first, first_has);
+                self.send(client, first, first_has);
                 if times & 1 > 0 {
-                    self.attend(seat);
+                    self.serve(client);
                 }
-                self.send(seat, second, descriptors - first_has);
-                (0..times).for_each(|_| self.attend(seat));
+                self.send(client, second, descriptors - first_has);
+                (0..times).for_each(|_| self.serve(client));
             }
             4 => {
                 let (length, descriptors) = (input.below(40), input.below(4));
                 let bytes = input.take(length);
-                self.send(seat, bytes, descriptors);
+                self.send(client, bytes, descriptors);
             }
             5 => {
-                if let Some(peer) = &mut self.peers[seat] {
+                if let Some(peer) = &mut self.peers[client] {
                     peer.is_slow = times & 1 > 0;
                 }
             }
-            6 => (0..=times).for_each(|_| self.attend(seat)),
+            6 => (0..=times).for_each(|_| self.serve(client)),
             _ => {
-                self.hang_up(seat);
-                self.connect(seat, &ROLES[times % ROLES.len()]);
+                self.disconnect(client);
+                self.connect(client, &ROLES[times % ROLES.len()]);
             }
         }
         self.check();
     }
 }
 
-/// Checks what clients get that do whatever the bytes say.
+/// Checks the answers to clients whose behaviour the bytes determine.
 pub fn check(bytes: &[u8]) {
-    thread_local!(static WORLD: RefCell<World> = RefCell::new(World::new()));
-    WORLD.with_borrow_mut(|world| check_in(world, Input(bytes)));
+    thread_local!(static FIXTURE: RefCell<Fixture> = RefCell::new(Fixture::new()));
+    FIXTURE.with_borrow_mut(|fixture| check_in(fixture, Input(bytes)));
 }
 
-fn check_in(world: &mut World, mut input: Input) {
+fn check_in(fixture: &mut Fixture, mut input: Input) {
     let most = 1 + input.below(MOST);
-    let service = world.service(most, input.byte());
-    let mut scene = Scene {
+    let service = fixture.service(most, input.byte());
+    let mut simulation = Simulation {
         service,
-        clients: Clients::new(SEATS, OPEN_MOST),
-        peers: [const { None }; SEATS],
+        clients: Clients::new(CLIENTS, OPEN_MOST),
+        peers: [const { None }; CLIENTS],
         model: Model { held: BTreeMap::new(), most },
         open: Vec::new(),
         count: 0,
-        is_unsure: false,
+        is_expiry_unknown: false,
     };
-    for seat in 0..SEATS {
-        scene.connect(seat, &ROLES[input.below(ROLES.len())]);
+    for client in 0..CLIENTS {
+        simulation.connect(client, &ROLES[input.below(ROLES.len())]);
     }
     for _ in 0..STEPS {
-        if input.0.is_empty() || scene.count > PIPES {
+        if input.0.is_empty() || simulation.count > PIPES {
             break;
         }
-        scene.step(&mut input);
+        simulation.step(&mut input);
     }
-    scene.settle();
-    scene.check();
-    (0..SEATS).for_each(|seat| scene.hang_up(seat));
-    let Scene { service, open, .. } = scene;
-    let gate = world::end(service);
-    world.take_back(gate);
-    assert!(open.iter().all(|pipe| pipe.forbids_inspection(&TIMEOUT)), "descriptors are lost");
+    simulation.finish();
+    simulation.check();
+    (0..CLIENTS).for_each(|client| simulation.disconnect(client));
+    let Simulation { service, open, .. } = simulation;
+    let gate = fixture::end(service);
+    fixture.take_back(gate);
+    assert!(open.iter().all(|pipe| pipe.is_closed(&TIMEOUT)), "descriptors are not closed");
 }

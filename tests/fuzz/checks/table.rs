@@ -1,8 +1,8 @@
-//! What requests do to the daemon's table, without sockets: the same model, and answers that go on
-//! for as long as the input says. Descriptors are numbers that nobody has.
+//! The effect of requests on the daemon's table, without sockets: the same model, and answers that last as
+//! long as the input says. The descriptors are numbers that are not open.
 
-use super::model::{Model, ROLES, Reply, Thing, request};
-use super::world::{self, MOST, SEATS, World, session};
+use super::fixture::{self, CLIENTS, Fixture, MOST, session};
+use super::model::{Held, Model, ROLES, Reply, request};
 use super::{Input, entries};
 use crate::kit::wire;
 use fdholder::daemon::answer::{Answer, Piece};
@@ -15,25 +15,25 @@ use std::collections::{BTreeMap, VecDeque};
 /// The first of these numbers.
 const FIRST: u32 = 1 << 28;
 
-/// What is held, by its identifier.
-type Things = BTreeMap<Vec<u8>, Thing<u32>>;
+/// The entries by their identifiers.
+type AllHeld = BTreeMap<Vec<u8>, Held<u32>>;
 
-/// An answer that goes on, and what it is about.
+/// An unfinished answer, and the entries that it is about.
 struct Pending {
     answer: Answer,
-    things: Things,
+    all: AllHeld,
 }
 
-/// Makes an answer piece by piece, to its end.
-fn compose(mut answer: Answer, service: &mut Service, mut look: impl FnMut(&[u8], &[BorrowedFd])) {
+/// Composes an answer piece by piece, to its end.
+fn compose(mut answer: Answer, service: &mut Service, mut check: impl FnMut(&[u8], &[BorrowedFd])) {
     while answer.is_pending() {
         let mut piece = Piece::empty();
         answer.compose(&mut piece, service.frame, &service.table);
         let first = piece.bytes.to_vec();
         let mut piece = Piece::empty();
         answer.compose(&mut piece, service.frame, &service.table);
-        assert_eq!(piece.bytes, first, "a piece that comes out otherwise");
-        look(piece.bytes, piece.descriptors());
+        assert_eq!(piece.bytes, first, "a piece that is composed again differs");
+        check(piece.bytes, piece.descriptors());
         let count = piece.count;
         answer.advance(count, &mut service.table);
     }
@@ -55,7 +55,7 @@ fn compare(answer: Answer, service: &mut Service, payload: &[u8]) {
 }
 
 impl Pending {
-    /// Has the answer go on, to its end: it is about what was held when it began.
+    /// Composes the answer to its end. It is about the entries at the time of the request.
     fn end(self, service: &mut Service) {
         match self.answer {
             Answer::List(..) => list(self, service),
@@ -63,25 +63,25 @@ impl Pending {
         }
     }
 
-    /// Gives it up.
+    /// Cancels the answer.
     fn cancel(mut self, service: &mut Service) {
-        assert_eq!(self.answer.needs_slots(), !self.things.is_empty());
+        assert_eq!(self.answer.needs_slots(), !self.all.is_empty());
         self.answer.cancel(&mut service.table);
     }
 }
 
-fn list(Pending { answer, things }: Pending, service: &mut Service) {
+fn list(Pending { answer, all }: Pending, service: &mut Service) {
     let bytes = whole(answer, service);
     let (start, names) = bytes.split_at(HEADER + 5);
     let mut names: Vec<_> = names.split_inclusive(|byte| *byte == 0).collect();
     names.sort();
-    assert!(names.iter().map(|name| &name[..name.len() - 1]).eq(things.keys()));
-    let payload = [&[0], &(things.len() as u32).to_be_bytes()[..], &names.concat()].concat();
+    assert!(names.iter().map(|name| &name[..name.len() - 1]).eq(all.keys()));
+    let payload = [&[0], &(all.len() as u32).to_be_bytes()[..], &names.concat()].concat();
     assert_eq!(start, &wire::frame(&payload, 0)[..HEADER + 5]);
 }
 
-fn dump(Pending { answer, mut things }: Pending, service: &mut Service) {
-    let total = things.len() as u32;
+fn dump(Pending { answer, mut all }: Pending, service: &mut Service) {
+    let total = all.len() as u32;
     let mut is_first = true;
     compose(answer, service, |bytes, descriptors| {
         let (header, payload) = (Header::parse(bytes), &bytes[HEADER..]);
@@ -96,54 +96,53 @@ fn dump(Pending { answer, mut things }: Pending, service: &mut Service) {
         let (entries, behind) = entries::read(payload);
         assert_eq!((entries.len(), behind), (count, &[][..]));
         for ((expiry, id), descriptor) in entries.into_iter().zip(descriptors) {
-            let thing = things.remove(&id).expect("something that was held");
-            assert_eq!((expiry, *descriptor), (thing.expiry, BorrowedFd::named(thing.descriptor)));
+            let held = all.remove(&id).expect("an entry that was held");
+            assert_eq!((expiry, *descriptor), (held.expiry, BorrowedFd::named(held.descriptor)));
         }
     });
-    assert!(things.is_empty());
+    assert!(all.is_empty());
 }
 
-/// Checks what becomes of the table by requests that the bytes make.
+/// Checks the table after requests that the bytes determine.
 pub fn check(bytes: &[u8]) {
-    thread_local!(static WORLD: RefCell<World> = RefCell::new(World::new()));
-    WORLD.with_borrow_mut(|world| check_in(world, Input(bytes)));
+    thread_local!(static FIXTURE: RefCell<Fixture> = RefCell::new(Fixture::new()));
+    FIXTURE.with_borrow_mut(|fixture| check_in(fixture, Input(bytes)));
 }
 
-fn check_in(world: &mut World, mut input: Input) {
+fn check_in(fixture: &mut Fixture, mut input: Input) {
     let most = 1 + input.below(MOST);
-    let mut service = world.service(most, input.byte());
-    let roles: [_; SEATS] = std::array::from_fn(|_| &ROLES[input.below(ROLES.len())]);
-    let mut sessions: [_; SEATS] =
-        std::array::from_fn(|seat| (session(&mut service, seat, roles[seat]), 0));
-    let mut model = Model { held: Things::new(), most };
+    let mut service = fixture.service(most, input.byte());
+    let roles: [_; CLIENTS] = std::array::from_fn(|_| &ROLES[input.below(ROLES.len())]);
+    let mut sessions: [_; CLIENTS] =
+        std::array::from_fn(|client| (session(&mut service, client, roles[client]), 0));
+    let mut model = Model { held: AllHeld::new(), most };
     let (mut pending, mut next) = (VecDeque::<Pending>::new(), FIRST);
     while !input.0.is_empty() {
-        let seat = input.below(SEATS);
+        let client = input.below(CLIENTS);
         let (frame, count) = request(&mut input);
         let payload = &frame[HEADER..];
         let numbers: Vec<u32> = (next..next + count as u32).collect();
         next += count as u32;
         let mut descriptors = Descriptors::EMPTY;
         for number in &numbers {
-            // SAFETY: nobody has a descriptor of that number.
+            // SAFETY: no descriptor of this number is open.
             descriptors.push(unsafe { Fd::own(*number as usize) }.unwrap());
         }
-        let (session, missing) = &mut sessions[seat];
-        let right = model.execute(roles[seat], missing, payload, numbers);
+        let (session, missing) = &mut sessions[client];
+        let right = model.execute(roles[client], missing, payload, numbers);
         let answer = loop {
             match handle(payload, count, &mut descriptors, session, &mut service) {
                 Outcome::Answered(answer) => break answer,
                 Outcome::NeedsSlots(slots) => {
-                    // Only for a request that is done the daemon makes room, and only where there is
-                    // none.
+                    // The daemon needs room only for a request that succeeds, and only if there is none.
                     assert!(!matches!(right, Reply::Status(status) if ![0, 11].contains(&status)));
                     assert_eq!((slots, descriptors.len()), (count, count));
                     assert!(service.table.free_slots() < count.min(most));
-                    pending.pop_front().expect("ghosts that are needed").end(&mut service);
+                    pending.pop_front().expect("an answer that needs slots").end(&mut service);
                 }
             }
         };
-        assert!(descriptors.is_empty(), "descriptors that nobody has taken");
+        assert!(descriptors.is_empty(), "descriptors without an owner");
         assert_eq!(session.missing, *missing);
         assert_eq!(service.table.room(), most - model.held.len());
         match (right, answer) {
@@ -167,12 +166,12 @@ fn check_in(world: &mut World, mut input: Input) {
                 });
                 assert_eq!(count, 1);
                 if is_last {
-                    model.held.retain(|_, thing| thing.descriptor != descriptor);
+                    model.held.retain(|_, held| held.descriptor != descriptor);
                 }
             }
             (Reply::List(_), answer @ Answer::List(..))
             | (Reply::Dump(_), answer @ Answer::Dump(_)) => {
-                pending.push_back(Pending { answer, things: model.held.clone() });
+                pending.push_back(Pending { answer, all: model.held.clone() });
             }
             (_, answer) => panic!("{answer:?}"),
         }
@@ -187,6 +186,6 @@ fn check_in(world: &mut World, mut input: Input) {
     for (number, answer) in pending.into_iter().enumerate() {
         if number % 2 == 0 { answer.end(&mut service) } else { answer.cancel(&mut service) }
     }
-    let gate = world::end(service);
-    world.take_back(gate);
+    let gate = fixture::end(service);
+    fixture.take_back(gate);
 }

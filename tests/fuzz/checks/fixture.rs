@@ -1,4 +1,4 @@
-//! What checks have of the product that cannot be made anew for each: buffers, and rules.
+//! The parts of the product that are made once for many checks: buffers and rules.
 
 use super::model::{ROLES, Role};
 use crate::kit::cdb;
@@ -18,23 +18,23 @@ use std::os::unix::ffi::OsStringExt;
 use std::thread;
 use temp_dir::TempDir;
 
-/// The most clients that there are.
-pub const SEATS: usize = 3;
-/// The most that a table holds.
+/// The number of clients.
+pub const CLIENTS: usize = 3;
+/// The largest capacity of a table.
 pub const MOST: usize = 12;
 
-/// What a thread has of the product for all its checks.
-pub struct World {
+/// What all checks of a thread share.
+pub struct Fixture {
     gate: Option<Gate>,
     frame: Box<Frame>,
     errors: Writer,
-    /// What closers put in the place of sockets.
+    /// The file that closers put in place of a socket.
     substitute: File,
 }
 
-impl World {
-    /// What a thread needs once.
-    pub fn new() -> World {
+impl Fixture {
+    /// Makes the fixture of a thread.
+    pub fn new() -> Fixture {
         let dir = TempDir::new().unwrap();
         let rule = |role: &Role| {
             let strings = role.rule.iter().map(|name| format!("S6_FDHOLDER_{name}\0"));
@@ -45,32 +45,31 @@ impl World {
         std::fs::write(&path, cdb::file(&ROLES.each_ref().map(rule), 2)).unwrap();
         let path = CString::new(path.into_os_string().into_vec()).unwrap();
         let source = Source::File(Box::leak(path.into_boxed_c_str()));
-        let mut gate = Gate::new(SEATS, source, None);
+        let mut gate = Gate::new(CLIENTS, source, None);
         gate.reload().unwrap();
         let substitute = File::open("/dev/null").unwrap();
         let buffer = Box::leak(Box::new([0; LINE_MAX]));
         let (frame, errors) = (Box::new(Frame::EMPTY), Writer::messages(STDERR, buffer));
-        World { gate: Some(gate), frame, errors, substitute }
+        Fixture { gate: Some(gate), frame, errors, substitute }
     }
 
-    /// What a daemon begins with: an empty table for so many. It says nothing.
+    /// The state of a daemon at its start, with an empty table for `most` entries. It logs nothing.
     pub fn service(&mut self, most: usize, seed: u8) -> Service<'_> {
         let substitute = self.substitute.as_raw_fd() as u32;
         let closing = Closing::new(BorrowedFd::named(substitute));
         let table = Table::new(most, [seed.into(), 0], closing);
-        let World { gate, frame, errors, .. } = self;
+        let Fixture { gate, frame, errors, .. } = self;
         let (gate, log) = (gate.take().unwrap(), Log::new(0, errors));
         Service { now: 0, date: None, frame, received: Received::NOTHING, table, gate, log }
     }
 
-    /// Takes back what can be used again.
+    /// Takes back the rules for the next check.
     pub fn take_back(&mut self, gate: Gate) {
         self.gate = Some(gate);
     }
 }
 
-/// What can be used again when nothing needs the table any more, which must be empty as soon as what it
-/// holds is forgotten.
+/// Removes all entries, checks that the table is empty then, and returns the rules.
 pub fn end(service: Service) -> Gate {
     let Service { mut table, gate, .. } = service;
     let mut at = 0;
@@ -88,9 +87,9 @@ pub fn end(service: Service) -> Gate {
     gate
 }
 
-/// A session of a client of that role, at a place where nobody else is.
-pub fn session(service: &mut Service, seat: usize, role: &Role) -> Session {
+/// A new session of a client with this role.
+pub fn session(service: &mut Service, client: usize, role: &Role) -> Session {
     let who = Identity { uid: role.uid, gid: role.uid };
-    let access = service.gate.admit(seat, who, &mut service.log);
-    Session { who, missing: 0, access: access.expect("a client that is let in") }
+    let access = service.gate.admit(client, who, &mut service.log);
+    Session { who, missing: 0, access: access.expect("the client is refused") }
 }
