@@ -14,7 +14,10 @@ fn calls_of_ten_requests(expiry: [u8; 12]) -> Vec<String> {
     let daemon_dir = DaemonDir::open();
     let trace = daemon_dir.child("trace");
     let mut command = strace_detached(&trace, &[]);
-    command.args(["s6-fdholder-daemon", "-1", "-v0", "-i"]).arg(daemon_dir.rules()).arg(daemon_dir.socket());
+    command
+        .args(["s6-fdholder-daemon", "-1", "-v0", "-i"])
+        .arg(daemon_dir.rules())
+        .arg(daemon_dir.socket());
     let server = Server::start(daemon_dir, command.stdin(Stdio::null()));
     let client = server.connect();
     wire::store(&client, &Held::new("it", expiry, memfd())).unwrap();
@@ -26,7 +29,8 @@ fn calls_of_ten_requests(expiry: [u8; 12]) -> Vec<String> {
     drop(client);
     let daemon_dir = server.daemon_dir.clone();
     assert_eq!(server.end().0, 0);
-    let names: Vec<_> = calls(&daemon_dir.child("trace")).into_iter().map(|call| call.name).collect();
+    let names: Vec<_> =
+        calls(&daemon_dir.child("trace")).into_iter().map(|call| call.name).collect();
     // The last reply is that of the last request.
     let last = names.iter().rposition(|name| name == "sendmsg").unwrap();
     let replies = names[..=last].iter().enumerate().filter(|(_, name)| *name == "sendmsg");

@@ -10,7 +10,7 @@ use crate::kit::tool::TIMEOUT;
 use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, delete_request, entry, expiry_in, store_request,
 };
-use crate::kit::{raise_open_file_limit, memfd};
+use crate::kit::{memfd, raise_open_file_limit};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Pid, Signal, kill_process};
@@ -398,7 +398,10 @@ fn with_stuck_closers(answers: &[String]) -> Server {
     listener.set_nonblocking(true).unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$@\" >&-", "sh", "strace", "-f"]).args(strace.get_args());
-    command.args(["s6-fdholderd", "-v0", "-i"]).arg(daemon_dir.rules()).stdin(OwnedFd::from(listener));
+    command
+        .args(["s6-fdholderd", "-v0", "-i"])
+        .arg(daemon_dir.rules())
+        .stdin(OwnedFd::from(listener));
     Server::attempt(daemon_dir, &mut command)
 }
 

@@ -126,7 +126,8 @@ impl<D: Clone> Model<D> {
             let id = id.filter(|(_, id)| !id.contains(&0) && descriptors.is_empty());
             id.map(|(_, id)| id.to_vec()).ok_or(Errno::PROTO)
         };
-        let must_be_empty = |rest: &[u8]| must(rest.is_empty() && descriptors.is_empty(), Errno::PROTO);
+        let must_be_empty =
+            |rest: &[u8]| must(rest.is_empty() && descriptors.is_empty(), Errno::PROTO);
         let status = |number| Ok(Reply::Status(number));
         // The header and the letter are checked first: the length, the number of descriptors, and whether
         // the client has the right at all.
