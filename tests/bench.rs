@@ -1,8 +1,7 @@
-//! Measures the program against the C program of s6 2.15 as Debian packages it, and prints the
-//! tables of the README: sizes; wall time, page faults, memory and system calls of whole transfers,
-//! beside a program that only exits; and how often a second our daemon and that of C do what one
-//! and the same client asks for, which is the one of the tests. All take turns, so that whatever
-//! else the machine does hits each of them; medians are compared.
+//! Compares the program with the C program of s6 2.15 as Debian packages it, and prints the tables of the
+//! README: sizes; wall time, page faults, memory and system calls of transfers, beside a program that only
+//! exits; and the requests per second of our daemon and of that of C, with the client of the tests. The
+//! programs run in turns, so that other load of the machine affects all of them. The tables have medians.
 //!
 //! `cargo bench`, after `sh tests/peers.sh`.
 
@@ -63,7 +62,7 @@ fn sizes() {
     println!("| transferdump alone | {alone} | {program} + {libraries} of libraries |");
 }
 
-/// How many system calls a command makes, execve and exit included.
+/// The number of system calls of a command, including execve and exit.
 fn traced(command: &Command) -> usize {
     let trace = TempDir::new().unwrap();
     let trace = trace.child("trace");
@@ -74,19 +73,19 @@ fn traced(command: &Command) -> usize {
     fs::read_to_string(&trace).unwrap().lines().filter(|line| !line.starts_with("+++")).count()
 }
 
-/// Two daemons, the first of which holds that many descriptors. More than a thousand do not go
-/// into one of C, whose table lies on its stack.
+/// Two daemons. The first one holds `count` descriptors. More than a thousand need our daemon, because the
+/// table of the C daemon is on its stack.
 fn daemons(count: usize) -> (Daemon, Daemon) {
     let generation = if count > 1000 { Generation::Ours } else { C };
-    // A C daemon counts what is replaced twice.
+    // A C daemon counts replaced entries twice.
     let setup = Setup { maxfds: 2 * count + 10, ..Setup::default() };
     let [source, destination] = [(); 2].map(|()| Daemon::start_with(generation, setup));
     let file = kit::memfd();
-    wire::set_each(&source.path, count, things("s", count, &file)).unwrap();
+    wire::set_each(&source.path, count, entries("s", count, &file)).unwrap();
     (source, destination)
 }
 
-/// Ours and theirs, the same transfer.
+/// The same transfer with our tool and with that of C.
 fn commands(daemons: &(Daemon, Daemon)) -> [Command; 2] {
     [tool(NAME), C.command(NAME)].map(|mut command| {
         command.arg(&daemons.0.path).arg(&daemons.1.path);
@@ -94,7 +93,7 @@ fn commands(daemons: &(Daemon, Daemon)) -> [Command; 2] {
     })
 }
 
-/// A program that only exits: what any other takes as well, and that in its folder.
+/// A program that only exits, in its folder: the least that any program takes.
 fn floor() -> (TempDir, Command) {
     let dir = TempDir::new().unwrap();
     let (source, program) = (dir.child("exit.c"), dir.child("exit"));
@@ -105,7 +104,7 @@ fn floor() -> (TempDir, Command) {
     (dir, Command::new(program))
 }
 
-/// How a process that has ended used the machine.
+/// The resources that a process used.
 struct Used {
     wall: Duration,
     page_faults: u32,
@@ -115,7 +114,7 @@ struct Used {
 fn used(command: &mut Command) -> Used {
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::null()).spawn().unwrap();
-    // Its numbers are there as long as nobody has asked how it ended.
+    // The numbers of the process exist until its exit status is read.
     let ends = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(Pid::from_child(&child)), ends).unwrap();
     let wall = begun.elapsed();
@@ -126,14 +125,14 @@ fn used(command: &mut Command) -> Used {
     used
 }
 
-/// The kilobytes of a transfer that has got everything and waits for the destination.
+/// The memory in kilobytes of a transfer that has received the dump and waits for the destination.
 fn resident(command: &mut Command, destination: &Daemon) -> u64 {
     let destination = Pid::from_raw(destination.pid() as i32).unwrap();
     kill_process(destination, Signal::STOP).unwrap();
     let mut child = command.stdin(Stdio::null()).spawn().unwrap();
     let mut before = None;
     process::wait_until(
-        || String::from("it waits"),
+        || String::from("the transfer does not wait"),
         || {
             std::thread::sleep(Duration::from_millis(20));
             let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
@@ -148,7 +147,7 @@ fn resident(command: &mut Command, destination: &Daemon) -> u64 {
     before.unwrap()
 }
 
-/// The one in the middle.
+/// The median.
 fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut numbers: Vec<_> = numbers.collect();
     numbers.sort_by(f64::total_cmp);
@@ -175,7 +174,7 @@ fn transfers() {
         let [ours, theirs] =
             commands.each_mut().map(|command| resident(command, &daemons.1) as f64);
         rows[2].push((count, [ours, theirs, f64::NAN]));
-        // strace passes no name on, so ours is told which tool it is.
+        // strace does not set argv[0], so the first argument selects the tool.
         let mut ours = Command::new(kit::program());
         ours.arg(NAME).args(commands[0].get_args());
         rows[3].push((count, [&ours, &commands[1], &floor].map(|one| traced(one) as f64)));
@@ -193,28 +192,28 @@ fn transfers() {
     }
 }
 
-/// Keeps a process on a processor, where there is one of that number.
+/// Binds a process to a processor, if that one exists.
 fn pin(process: u32, processor: u32) {
     let mut taskset = Command::new("taskset");
     taskset.args(["-acp", &processor.to_string(), &process.to_string()]);
     let _ = taskset.stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
-/// A daemon of either kind that holds so many and has room for so many.
+/// A daemon that holds `count` entries, with a capacity of `maxfds`.
 fn holder(generation: Generation, count: usize, maxfds: usize) -> Daemon {
     let open_files = Some(kit::raise_open_file_limit().min(20_000));
     let daemon = Daemon::start_with(generation, Setup { maxfds, open_files, ..Setup::default() });
-    // Where the scheduler puts the two makes more of a difference than anything else.
+    // Which processors the two run on makes more difference than anything else.
     pin(std::process::id(), 0);
     pin(daemon.pid(), 1);
     let file = kit::memfd();
-    wire::set_each(&daemon.path, count, things("held", count, &file)).unwrap();
+    wire::set_each(&daemon.path, count, entries("held", count, &file)).unwrap();
     daemon
 }
 
-/// So many things: one file, which is open here once or a few times, and a date of its own for
-/// each, since equal ones corrupt the table of the C daemon.
-fn things(name: &str, count: usize, file: &OwnedFd) -> impl Iterator<Item = Held> {
+/// `count` entries with the same file and different expiries. Equal expiries corrupt the table of the C
+/// daemon.
+fn entries(name: &str, count: usize, file: &OwnedFd) -> impl Iterator<Item = Held> {
     let hour = Duration::from_secs(3600);
     (0..count).map(move |number| {
         let expiry = wire::expiry_in(hour + Duration::from_millis(number as u64));
@@ -222,8 +221,8 @@ fn things(name: &str, count: usize, file: &OwnedFd) -> impl Iterator<Item = Held
     })
 }
 
-/// Measures the daemons in turns, so many times each, and takes the medians of what `measure` says
-/// of each: seconds that this or that takes.
+/// Measures the daemons in turns, `rounds` times each, and returns the medians of the seconds that `measure`
+/// returns.
 fn medians<const N: usize>(
     daemons: &[Daemon],
     rounds: usize,
@@ -241,24 +240,24 @@ fn medians<const N: usize>(
     all.into_iter().map(median).collect()
 }
 
-/// A row of how often a second this is done by ours and by theirs, if that can do it.
+/// Prints a row of operations per second of ours and of C, if C can do it.
 fn row(what: &str, ours: f64, theirs: Option<f64>) {
     let theirs = theirs.map(|theirs| format!("{:.0} | {:.2}", 1.0 / theirs, theirs / ours));
     println!("| {what} | {:.0} | {} |", 1.0 / ours, theirs.as_deref().unwrap_or("- | -"));
 }
 
-/// Kinds of requests, and how many of each are measured at a time.
+/// The kinds of requests, and the number of each that is measured at a time.
 const REQUESTS: [&str; 4] = ["store", "retrieve", "delete", "list"];
 const BATCH: usize = 200;
 
-/// Seconds that each kind of request takes, on one connection or on one for each.
+/// The seconds that a request of each kind takes, on one connection, or on a connection for each request.
 fn requests_to(daemon: &Daemon, on_one: bool) -> [f64; 4] {
     let connect = || UnixStream::connect(&daemon.path).unwrap();
     let (file, stream) = (kit::memfd(), connect());
-    let things: Vec<_> = things("new", BATCH, &file).collect();
+    let all: Vec<_> = entries("new", BATCH, &file).collect();
     let time = |request: &dyn Fn(&UnixStream, &Held)| {
         let begun = Instant::now();
-        for held in &things {
+        for held in &all {
             if on_one { request(&stream, held) } else { request(&connect(), held) }
         }
         begun.elapsed().as_secs_f64() / BATCH as f64
@@ -266,7 +265,7 @@ fn requests_to(daemon: &Daemon, on_one: bool) -> [f64; 4] {
     let store = time(&|stream, held| wire::store(stream, held).unwrap());
     let retrieve = time(&|stream, held| drop(wire::retrieve(stream, &held.id).unwrap()));
     let delete = time(&|stream, held| wire::delete(stream, &held.id).unwrap());
-    // How fast the client takes a list apart is not the question.
+    // The time in which the client parses the list is not measured.
     let list = time(&|stream, _| {
         wire::send_frame(stream, b"L", &[]).unwrap();
         wire::answer(stream).unwrap();
@@ -289,13 +288,13 @@ fn growth() {
     println!("\n| requests a second, by number held | fdholder | s6 2.15 | ratio |");
     println!("|---|---|---|---|");
     let most = kit::raise_open_file_limit().saturating_sub(1000).min(19_000);
-    // Not more than a thousand for the C daemon: its table lies on its stack.
+    // At most a thousand for the C daemon, whose table is on its stack.
     let counts = [100, 1000, most];
     let ours = counts.map(|count| (Generation::Ours, count));
     let all = ours.into_iter().chain([(C, 100), (C, 1000)]);
     let all = all.map(|(generation, count)| holder(generation, count, count + BATCH + 10));
     let daemons: Vec<_> = all.collect();
-    // Of all sizes in turns as well. The list is another matter: that grows.
+    // The sizes take turns too. The list is left out, because it grows with the number of entries.
     let medians = medians(&daemons, 25, |daemon| requests_to(daemon, true));
     for (what, name) in REQUESTS.iter().enumerate().take(3) {
         for (at, count) in counts.iter().enumerate() {
@@ -306,11 +305,11 @@ fn growth() {
 }
 
 fn dumps() {
-    // A C daemon counts what is replaced twice.
+    // A C daemon counts replaced entries twice.
     let daemons = [Generation::Ours, C].map(|generation| holder(generation, 900, 1810));
     let file = kit::memfd();
     let medians = medians(&daemons, 60, |daemon| {
-        let all: Vec<_> = things("held", 900, &file).collect();
+        let all: Vec<_> = entries("held", 900, &file).collect();
         let begun = Instant::now();
         wire::set_dump(&daemon.path, &all).unwrap();
         let set = begun.elapsed();
@@ -329,7 +328,7 @@ fn memory() {
         "\n| kilobytes of memory, 1000 held | fdholder | s6 2.15 | ratio |\n|---|---|---|---|"
     );
     for (field, what) in [("Rss", "resident"), ("Pss", "its part of what is shared counted")] {
-        // They have been asked for everything once.
+        // Both daemons have sent a dump before.
         let [ours, theirs] = daemons.each_ref().map(|daemon| {
             wire::get_each(&daemon.path, drop).unwrap();
             process::memory(daemon.pid(), field)

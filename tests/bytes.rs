@@ -1,8 +1,8 @@
-//! Says what each tool and each part of the source adds to the program, in bytes.
+//! Prints the bytes that each tool and each part of the source adds to the program.
 //!
-//! `cargo bench --bench bytes`; `cargo bench` includes it. Whole builds are compared for the tools.
-//! For the parts the symbols of an unstripped build are added up, as the linker left them: what has
-//! been inlined counts where it went.
+//! `cargo bench --bench bytes`; `cargo bench` includes it. For the tools, complete builds are compared. For
+//! the parts, the sizes of the symbols of an unstripped build are added up. Inlined code counts for the
+//! function that contains it.
 
 #[allow(dead_code, reason = "the tests use all of it")]
 #[path = "kit/mod.rs"]
@@ -22,7 +22,7 @@ fn main() {
     largest(&symbols);
 }
 
-/// The features of the tools, as the program lists them.
+/// The features of the tools, in the order in which the program lists them.
 fn tools() -> Vec<String> {
     let list = Command::new(kit::program()).arg("--list").output().unwrap().stdout;
     let names = String::from_utf8(list).unwrap();
@@ -31,7 +31,7 @@ fn tools() -> Vec<String> {
     names.lines().map(feature).collect()
 }
 
-/// The size of a build with these tools and no others, and that in a compressed image.
+/// The size of a build with only these tools, and its size in a compressed image.
 fn built(tools: &[&str]) -> [i64; 2] {
     let features = tools.join(",");
     let program = kit::build(&["--no-default-features", "--features", &features], "bytes");
@@ -44,7 +44,7 @@ fn by_tool(tools: &[String]) {
     let [size, packed] = built(&all);
     println!("\n| bytes, and compressed | alone | | beside the others | |\n|---|---|---|---|---|");
     for tool in &all {
-        // What goes on as another tool cannot be without that.
+        // A tool that continues as another one needs that one.
         let needs_it = |other: &&str| other == tool || (*tool, *other) == ("fdholderd", "daemon");
         let others: Vec<_> = all.iter().copied().filter(|other| !needs_it(other)).collect();
         let ([alone, alone_packed], [without, without_packed]) = (built(&[tool]), built(&others));
@@ -54,7 +54,7 @@ fn by_tool(tools: &[String]) {
     println!("| all | {size} | {packed} | | |");
 }
 
-/// Names and sizes of all that lies in the file.
+/// The names and sizes of all symbols in the file.
 fn symbols() -> Vec<(String, u64)> {
     let folder = kit::target().join("symbols");
     let mut cargo = Command::new(env!("CARGO"));
@@ -79,12 +79,12 @@ fn symbols() -> Vec<(String, u64)> {
     all
 }
 
-/// The part of the source that a symbol comes from: two steps of its path.
+/// The part of the source that a symbol comes from: at most two steps of its path.
 fn part(name: &str) -> String {
     let path = name.trim_start_matches(['<', '&']);
     if !path.contains("fdholder::") {
         return String::from(
-            "what has no path: memory functions, the start, tables without a name",
+            "symbols without a path: memory functions, the start, tables without a name",
         );
     }
     let steps = path.split("fdholder::").nth(1).unwrap().split("::").collect::<Vec<_>>();

@@ -5,7 +5,6 @@
 #
 # The kernel and the shell are from Debian packages, unpacked into target/initramfs and not installed.
 # qemu is installed if it is missing.
-# installed; qemu is installed if it is missing.
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -60,7 +59,7 @@ pack() {
     gzip -1 "$1.cpio"
 }
 
-# Boots with the initramfs $1. Its last words must be "$2: pass".
+# Boots with the initramfs $1. It must print "$2: pass".
 boot() {
     code=0
     # With a terminal as standard input qemu would change the terminal's settings.

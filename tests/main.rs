@@ -1,19 +1,19 @@
-//! Everything that exercises the product, in one test program.
+//! All tests of the product, in one test program.
 //!
 //! | folder | what its tests protect |
 //! |---|---|
-//! | `protocol` | the encoding of both sides, and that ours and those of C understand each other |
-//! | `tools` | the command line, messages, exit codes, deadlines and effects of each client tool |
-//! | `daemon` | access rules, fairness among clients, what is held, start, log and end |
-//! | `limits` | few descriptors, calls to the kernel that fail, death between two calls |
-//! | `places` | empty containers, namespaces, old kernels, unusual surroundings |
-//! | `fuzz` | any bytes at all: what the fuzz targets check |
+//! | `protocol` | the encoding of both sides, and the exchange between our programs and those of C |
+//! | `tools` | command lines, messages, exit codes, deadlines and effects of the client tools |
+//! | `daemon` | access rules, fairness among clients, guarantees, start, log and end of the daemon |
+//! | `limits` | few descriptors, system calls that fail, processes killed between two calls |
+//! | `places` | empty containers, namespaces, old kernels, unusual environments |
+//! | `fuzz` | the checks of the fuzz targets, with any bytes |
 //! | `packaging` | the executable, the source and the README |
 //!
-//! `kit` is what they share: daemons, tools and peers to talk to. `init` is what `tests/initramfs.sh`
-//! boots.
+//! `kit` has the code that they share: it starts daemons, tools and scripted peers. `init` has the programs
+//! that `tests/initramfs.sh` boots, and `services` those that `tests/services.sh` starts.
 
-/// Makes tests out of functions: each is run for every implementation.
+/// Makes tests of functions. Each function runs with our tools and with the C tools of each generation.
 macro_rules! for_each_implementation {
     ($($name:ident)*) => { $(
         mod $name {

@@ -1,5 +1,5 @@
-//! Has the linker make a static executable that needs no C library, in the way that the `build.rs`
-//! of the program explains.
+//! Makes the linker produce a static executable without a C library. The `build.rs` of the program explains
+//! the arguments.
 
 use std::path::Path;
 use std::{env, fs};

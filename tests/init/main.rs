@@ -1,14 +1,14 @@
-//! The first process of an initramfs without a shell: there are this program and the rules of the
-//! daemons, and nothing else. It is the tools as well, by way of the library.
+//! The first process of an initramfs without a shell, which contains only this program and the rules of the
+//! daemons. The program contains the tools too, by way of the library.
 //!
-//! A daemon gets a listening socket and a pipe; a second one takes over; the first one ends; the
-//! pipe has its data, and the socket answers. Then the machine is switched off. Called `listen` it
-//! is what the initramfs with a shell lacks: it binds a socket for a program.
+//! A daemon gets a listening socket and a pipe. A second daemon takes over, and the first one ends. Then the
+//! pipe still has its data, the socket answers, and the machine is switched off. Under the name `listen`, the
+//! program binds a socket for another program, which the initramfs with a shell needs.
 #![no_std]
 #![no_main]
 
 mod os;
-// What the program itself brings along in place of a C library.
+// The memory functions that the program has in place of a C library.
 #[path = "../../src/sys/runtime.rs"]
 mod runtime;
 
@@ -32,10 +32,10 @@ use fdholder::sys::time::{self, Event, Poll};
 use fdholder::sys::{file, process, socket as call};
 use fdholder::{exec, multicall};
 
-/// For each answer of a daemon.
+/// The timeout for each answer of a daemon.
 const MILLISECONDS: u32 = 20_000;
 
-/// The buffers, which each process that is started here can take once.
+/// The buffers. Each process can take them once.
 static POOL: TakeOnce<Pool> = TakeOnce::new(Pool::EMPTY);
 
 const STORE: Wording = Wording::only("store fd", "");
@@ -43,7 +43,7 @@ const RETRIEVE: Wording = Wording::only("retrieve fd for id ", "");
 
 fdholder::start!(begin);
 
-/// Goes on from `_entry`.
+/// Continues after `_entry`.
 ///
 /// # Safety
 /// Only `_entry` may call it.
@@ -59,7 +59,7 @@ unsafe extern "C" fn begin(stack: *const usize) -> ! {
     process::exit(exit.0)
 }
 
-/// Goes on as a program that has a listening socket as standard input: `listen path prog...`.
+/// Executes a program that has a listening socket as standard input: `listen path prog...`.
 fn listen(process: &mut Process) -> Exit {
     let _ = process.arguments.operand();
     let listener = bound(process.arguments.operand().unwrap_or_default());
@@ -73,7 +73,7 @@ fn listen(process: &mut Process) -> Exit {
     )
 }
 
-/// A socket that listens there.
+/// A socket that listens at this path.
 fn bound(path: &CStr) -> Fd {
     let listener =
         socket::open(call::UNIX, call::STREAM, &OpenFiles::new()).ok().filter(|listener| {
@@ -105,59 +105,58 @@ fn init(environment: Strings) -> ! {
 
     let read = os::child(|| read_pipe(&retrieve(c"/new", c"a pipe")));
     must(os::wait(read) == 0, c"read from the pipe");
-    // A socket that nobody listens on any more would refuse the connection, one that nobody serves
-    // would not answer.
+    // A socket without a listener would refuse the connection. A socket without a server would not answer.
     let service = os::child(|| serve(&retrieve(c"/new", c"the service")));
     let open_files = OpenFiles::new();
     let mut connection = Stream::new(Deadline::from_milliseconds(MILLISECONDS), &open_files);
     must(connection.connect(c"/service").is_ok(), c"connect to the service");
-    let mut heard = [0; TEXT.len()];
+    let mut answer = [0; TEXT.len()];
     let mut descriptors = Received::NOTHING;
-    let is_whole = connection.receive(&mut heard, &mut descriptors).is_ok() && heard == *TEXT;
+    let is_whole = connection.receive(&mut answer, &mut descriptors).is_ok() && answer == *TEXT;
     must(is_whole, c"an answer of the service");
     must(os::wait(service) == 0, c"end the service");
     os::terminate(new);
     must(os::wait(new) == 0, c"end the new daemon");
 
-    say(&[b"pass"]);
+    print(&[b"pass"]);
     os::switch_off()
 }
 
-/// What is in the pipe, and what the service says.
+/// The data of the pipe, and the answer of the service.
 const TEXT: &[u8; 17] = b"something to read";
 
-/// Says something, in a line of its own.
-fn say(parts: &[&[u8]]) {
+/// Prints a line.
+fn print(parts: &[&[u8]]) {
     for part in [&[&b"no shell: "[..]], parts, &[&b"\n"[..]]].into_iter().flatten() {
         let _ = file::write(STDERR, part);
     }
 }
 
-/// Goes on if it is true. How far the first process has come is said, in case it hangs.
-fn must(is: bool, what: &'static CStr) {
-    if !is {
+/// Fails if a step has failed. The first process prints each step, to show where it hangs.
+fn must(is_done: bool, what: &'static CStr) {
+    if !is_done {
         failed(what);
     }
     if os::process() == 1 {
-        say(&[what.to_bytes()]);
+        print(&[what.to_bytes()]);
     }
 }
 
-/// Ends the process, and if it is the first one the machine.
+/// Ends the process. The first process switches the machine off.
 fn failed(what: &'static CStr) -> ! {
-    say(&[b"fatal: ", what.to_bytes()]);
+    print(&[b"fatal: ", what.to_bytes()]);
     if os::process() == 1 {
         os::switch_off();
     }
     process::exit(Exit::SYSTEM.0)
 }
 
-/// A pipe: where to read, where to write.
+/// A pipe: the end to read from, and the end to write to.
 fn pipe() -> (Fd, Fd) {
     os::pipe().unwrap_or_else(|| failed(c"a pipe"))
 }
 
-/// Reads until there is no more, or no room, and says how many bytes.
+/// Reads to the end, or until the buffer is full. Returns the number of bytes.
 fn read(from: &Fd, bytes: &mut [u8]) -> usize {
     let mut have = 0;
     while let Ok(read @ 1..) = file::read(from.borrow(), &mut bytes[have..]) {
@@ -166,14 +165,14 @@ fn read(from: &Fd, bytes: &mut [u8]) -> usize {
     have
 }
 
-/// Where messages of a client go.
+/// The writer for messages of a client.
 fn errors(buffer: &'static mut Buffer) -> Writer {
     let mut errors = Writer::messages(STDERR, buffer);
     errors.set_name(c"no shell");
     errors
 }
 
-/// Gives a daemon a descriptor.
+/// Stores a descriptor in a daemon.
 fn store(path: &'static CStr, id: &'static CStr, fd: BorrowedFd) -> u8 {
     let (pool, open_files) = (POOL.take(), OpenFiles::new());
     let mut daemon = Connection::new(path, MILLISECONDS, &open_files);
@@ -188,7 +187,7 @@ fn store(path: &'static CStr, id: &'static CStr, fd: BorrowedFd) -> u8 {
     }
 }
 
-/// Asks a daemon for a descriptor.
+/// Retrieves a descriptor from a daemon.
 fn retrieve(path: &'static CStr, id: &'static CStr) -> Fd {
     let (pool, open_files) = (POOL.take(), OpenFiles::new());
     let mut daemon = Connection::new(path, MILLISECONDS, &open_files);
@@ -207,7 +206,7 @@ fn read_pipe(pipe: &Fd) -> u8 {
     0
 }
 
-/// Answers one connection.
+/// Serves one client.
 fn serve(listener: &Fd) -> u8 {
     let listener = listener.borrow();
     let _ = time::poll(&mut [Poll::on(listener, Event::Readable)], Some(MILLISECONDS));
@@ -217,18 +216,18 @@ fn serve(listener: &Fd) -> u8 {
     0
 }
 
-/// The tools in this very program.
+/// The tools that this program contains.
 struct Tools {
     environment: Strings,
 }
 
 impl Tools {
-    /// Runs one in a process of its own, with these descriptors as standard input and output, or else
+    /// Runs a tool in a process of its own, with these descriptors as standard input and output, or with
     /// those of this process.
     fn start(&self, words: &[&'static CStr], input: Option<Fd>, output: Option<Fd>) -> os::Process {
         os::child(|| {
             for (fd, standard) in [(input, STDIN), (output, STDOUT)] {
-                // Nothing is executed, so what is to be closed has to be.
+                // The process executes nothing, so close-on-exec does not close these descriptors.
                 if let Some(fd) = fd {
                     must(fd.borrow().put_at(standard, false).is_ok(), c"standard descriptors");
                 }
@@ -247,8 +246,8 @@ impl Tools {
         let (reader, writer) = pipe();
         let words = [c"s6-fdholder-daemon", c"-1", c"-i", c"/rules", path];
         let daemon = self.start(&words, None, Some(writer));
-        let mut said = [0; 2];
-        must(read(&reader, &mut said) == 1 && said[0] == b'\n', c"a daemon that is ready");
+        let mut written = [0; 2];
+        must(read(&reader, &mut written) == 1 && written[0] == b'\n', c"a daemon that is ready");
         daemon
     }
 }

@@ -25,7 +25,7 @@ start() {
     rm ready
 }
 
-# Starts the daemon that has to survive the switch of the root. The switch empties the old root, and the
+# Starts the daemon that must survive the switch of the root. The switch empties the old root, and the
 # daemon would not see the new one. So the daemon uses paths relative to the working directory, which
 # moves along. The shell around it survives too, and writes the exit code.
 old() {

@@ -1,5 +1,5 @@
-//! What is shipped: the executable, the source and the README. The folders here are the files for
-//! images and packages; `tests/packaging.sh` has each of them used.
+//! The executable, the source and the README. The folders here contain the files for images and packages,
+//! which `tests/packaging.sh` uses.
 
 mod executable;
 #[path = "../../src/build/processor.rs"]

@@ -1,4 +1,4 @@
-//! The README's example of a daemon is run as it stands there.
+//! Runs the example of a daemon in the README.
 
 use crate::kit::process::wait_until;
 use crate::kit::tool::{TIMEOUT, run};
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use temp_dir::TempDir;
 
-/// The only block of code in the README that has these words in it.
+/// The only block of code in the README that contains these words.
 fn block(words: &str) -> String {
     let readme = fs::read_to_string(source().join("README.md")).unwrap();
     let blocks = readme.split("```\n").skip(1).step_by(2).filter(|block| block.contains(words));
@@ -29,7 +29,7 @@ fn shell(folder: &Path, commands: &str) -> Command {
     shell
 }
 
-/// A process group of its own, which ends with this value.
+/// A process in a group of its own. The group is terminated when this is dropped.
 struct Group(Child);
 
 impl Drop for Group {
@@ -40,9 +40,9 @@ impl Drop for Group {
 }
 
 #[test]
-fn the_rule_of_the_example_lets_the_user_who_runs_it_do_everything() {
-    let place = TempDir::new().unwrap();
-    let folder = place.path();
+fn the_example_of_the_readme_gives_its_user_all_rights() {
+    let dir = TempDir::new().unwrap();
+    let folder = dir.path();
     fs::create_dir(folder.join("bin")).unwrap();
     let tools = run(Command::new(program()).arg("--list")).out;
     for tool in String::from_utf8(tools).unwrap().lines() {
@@ -53,7 +53,7 @@ fn the_rule_of_the_example_lets_the_user_who_runs_it_do_everything() {
     let mut daemon = Group(shell(folder, &example).process_group(0).spawn().unwrap());
     let connect = || UnixStream::connect(folder.join("fdholder/s"));
     wait_until(
-        || format!("a daemon out of {example}"),
+        || format!("no daemon after {example}"),
         || {
             assert_eq!(daemon.0.try_wait().unwrap(), None, "{example}");
             connect().is_ok()
@@ -73,7 +73,7 @@ fn the_rule_of_the_example_lets_the_user_who_runs_it_do_everything() {
         assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{command}");
     }
 
-    // The daemon is not a child of this process. It has ended when it has hung up.
+    // The daemon is not a child of this process. It has ended when it has disconnected.
     let mut last = connect().unwrap();
     last.set_read_timeout(Some(TIMEOUT)).unwrap();
     drop(daemon);

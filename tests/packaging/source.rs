@@ -1,12 +1,12 @@
-//! What holds for the source files, whatever processor they are for: unsafe code is in few places,
-//! and each of them says why it is right.
+//! Properties of the source files of all processors: where unsafe code is, the order of the modules, and the
+//! places that name every tool.
 
 use super::processor::refusal;
 use crate::kit::source;
 use std::fs;
 use std::path::Path;
 
-/// Source files in a folder and below, with their names.
+/// The names and texts of all source files below a folder.
 fn sources(folder: &Path) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -20,13 +20,12 @@ fn sources(folder: &Path) -> Vec<(String, String)> {
     all
 }
 
-/// A use of `unsafe` that lacks a reason, or a good one: the number of its line; and how many uses
-/// that are blocks there are.
-fn look_at(text: &str) -> (Vec<usize>, usize) {
+/// The line numbers of uses of `unsafe` without a reason, and the number of unsafe blocks.
+fn uses_of_unsafe(text: &str) -> (Vec<usize>, usize) {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let (mut without, mut blocks) = (Vec::new(), 0);
     for (number, line) in lines.iter().enumerate() {
-        // In comments and in texts it is a word. An attribute makes a name known, no more.
+        // Words in comments and texts, and attributes, do not count.
         let code = line.split("//").next().unwrap().replace("unsafe(", "").replace("\"unsafe", "");
         let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
         if !words.any(|word| word == "unsafe") {
@@ -35,7 +34,7 @@ fn look_at(text: &str) -> (Vec<usize>, usize) {
         let count = code.matches("unsafe {").count();
         blocks += count;
         let is_contract = count == 0 && (code.contains(" fn ") || code.contains("trait "));
-        // C says what its functions need, where they are declared.
+        // The declaration of a C function needs no reason.
         if code.contains("unsafe extern \"C\" {") {
             continue;
         }
@@ -43,11 +42,11 @@ fn look_at(text: &str) -> (Vec<usize>, usize) {
         let mut above = above.skip_while(|line| is_contract && line.starts_with("#["));
         let reason = if is_contract { "/// # Safety" } else { "// SAFETY: " };
         let comment = if is_contract { "///" } else { "//" };
-        let is_said = above
+        let has_reason = above
             .by_ref()
             .take_while(|line| line.starts_with(comment))
             .any(|line| line.starts_with(reason));
-        if !is_said {
+        if !has_reason {
             without.push(number + 1);
         }
     }
@@ -55,7 +54,7 @@ fn look_at(text: &str) -> (Vec<usize>, usize) {
 }
 
 #[test]
-fn every_use_of_unsafe_has_its_reason_and_they_are_as_many_as_the_readme_says() {
+fn every_use_of_unsafe_has_a_reason_and_the_readme_has_the_number_of_blocks() {
     let mut total = 0;
     let root = source();
     for folder in ["src", "applets", "tests"] {
@@ -63,7 +62,7 @@ fn every_use_of_unsafe_has_its_reason_and_they_are_as_many_as_the_readme_says() 
             if name.ends_with("/tests/packaging/source.rs") {
                 continue;
             }
-            let (without, blocks) = look_at(&text);
+            let (without, blocks) = uses_of_unsafe(&text);
             assert!(without.is_empty(), "{name}: no reason in lines {without:?}");
             if folder != "tests" {
                 assert!(blocks == 0 || name.contains("/src/sys/"), "{name}: unsafe code");
@@ -73,20 +72,20 @@ fn every_use_of_unsafe_has_its_reason_and_they_are_as_many_as_the_readme_says() 
     }
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let words: Vec<&str> = readme.split_whitespace().collect();
-    let said = words.windows(3).find(|words| words[1..] == ["unsafe", "blocks"]);
-    assert_eq!(said.map(|words| words[0]), Some(&total.to_string()[..]), "README.md");
+    let stated = words.windows(3).find(|words| words[1..] == ["unsafe", "blocks"]);
+    assert_eq!(stated.map(|words| words[0]), Some(&total.to_string()[..]), "README.md");
 }
 
 #[test]
-fn what_has_no_reason_is_found() {
+fn a_use_of_unsafe_without_a_reason_is_found() {
     let with = "// SAFETY: so.\nlet a = unsafe { b() };\n/// # Safety\n/// So.\n#[inline]\nunsafe fn c() {}\n";
-    assert_eq!(look_at(with), (vec![], 1));
+    assert_eq!(uses_of_unsafe(with), (vec![], 1));
     let without = "// SAFETY: so.\n\nlet a = unsafe { b() };\n/// So.\nunsafe fn c() {}\n\
                    // So.\nunsafe impl D for E {}\n// unsafe { }\n#[unsafe(no_mangle)]\n";
-    assert_eq!(look_at(without), (vec![3, 5, 7], 1));
+    assert_eq!(uses_of_unsafe(without), (vec![3, 5, 7], 1));
 }
 
-/// The modules in the table that src/lib.rs begins with, from the top.
+/// The modules in the map at the beginning of src/lib.rs, from the top.
 fn map() -> Vec<String> {
     let text = fs::read_to_string(source().join("src/lib.rs")).unwrap();
     let rows = text.lines().filter_map(|line| line.strip_prefix("//! | ")?.split(" | ").next());
@@ -96,17 +95,17 @@ fn map() -> Vec<String> {
 #[test]
 fn no_module_uses_one_above_it_in_the_map() {
     let (root, map) = (source(), map());
-    let place = |module: &str| map.iter().position(|name| name == module);
+    let position = |module: &str| map.iter().position(|name| name == module);
     for folder in ["src", "applets"] {
         for (path, text) in sources(&root.join(folder)) {
             let inside =
                 path.strip_prefix(root.to_str().unwrap()).unwrap().trim_start_matches("/src");
             let module = inside.split(['/', '.']).nth(1).unwrap();
-            // The parts of build.rs and the program itself are not on it.
-            let Some(own) = place(module) else { continue };
+            // The parts of build.rs and of the program itself are not on the map.
+            let Some(own) = position(module) else { continue };
             for rest in text.split("crate::").skip(1) {
                 let used = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap();
-                let is_below = place(used).is_none_or(|used| used >= own);
+                let is_below = position(used).is_none_or(|used| used >= own);
                 assert!(is_below || (module, used) == ("sys", "slice"), "{path} uses {used}");
             }
         }
@@ -127,7 +126,7 @@ fn every_module_of_the_library_is_on_the_map() {
 }
 
 #[test]
-fn every_tool_is_named_where_all_of_them_are() {
+fn every_tool_is_named_in_every_list_of_the_tools() {
     let root = source();
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     let mut missing = Vec::new();
@@ -151,22 +150,22 @@ fn every_tool_is_named_where_all_of_them_are() {
             missing.extend((!is_named).then(|| format!("{path}: {module}")));
         }
     }
-    assert!(missing.is_empty(), "lacking are\n{}", missing.join("\n"));
+    assert!(missing.is_empty(), "missing:\n{}", missing.join("\n"));
 }
 
 #[test]
-fn a_processor_without_a_file_stops_the_build_with_those_that_have_one() {
+fn for_an_unsupported_processor_the_build_stops_and_names_the_supported_ones() {
     let text = fs::read_to_string(source().join("src/sys/arch/mod.rs")).unwrap();
     let is_refused = |arch, os, width| refusal(arch, os, width, &text);
     for arch in ["x86_64", "aarch64", "riscv64", "s390x"] {
         assert_eq!(is_refused(arch, "linux", "64"), None);
-        // x32 and the like have other calls.
+        // The system calls of such ABIs, like x32, differ.
         assert!(is_refused(arch, "linux", "32").is_some(), "{arch}");
     }
     for arch in ["x86", "arm", "mips"] {
         assert_eq!(is_refused(arch, "linux", "32"), None);
     }
-    // What Linux does not run on will never have a file.
+    // Linux does not run on these.
     for (arch, width) in [("wasm64", "64"), ("avr", "16"), ("msp430", "16"), ("wasm32", "32")] {
         let why = is_refused(arch, "linux", width).unwrap();
         assert!(why.contains(&format!("cannot be built for {arch} ")), "{why}");
