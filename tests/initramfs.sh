@@ -78,7 +78,7 @@ boot() {
     fail "$2: failed, qemu ended with $code; the console is above"
 }
 
-# In seconds. An idle machine needs a tenth of it.
+# The deadline of a boot, in seconds. An idle machine needs a tenth of it.
 deadline=120
 
 cargo build --release --locked --quiet

@@ -42,7 +42,7 @@ installed() {
     [ "$found" = "$wanted" ] || fail "$1 has" $found "and not" $wanted
     strip "$1/fdholder" || fail "$1 has no program"
     for tool in $wanted; do
-        [ "$(readlink "$1/$tool")" = fdholder ] || fail "$1/$tool leads to where it lay"
+        [ "$(readlink "$1/$tool")" = fdholder ] || fail "$1/$tool does not lead to fdholder"
         "$1/$tool" --help | grep -q "^usage: $tool " || fail "$1/$tool does not work"
     done
 }
@@ -381,7 +381,7 @@ if ! rustup target add "$musl" >"$work/said" 2>&1; then
 fi
 fetch
 
-# The build must write these again although nothing else has changed.
+# The build must write these again, even if nothing else has changed.
 rm -rf "$docs"
 quietly alpine
 installed "$work/alpine/usr/bin" "$(cat "$docs/tools")"

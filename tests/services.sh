@@ -66,7 +66,7 @@ queue() {
         $2 ~ port && $4 == "0A" { split($5, queues, ":"); print queues[2]; exit }' /proc/net/tcp
 }
 
-# Starts a client of the server at $1, which connects all the time. With $2 it ends after so many answers.
+# Starts a client of the server at $1, which connects repeatedly. With $2 it ends after $2 answers.
 connect() {
     mkfifo lines
     python3 "$services/client.py" "$@" >lines &
@@ -75,7 +75,7 @@ connect() {
     rm lines
 }
 
-# Waits until the client is answered by another process than before.
+# Waits until another process than before has answered the client.
 served() {
     read -r line <&5 || fail "the client has ended"
     case $line in
@@ -84,7 +84,7 @@ served() {
     esac
 }
 
-# Waits for the end of a client, of which no connection was refused or lost.
+# Waits for the end of a client. It must report no connection that was refused or lost.
 all_answered() {
     line=
     while [ "${line#answers: }" = "$line" ]; do
@@ -103,8 +103,8 @@ disconnect() {
     all_answered
 }
 
-# Starts a server and connects all the time. Ends it by the signal $1, waits until it is gone and a client
-# waits for the next one, and starts that; several times.
+# Starts a server and a client that connects repeatedly. Then, several times, ends the server by the signal
+# $1, waits until a client waits for the next server, and starts that.
 restart() {
     signal=$1
     shift
@@ -147,7 +147,7 @@ starlet_restarts() {
 }
 
 # systemd's Python module finds all descriptors by the names that -n gives them, or by their identifiers
-# behind a prefix, and they are what they were.
+# behind a prefix, and the descriptors are the same.
 python_finds_names() {
     fdholder-listen s service-web "tcp:$address"
     fdholder-listen s service-log unix-dgram:log
@@ -177,8 +177,8 @@ listenfd_serves() {
     wait "$server" || fail "the server ends with $?"
 }
 
-# What systemd-socket-activate has opened goes into the holder by fdholder-import. The client that made it
-# start the program is served by the next program, after both have ended.
+# fdholder-import stores the sockets that systemd-socket-activate has opened. A client made it start the
+# program. After both have ended, the next program serves this client.
 import_keeps_the_client() {
     systemd-socket-activate --fdname=web:control -l "$address" -l "$PWD/control" \
         fdholder-import -p service: s &
@@ -211,7 +211,7 @@ adopt_outlives_nginx() {
     all_answered
     same "$(fdholder-adopt -n s "$server")" "tcp:$address"
     fdholder-adopt s "$server"
-    # The group of the processes that were started here.
+    # Kill the whole process group.
     kill -KILL "-$server"
     wait "$server" || :
     connect "$address" 1
@@ -254,7 +254,7 @@ waits() {
 
 # ---- How it is run.
 
-# In seconds, for each function. An idle machine needs a tenth of it.
+# The deadline for each function, in seconds. An idle machine needs a tenth of it.
 deadline=120
 
 # Runs the function $3, by the function $2, as the user $1 in a folder of its own. Prints its output only if

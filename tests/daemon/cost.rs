@@ -1,4 +1,4 @@
-//! What a request costs the daemon, counted in system calls.
+//! The number of system calls that a request costs the daemon.
 
 use crate::kit::memfd;
 use crate::kit::server::{DaemonDir, Server};
@@ -8,8 +8,8 @@ use rustix::process::Signal;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// The names of the calls that the daemon makes for ten requests of one client, while it holds
-/// something with this expiry.
+/// The names of the calls that the daemon makes for ten requests of one client, while it holds an entry with
+/// this expiry.
 fn calls_of_ten_requests(expiry: [u8; 12]) -> Vec<String> {
     let daemon_dir = DaemonDir::open();
     let trace = daemon_dir.child("trace");
@@ -21,7 +21,8 @@ fn calls_of_ten_requests(expiry: [u8; 12]) -> Vec<String> {
     let server = Server::start(daemon_dir, command.stdin(Stdio::null()));
     let client = server.connect();
     wire::store(&client, &Held::new("it", expiry, memfd())).unwrap();
-    // One more, since nothing expires when the turn of the store begins.
+    // The first of these requests is not counted, because the daemon holds no entry when the turn of the store
+    // begins.
     for _ in 0..11 {
         assert_eq!(wire::list(&client).unwrap(), [b"it"]);
     }
@@ -31,7 +32,7 @@ fn calls_of_ten_requests(expiry: [u8; 12]) -> Vec<String> {
     assert_eq!(server.end().0, 0);
     let names: Vec<_> =
         calls(&daemon_dir.child("trace")).into_iter().map(|call| call.name).collect();
-    // The last reply is that of the last request.
+    // The last `sendmsg` is the reply to the last request.
     let last = names.iter().rposition(|name| name == "sendmsg").unwrap();
     let replies = names[..=last].iter().enumerate().filter(|(_, name)| *name == "sendmsg");
     let first = replies.map(|(at, _)| at).nth_back(10).unwrap();
@@ -39,13 +40,13 @@ fn calls_of_ten_requests(expiry: [u8; 12]) -> Vec<String> {
 }
 
 #[test]
-fn a_request_takes_few_calls() {
+fn a_request_takes_four_calls() {
     let turn = ["ppoll", "clock_gettime", "recvmsg", "sendmsg"];
     assert_eq!(calls_of_ten_requests(wire::never()), turn.repeat(10));
 }
 
 #[test]
-fn one_more_reads_the_date_if_something_expires() {
+fn with_an_entry_that_expires_a_request_takes_one_call_more_to_read_the_date() {
     let turn = ["ppoll", "clock_gettime", "recvmsg", "clock_gettime", "sendmsg"];
     assert_eq!(calls_of_ten_requests(expiry_in(Duration::from_secs(3600))), turn.repeat(10));
 }

@@ -1,5 +1,5 @@
-//! Closing can take as long as others like. The daemon never waits for it, whatever clients give it
-//! and in whichever way it gets rid of that, and leaves nothing open.
+//! Closing a descriptor can take as long as its peer likes. The daemon never waits for that, and closes every
+//! descriptor, whatever kind of descriptor clients send and whatever the reason to close it is.
 
 use crate::kit::daemon::Generation::Ours;
 use crate::kit::daemon::LIST;
@@ -23,27 +23,27 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Longer than anybody waits here.
+/// Longer than any test waits.
 const LINGER: Duration = Duration::from_secs(600);
 
-/// A socket that takes as long to close as its peer likes, and the peer.
+/// A socket whose closing takes as long as its peer likes, and the peer.
 fn lingering() -> (OwnedFd, impl Sized) {
     crate::kit::lingering(LINGER)
 }
 
-/// How many processes the daemon has started that have not ended, or that it has not asked for.
+/// The children of the daemon that are running, or that it has not waited for.
 fn children(server: &Server) -> Vec<i32> {
     let path = format!("/proc/{0}/task/{0}/children", server.pid());
     let children = fs::read_to_string(path).unwrap();
     children.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
-/// Something that a client does with a descriptor, of which it keeps no copy. What it returns stays
-/// until it has been closed.
+/// A way in which the daemon has to close a descriptor: a name, and what the client does. The client keeps no
+/// copy of the descriptor. The stream that it returns stays open until the descriptor is closed.
 type Way = (&'static str, fn(&Server, UnixStream, OwnedFd) -> Option<UnixStream>);
 
-/// Sends a frame while the daemon does not look, and lets go of its descriptors.
-fn send_unseen(server: &Server, client: &UnixStream, payload: &[u8], fds: Vec<OwnedFd>) {
+/// Sends a frame while the daemon is stopped, and closes its descriptors on this side.
+fn send_while_stopped(server: &Server, client: &UnixStream, payload: &[u8], fds: Vec<OwnedFd>) {
     server.signal(Signal::STOP);
     let borrowed: Vec<BorrowedFd> = fds.iter().map(|fd| fd.as_fd()).collect();
     wire::send_frame(client, payload, &borrowed).unwrap();
@@ -51,22 +51,22 @@ fn send_unseen(server: &Server, client: &UnixStream, payload: &[u8], fds: Vec<Ow
     server.signal(Signal::CONT);
 }
 
-/// Stores it as `it`, with that date.
+/// Stores a descriptor as `it` with this expiry, and closes it on this side.
 fn put(server: &Server, client: &UnixStream, expiry: [u8; 12], fd: OwnedFd) {
-    send_unseen(server, client, &store_request(b"it", expiry), vec![fd]);
+    send_while_stopped(server, client, &store_request(b"it", expiry), vec![fd]);
     assert_eq!(wire::receive_frame(client).unwrap().0, [0]);
 }
 
-/// What hangs up, or is hung up on.
-fn leaves(client: UnixStream) -> Option<UnixStream> {
+/// Waits until the daemon disconnects the client.
+fn disconnected(client: UnixStream) -> Option<UnixStream> {
     assert_disconnects(&client);
     None
 }
 
-/// A retrieval that deletes is not among them: the client would have it then, and wait for it.
+/// All ways. A retrieve that deletes is not among them, because then the client holds the descriptor.
 const WAYS: [Way; 15] = [
     ("a request that is malformed", |server, client, fd| {
-        send_unseen(server, &client, b"L", vec![fd]);
+        send_while_stopped(server, &client, b"L", vec![fd]);
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
         Some(client)
     }),
@@ -82,41 +82,41 @@ const WAYS: [Way; 15] = [
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
         Some(client)
     }),
-    ("more than a request needs", |server, client, fd| {
+    ("more descriptors than a request needs", |server, client, fd| {
         let request = store_request(b"a", wire::never());
-        send_unseen(server, &client, &request, vec![memfd(), fd]);
+        send_while_stopped(server, &client, &request, vec![memfd(), fd]);
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
         Some(client)
     }),
-    ("what is in use", |server, client, fd| {
+    ("a store of an identifier that is held", |server, client, fd| {
         put(server, &client, wire::never(), memfd());
-        send_unseen(server, &client, &store_request(b"it", wire::never()), vec![fd]);
+        send_while_stopped(server, &client, &store_request(b"it", wire::never()), vec![fd]);
         assert_eq!(wire::receive_frame(&client).unwrap().0, [16]);
         assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
         Some(client)
     }),
-    ("another number than was announced", |server, client, fd| {
+    ("another number of descriptors than announced", |server, client, fd| {
         server.signal(Signal::STOP);
         wire::send(&client, &wire::frame(b"L", 2), &[fd.as_fd()]).unwrap();
         drop(fd);
         server.signal(Signal::CONT);
-        leaves(client)
+        disconnected(client)
     }),
-    ("half a request, and the client hangs up", |server, client, fd| {
+    ("a part of a request, and the client disconnects", |server, client, fd| {
         server.signal(Signal::STOP);
         wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
         drop((fd, client));
         server.signal(Signal::CONT);
         None
     }),
-    ("half a request, and no more for too long", |server, client, fd| {
+    ("a part of a request, and a timeout", |server, client, fd| {
         server.signal(Signal::STOP);
         wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
         drop(fd);
         server.signal(Signal::CONT);
-        leaves(client)
+        disconnected(client)
     }),
-    ("something that comes too late", |server, client, fd| {
+    ("a descriptor after the first byte of a request", |server, client, fd| {
         let request = wire::frame(b"L", 0);
         wire::send(&client, &request[..3], &[]).unwrap();
         crate::kit::process::wait_until_read(&client);
@@ -124,15 +124,15 @@ const WAYS: [Way; 15] = [
         wire::send(&client, &request[3..], &[fd.as_fd()]).unwrap();
         drop(fd);
         server.signal(Signal::CONT);
-        leaves(client)
+        disconnected(client)
     }),
-    ("something behind a request that is hung up on", |server, client, fd| {
+    ("a descriptor behind a request that ends the connection", |server, client, fd| {
         server.signal(Signal::STOP);
         wire::send(&client, &[255; 6], &[memfd().as_fd()]).unwrap();
         wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
         drop(fd);
         server.signal(Signal::CONT);
-        leaves(client)
+        disconnected(client)
     }),
     ("an urgent byte", |server, client, fd| {
         server.signal(Signal::STOP);
@@ -143,7 +143,7 @@ const WAYS: [Way; 15] = [
         let (bytes, flags) = ([IoSlice::new(&[0])], SendFlags::OOB);
         let sent = sendmsg(&client, &bytes, &mut control, flags);
         drop(fd);
-        // Kernels before 5.15 do not know such a thing.
+        // Unix sockets have urgent bytes since Linux 5.15.
         if sent.is_ok() {
             wire::send(&client, &[0], &[]).unwrap();
         }
@@ -158,7 +158,7 @@ const WAYS: [Way; 15] = [
     }),
     ("an expiry", |server, client, fd| {
         put(server, &client, expiry_in(Duration::from_millis(50)), fd);
-        wait_until(|| "it expires".into(), || wire::list(&client).unwrap().is_empty());
+        wait_until(|| "it does not expire".into(), || wire::list(&client).unwrap().is_empty());
         Some(client)
     }),
     ("a replacement", |server, client, fd| {
@@ -171,11 +171,11 @@ const WAYS: [Way; 15] = [
     ("a frame of a set dump that is refused", |server, client, fd| {
         assert_eq!(status(&client, &wire::set_dump_request(1), &[]), 0);
         let entries = [entry(b"a", wire::never()), entry(b"b", wire::never())].concat();
-        send_unseen(server, &client, &[b".", &entries[..]].concat(), vec![memfd(), fd]);
+        send_while_stopped(server, &client, &[b".", &entries[..]].concat(), vec![memfd(), fd]);
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
         Some(client)
     }),
-    ("a message that nobody has read in a socket that is deleted", |server, client, fd| {
+    ("an unread message in a socket that is deleted", |server, client, fd| {
         let (near, far) = UnixStream::pair().unwrap();
         wire::send(&near, &[0], &[fd.as_fd()]).unwrap();
         drop((near, fd));
@@ -186,7 +186,7 @@ const WAYS: [Way; 15] = [
 ];
 
 #[test]
-fn nobody_waits_for_what_lingers_in_whichever_way_it_goes() {
+fn a_slow_close_delays_no_client_whatever_its_reason() {
     let mut server = Server::open(Ours, &["-v0", "-t100"]);
     let client = server.connect();
     assert_eq!(status(&client, b"L", &[]), 0);
@@ -208,13 +208,13 @@ fn nobody_waits_for_what_lingers_in_whichever_way_it_goes() {
 }
 
 #[test]
-fn nobody_waits_for_what_somebody_without_a_rule_has_sent() {
+fn a_slow_close_of_a_descriptor_from_a_client_without_a_rule_delays_no_client() {
     let daemon_dir = DaemonDir::new();
     let mut command = daemon_dir.fdholderd(Ours, &["-v0"]);
     let server = Server::start(daemon_dir, &mut command);
     let usual = descriptors(server.pid());
     let mut peers = Vec::new();
-    // More than there are closers.
+    // There are more descriptors than closers.
     for _ in 0..40 {
         let (fd, peer) = lingering();
         server.signal(Signal::STOP);
@@ -233,14 +233,14 @@ fn nobody_waits_for_what_somebody_without_a_rule_has_sent() {
 }
 
 #[test]
-fn nobody_waits_for_what_somebody_without_the_right_has_sent() {
+fn a_slow_close_of_a_descriptor_from_a_client_without_the_right_delays_no_client() {
     let daemon_dir = DaemonDir::new();
     daemon_dir.allow("uid/default", &[(LIST, "\n")]);
     let mut command = daemon_dir.fdholderd(Ours, &["-v0"]);
     let server = Server::start(daemon_dir, &mut command);
     let (client, other) = (server.connect(), server.connect());
     let (fd, _peer) = lingering();
-    send_unseen(&server, &client, &store_request(b"it", wire::never()), vec![fd]);
+    send_while_stopped(&server, &client, &store_request(b"it", wire::never()), vec![fd]);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [1]);
     assert_eq!(status(&other, b"L", &[]), 0);
     drop((client, other));
@@ -248,7 +248,7 @@ fn nobody_waits_for_what_somebody_without_the_right_has_sent() {
 }
 
 #[test]
-fn a_whole_message_of_them_and_another_one_keep_nobody_waiting() {
+fn two_messages_full_of_slow_sockets_delay_no_client() {
     raise_open_file_limit();
     let mut server = Server::open(Ours, &["-v0"]);
     let usual = descriptors(server.pid());
@@ -256,7 +256,7 @@ fn a_whole_message_of_them_and_another_one_keep_nobody_waiting() {
     for fds in [many, (0..FRAME_ENTRIES).map(|_| lingering().0).collect()] {
         let client = server.connect();
         assert_eq!(status(&client, b"L", &[]), 0);
-        send_unseen(&server, &client, b"L", fds);
+        send_while_stopped(&server, &client, b"L", fds);
         assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
         server.assert_serves();
     }
@@ -266,24 +266,24 @@ fn a_whole_message_of_them_and_another_one_keep_nobody_waiting() {
 }
 
 #[test]
-fn it_ends_whatever_lingers() {
+fn slow_closes_do_not_delay_the_end_of_the_daemon() {
     let server = Server::open(Ours, &["-v0", "-T100"]);
     let (mut peers, client) = (Vec::new(), server.connect());
-    // Held,
+    // One slow socket is held,
     let (fd, peer) = lingering();
     peers.push(peer);
     put(&server, &client, wire::never(), fd);
-    // being closed,
+    // one is being closed,
     let (fd, peer) = lingering();
     peers.push(peer);
-    send_unseen(&server, &client, b"L", vec![fd]);
+    send_while_stopped(&server, &client, b"L", vec![fd]);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
-    // in half a request,
+    // one is in a part of a request,
     let (fd, peer) = lingering();
     peers.push(peer);
     wire::send(&client, &[0], &[fd.as_fd()]).unwrap();
     drop(fd);
-    // and with a client that is not accepted any more.
+    // and one is with a client that the daemon does not accept any more.
     server.signal(Signal::TERM);
     let late = server.connect();
     let (fd, peer) = lingering();
@@ -295,8 +295,8 @@ fn it_ends_whatever_lingers() {
     assert_disconnects(&late);
 }
 
-/// A daemon for which time stands still: every clock says the same. It has this limit on open files.
-fn without_time(limit: u32) -> Server {
+/// A daemon whose clocks always show the same time, with this limit on open files.
+fn with_stopped_clocks(limit: u32) -> Server {
     let daemon_dir = DaemonDir::open();
     let time = [1_000_000_i64, 0].map(i64::to_ne_bytes).concat();
     let bytes: String = time.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -309,7 +309,7 @@ fn without_time(limit: u32) -> Server {
     Server::start(daemon_dir, &mut command)
 }
 
-/// Has a daemon hold and delete so many sockets, one after the other. The result is the other ends.
+/// Stores and deletes `count` sockets, one after the other. Returns their other ends.
 fn delete_sockets(server: &Server, count: usize) -> Vec<UnixStream> {
     let client = server.connect();
     let mut ends = Vec::new();
@@ -326,10 +326,10 @@ fn delete_sockets(server: &Server, count: usize) -> Vec<UnixStream> {
 }
 
 #[test]
-fn many_sockets_take_few_processes() {
-    let server = without_time(4096);
+fn one_closer_takes_a_batch_of_sockets() {
+    let server = with_stopped_clocks(4096);
     let ends = delete_sockets(&server, 300);
-    // The first one goes at once, the others when there are 64 of them.
+    // The first socket is closed at once, the others in batches of 64.
     ends[..257].iter().for_each(assert_disconnects);
     let daemon_dir = server.daemon_dir.clone();
     assert_eq!(server.stop(), [""; 0]);
@@ -339,8 +339,8 @@ fn many_sockets_take_few_processes() {
 }
 
 #[test]
-fn a_listening_socket_goes_at_once_and_so_does_what_waits_before_it() {
-    let server = without_time(4096);
+fn a_listening_socket_is_closed_at_once_with_the_sockets_before_it() {
+    let server = with_stopped_clocks(4096);
     let waiting = delete_sockets(&server, 2);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, client) = (listener.local_addr().unwrap(), server.connect());
@@ -348,20 +348,20 @@ fn a_listening_socket_goes_at_once_and_so_does_what_waits_before_it() {
     assert_eq!(status(&client, &request, &[listener.as_fd()]), 0);
     drop(listener);
     assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
-    until(|| format!("{address} is free"), || TcpListener::bind(address).is_ok());
-    waiting.iter().for_each(hangs_up);
+    wait_until(|| format!("{address} is free"), || TcpListener::bind(address).is_ok());
+    waiting.iter().for_each(assert_disconnects);
     assert_eq!(server.stop(), [""; 0]);
 }
 
 #[test]
-fn sockets_go_at_once_where_descriptors_are_scarce() {
-    let server = without_time(64);
+fn sockets_are_closed_at_once_if_descriptors_are_scarce() {
+    let server = with_stopped_clocks(64);
     delete_sockets(&server, 100).iter().for_each(assert_disconnects);
     assert_eq!(server.stop(), [""; 0]);
 }
 
 #[test]
-fn a_socket_that_lingers_does_not_keep_others_of_its_batch() {
+fn a_slow_socket_does_not_delay_others_of_its_batch() {
     let mut server = Server::open(Ours, &["-v0"]);
     let usual = descriptors(server.pid());
     let client = server.connect();
@@ -377,7 +377,7 @@ fn a_socket_that_lingers_does_not_keep_others_of_its_batch() {
             peers.push(peer);
         }
     }
-    send_unseen(&server, &client, b"L", fds);
+    send_while_stopped(&server, &client, b"L", fds);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
     ends.iter().for_each(assert_disconnects);
     drop(client);
@@ -387,13 +387,12 @@ fn a_socket_that_lingers_does_not_keep_others_of_its_batch() {
     wait_until(state, || descriptors(pid) == usual && children(&server).is_empty());
 }
 
-/// A daemon whose closers do not come to an end: strace holds each up when it has begun. The daemon
-/// itself would be held up if it said that it is ready; instead its standard output is closed. Other
-/// calls get these answers.
+/// A daemon whose closers never end: strace delays each one after its `dup3`. The daemon itself calls `dup3`
+/// when it reports that it is ready, so its standard output is closed. Other calls get these answers.
 fn with_stuck_closers(answers: &[String]) -> Server {
     let daemon_dir = DaemonDir::open();
-    let held_up = format!("dup3:delay_exit={}", LINGER.as_micros());
-    let strace = strace_detached(&daemon_dir.child("trace"), &[&[held_up], answers].concat());
+    let delay = format!("dup3:delay_exit={}", LINGER.as_micros());
+    let strace = strace_detached(&daemon_dir.child("trace"), &[&[delay], answers].concat());
     let listener = UnixListener::bind(daemon_dir.socket()).unwrap();
     listener.set_nonblocking(true).unwrap();
     let mut command = Command::new("sh");
@@ -405,14 +404,14 @@ fn with_stuck_closers(answers: &[String]) -> Server {
     Server::attempt(daemon_dir, &mut command)
 }
 
-/// The strace of such a daemon. When it ends, the closers go on.
+/// The strace process of such a daemon. If it is killed, the closers go on.
 fn tracer(server: &Server) -> Pid {
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).unwrap();
     Pid::from_raw(line.trim().parse().unwrap()).unwrap()
 }
 
-/// How many processes a strace watches.
+/// The number of processes that this strace traces.
 fn traced(tracer: Pid) -> usize {
     let line = format!("TracerPid:\t{tracer}\n");
     let status = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("status"));
@@ -420,33 +419,33 @@ fn traced(tracer: Pid) -> usize {
     all.filter(|status| status.contains(&line)).count()
 }
 
-/// Something of which nobody knows how long it takes to close.
-fn unknown() -> OwnedFd {
+/// A descriptor of a kind for which the daemon cannot know how long closing takes.
+fn unknown_kind() -> OwnedFd {
     eventfd(0, EventfdFlags::CLOEXEC).unwrap()
 }
 
 #[test]
-fn nobody_waits_for_what_never_closes() {
+fn closers_that_never_end_delay_no_client() {
     raise_open_file_limit();
     let mut server = with_stuck_closers(&[]);
     let client = server.connect();
     assert_eq!(status(&client, b"L", &[]), 0);
     let usual = descriptors(server.pid());
-    // Twice as many as there are closers.
-    let many = (0..32).map(|_| unknown()).collect();
-    send_unseen(&server, &client, b"L", many);
+    // There are more descriptors than closers.
+    let many = (0..32).map(|_| unknown_kind()).collect();
+    send_while_stopped(&server, &client, b"L", many);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
     server.assert_serves();
     let pid = server.pid();
-    // The numbers of those that have been taken over can be used again.
+    // Each closer has taken a descriptor over, and its number in the daemon is free.
     let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
     wait_until(state, || children(&server).len() == 8 && descriptors(pid) == usual + 32 - 8);
-    // There are others for sockets.
+    // Sockets have closers of their own.
     let (near, far) = UnixStream::pair().unwrap();
     put(&server, &client, wire::never(), far.into());
     assert_eq!(status(&client, &delete_request(b"it"), &[]), 0);
     assert_disconnects(&near);
-    // As closers come to an end, there are new ones.
+    // When closers end, new ones start.
     kill_process(tracer(&server), Signal::KILL).unwrap();
     wait_until(state, || descriptors(pid) == usual && children(&server).is_empty());
     server.assert_serves();
@@ -454,18 +453,18 @@ fn nobody_waits_for_what_never_closes() {
 }
 
 #[test]
-fn a_socket_that_never_closes_does_not_keep_others_of_its_batch() {
-    // Killing the closer does not help.
+fn a_socket_that_never_closes_does_not_delay_others_of_its_batch() {
+    // The daemon cannot kill the closer.
     let server = with_stuck_closers(&["kill:error=EPERM".into()]);
     let client = server.connect();
     let pairs = [(); 8].map(|()| UnixStream::pair().unwrap());
     let (ends, fds): (Vec<_>, Vec<_>) =
         pairs.into_iter().map(|(near, far)| (near, OwnedFd::from(far))).unzip();
-    send_unseen(&server, &client, b"L", fds);
+    send_while_stopped(&server, &client, b"L", fds);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
     for (number, near) in ends.iter().enumerate() {
         near.set_read_timeout(Some(TIMEOUT)).unwrap();
-        // The next one is left to a closer that could still take it.
+        // The daemon leaves the second socket to the closer, which may still take it.
         if number != 1 {
             assert_disconnects(near);
         }
@@ -476,9 +475,9 @@ fn a_socket_that_never_closes_does_not_keep_others_of_its_batch() {
 }
 
 #[test]
-fn it_ends_whatever_never_closes() {
+fn closers_that_never_end_do_not_delay_the_end_of_the_daemon() {
     let trace = ends_with_stuck_closers(&[]);
-    // The same where the kernel does not tell any more at the end that the socket listens.
+    // The same if the kernel does not report at the end that the socket listens.
     let mut number = 0;
     let mut asked = None;
     for line in trace.lines() {
@@ -489,28 +488,27 @@ fn it_ends_whatever_never_closes() {
             asked = asked.or(Some(number));
         }
     }
-    // That is every second question.
-    let untold = format!("getsockopt:error=EPERM:when={}+2", asked.unwrap());
-    let trace = ends_with_stuck_closers(&[untold]);
+    // Every second `getsockopt` from there on is about it.
+    let unreported = format!("getsockopt:error=EPERM:when={}+2", asked.unwrap());
+    let trace = ends_with_stuck_closers(&[unreported]);
     assert!(trace.contains("SO_ACCEPTCONN, 0x") && trace.contains("(INJECTED)"), "{trace}");
 }
 
-/// Ends such a daemon, while something is being closed and something else is held. The result is its
-/// trace.
+/// Ends such a daemon while one descriptor is being closed and another one is held. Returns its trace.
 fn ends_with_stuck_closers(answers: &[String]) -> String {
     let mut server = with_stuck_closers(answers);
     let client = server.connect();
-    // One is being closed, one is held.
-    send_unseen(&server, &client, b"L", vec![unknown()]);
+    // The first descriptor is being closed, the second one is held.
+    send_while_stopped(&server, &client, b"L", vec![unknown_kind()]);
     assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
-    put(&server, &client, wire::never(), unknown());
-    wait_until(|| "a closer".into(), || !children(&server).is_empty());
+    put(&server, &client, wire::never(), unknown_kind());
+    wait_until(|| "no closer".into(), || !children(&server).is_empty());
     let tracer = tracer(&server);
     drop(client);
     server.signal(Signal::TERM);
     let path = server.daemon_dir.socket();
     let ended = server.wait();
-    // Both are still being closed, but nobody could take that for a daemon.
+    // Both are still being closed, but the socket of the daemon refuses clients.
     let refused = UnixStream::connect(path).unwrap_err();
     let closers = traced(tracer);
     kill_process(tracer, Signal::KILL).unwrap();
@@ -520,8 +518,8 @@ fn ends_with_stuck_closers(answers: &[String]) -> String {
 }
 
 #[test]
-fn a_file_of_a_server_that_has_a_block_device_goes_to_a_closer() {
-    // As the kernel describes a file of fuseblk: a regular file, the device 8:1, no attributes.
+fn a_file_on_fuseblk_goes_to_a_closer() {
+    // The description of a file on fuseblk: a regular file, the device 8:1, no attributes.
     let mut status = [0_u8; 256];
     status[28..30].copy_from_slice(&0o100644_u16.to_ne_bytes());
     status[136..140].copy_from_slice(&8_u32.to_ne_bytes());

@@ -1,4 +1,4 @@
-"""Connects to a server over HTTP again and again, without a pause. Usage: client.py ADDRESS [COUNT]
+"""Connects to a server over HTTP repeatedly, without a pause. Usage: client.py ADDRESS [COUNT]
 
 ADDRESS is HOST:PORT or the path of a Unix socket. Each answer is the process id of the server. The program
 prints it if it differs from the one before. It ends after COUNT answers, or at SIGTERM, and prints how many
@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 
-PATIENCE = 60
+TIMEOUT = 60
 asked_to_end = False
 
 
@@ -20,10 +20,10 @@ def ask_to_end(*_):
 def answer(address):
     if ":" in address:
         host, port = address.rsplit(":", 1)
-        stream = socket.create_connection((host, int(port)), PATIENCE)
+        stream = socket.create_connection((host, int(port)), TIMEOUT)
     else:
         stream = socket.socket(socket.AF_UNIX)
-        stream.settimeout(PATIENCE)
+        stream.settimeout(TIMEOUT)
         stream.connect(address)
     with stream:
         stream.sendall(b"GET / HTTP/1.0\r\nHost: here\r\n\r\n")
