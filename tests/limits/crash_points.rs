@@ -11,7 +11,7 @@ use crate::kit::server::{DaemonDir, Server};
 use crate::kit::strace::{Call, calls, common, strace_detached};
 use crate::kit::tool::Ended;
 use crate::kit::wire::{self, Held, Identity, identities};
-use crate::limits::tool_faults::{RUNS, World, is_between};
+use crate::limits::tool_faults::{Fixture, RUNS, is_between};
 use rustix::process::Signal;
 use std::process::{Command, Stdio};
 
@@ -25,13 +25,13 @@ const KILLED: i32 = 1009;
 const SEVERAL_CHANGES: [&str; 3] = ["activate -D", "activate -wD", "import"];
 
 /// Kills a tool at each of its calls.
-fn kill_at_each_call(world: &mut World, name: &str) {
+fn kill_at_each_call(fixture: &mut Fixture, name: &str) {
     let run = RUNS.iter().find(|run| run.name == name).unwrap();
-    let before = world.state();
+    let before = fixture.state();
     let mut usual = || {
-        let is = world.run(run, &[]);
+        let is = fixture.run(run, &[]);
         assert_eq!((is.ended.code, &is.ended.err[..]), (0, ""), "{name}");
-        world.restore();
+        fixture.restore();
         is
     };
     let runs = [usual(), usual(), usual()];
@@ -40,7 +40,7 @@ fn kill_at_each_call(world: &mut World, name: &str) {
     let mut tries = 0;
     for call in &all {
         let is = loop {
-            let is = world.run(run, &[call.kill_injection()]);
+            let is = fixture.run(run, &[call.kill_injection()]);
             if is.ended.code == KILLED {
                 break is;
             }
@@ -51,11 +51,11 @@ fn kill_at_each_call(world: &mut World, name: &str) {
                 call.line,
                 is.ended
             );
-            world.restore();
+            fixture.restore();
         };
         assert_eq!(is.ended.err, "", "{name}: {}", call.line);
         assert!(is_between(&is.state, &before, &normal.state), "{name}: {}", call.line);
-        let again = world.run(run, &[]);
+        let again = fixture.run(run, &[]);
         match again.ended.code {
             0 => assert!(again.state == normal.state, "{name}: {}", call.line),
             // The killed run had done all of it, or some of several requests.
@@ -64,16 +64,16 @@ fn kill_at_each_call(world: &mut World, name: &str) {
                 assert!(code == 1 && is_done, "{name}: {:?}", again.ended);
             }
         }
-        world.restore();
+        fixture.restore();
     }
     eprintln!("{name}: {} kills, {tries} not reached", all.len());
 }
 
 /// Kills transfers between two daemons of this generation.
 fn kill_transfers(generation: Generation) {
-    let mut world = World::new(generation, MANY);
-    kill_at_each_call(&mut world, "transferdump");
-    kill_at_each_call(&mut world, "transferdump -t");
+    let mut fixture = Fixture::new(generation, MANY);
+    kill_at_each_call(&mut fixture, "transferdump");
+    kill_at_each_call(&mut fixture, "transferdump -t");
 }
 
 #[test]
@@ -88,24 +88,24 @@ fn a_killed_transfer_between_c_daemons_can_be_repeated() {
 
 #[test]
 fn a_killed_client_has_done_its_request_completely_or_not_at_all() {
-    let mut world = World::new(Ours, 3);
+    let mut fixture = Fixture::new(Ours, 3);
     for name in ["store", "retrieve", "retrieve -D", "delete", "list", "getdump", "setdump"] {
-        kill_at_each_call(&mut world, name);
+        kill_at_each_call(&mut fixture, name);
     }
-    kill_at_each_call(&mut world, "--install");
+    kill_at_each_call(&mut fixture, "--install");
 }
 
 #[test]
 fn a_killed_listen_or_adopt_can_be_repeated() {
-    let mut world = World::new(Ours, 3);
+    let mut fixture = Fixture::new(Ours, 3);
     for name in ["listen", "listen stale", "listen held", "adopt", "adopt -n"] {
-        kill_at_each_call(&mut world, name);
+        kill_at_each_call(&mut fixture, name);
     }
 }
 
 #[test]
 fn a_killed_activate_or_import_loses_no_descriptor() {
-    let mut world = World::new(Ours, 3);
+    let mut fixture = Fixture::new(Ours, 3);
     let names = [
         "activate",
         "activate -p",
@@ -116,7 +116,7 @@ fn a_killed_activate_or_import_loses_no_descriptor() {
         "import -r",
     ];
     for name in names {
-        kill_at_each_call(&mut world, name);
+        kill_at_each_call(&mut fixture, name);
     }
 }
 

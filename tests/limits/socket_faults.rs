@@ -1,6 +1,6 @@
-//! The rows of `tool_faults` about fdholder-listen and fdholder-adopt.
+//! The rows of `tool_faults` for fdholder-listen and fdholder-adopt.
 
-use super::tool_faults::Due::{self, Never, Says, Unable, Unnoticed};
+use super::tool_faults::Expected::{self, Never, Says, Unable, Unnoticed};
 use super::tool_faults::{CONNECT, GONE, LOST, PATH, SOCKET, WRITE};
 use crate::kit::strace::Row;
 use libc::{
@@ -9,16 +9,16 @@ use libc::{
     ENOSYS, ENOTDIR, EOPNOTSUPP, EPERM, EROFS, ESRCH,
 };
 
-/// Their calls.
-pub const ROWS: &[Row<Due>] = &[
-    // With a limit it depends on who is faster which request a call is about.
+/// The calls of these tools. `Row` of the kit explains the columns.
+pub const ROWS: &[Row<Expected>] = &[
+    // With a timeout, the request that a call belongs to differs from run to run.
     Row("listen -t", "ppoll", "", &[ENOMEM], Unable(111, "*")),
     Row("listen -t", "sendmsg", "", LOST, Unable(111, "*")),
     Row("listen -t", "sendmsg", "", GONE, Unable(1, "*")),
     Row("listen -t", "recvmsg", "", &[ENOBUFS, ENOMEM], Unable(111, "*")),
     Row("listen -t", "recvmsg", "", &[0, ECONNRESET], Unable(1, "*")),
-    // Without the second socket fdholder-listen takes no turn, and the worst is a race. The third is the
-    // one to be stored.
+    // The second socket makes several fdholder-listen take turns. Without it, a race is possible. The third
+    // socket is the one to store.
     Row("listen held", "socket", "NETLINK", SOCKET, Unnoticed),
     Row("listen", "socket", "#2", SOCKET, Unnoticed),
     Row("listen", "socket", "#3", SOCKET, Unable(111, "make a socket for ADDRESS: REASON")),
@@ -32,8 +32,8 @@ pub const ROWS: &[Row<Due>] = &[
         &[ENOMEM, EPERM],
         Unable(111, "make a socket for ADDRESS: REASON"),
     ),
-    Row("listen", "umask", "", &[], Never("it has always been something")),
-    // Without the lock the worst is a race.
+    Row("listen", "umask", "", &[], Never("the call cannot fail")),
+    // Without the lock, a race is possible.
     Row("listen", "newfstatat", "", &[EINTR], Unnoticed),
     Row("listen", "newfstatat", "", &[EACCES, ELOOP, ENOENT, ENOMEM, ENOTDIR], BIND),
     Row("listen", "openat", "", &[EACCES, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM], Unnoticed),
@@ -41,7 +41,7 @@ pub const ROWS: &[Row<Due>] = &[
     Row("listen stale", "bind", "#2", &[EADDRINUSE], Unnoticed),
     Row("listen", "bind", "", PATH, BIND),
     Row("listen", "bind", "", TAKEN, BIND),
-    // Somebody may listen: then it is not replaced.
+    // If it is not known whether a socket listens, it is not replaced.
     Row("listen stale", "connect", "#2", &[ECONNREFUSED, EINTR], Unnoticed),
     Row(
         "listen stale",
@@ -87,7 +87,7 @@ pub const ROWS: &[Row<Due>] = &[
         &[EMFILE, EINVAL],
         Unable(111, "retrieve fd for id new: REASON"),
     ),
-    // What is held is looked at.
+    // The tool checks the descriptor that is held.
     Row(
         "listen held",
         "getsockname",
@@ -110,12 +110,12 @@ pub const ROWS: &[Row<Due>] = &[
         &[ENOENT],
         Says(1, "new is held at ADDRESS, but its file is gone: *"),
     ),
-    // It is not known then whose file it is.
+    // Then it is not known which socket the file belongs to, and any file is accepted.
     Row("listen held", "write", "", &[EACCES, ENOBUFS, ENOMEM], Unnoticed),
     Row("listen held", "write", "", WRITE, Unnoticed),
     Row("listen held", "read", "", &[0, EAGAIN, EINTR, ENOBUFS, ENOMEM], Unnoticed),
     Row("listen held", "faccessat", "", &[EACCES, ELOOP, ENOSYS], Unnoticed),
-    // A process is looked into, of which numbers 3 and 4 are wanted.
+    // The tool takes the descriptors 3 and 4 out of a process.
     Row("adopt", "pidfd_open", "", &[EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, ESRCH], TAKE),
     Row("adopt", "pidfd_getfd", "#4", &[EBADF], NOT_THERE),
     Row("adopt", "pidfd_getfd", "#5", &[EBADF], NOT_THERE),
@@ -124,7 +124,7 @@ pub const ROWS: &[Row<Due>] = &[
     Row("adopt", "getsockname", "#4", &[EBADF, ENOBUFS], NOT_THERE),
     Row("adopt", "getsockname", "#5", &[EBADF, ENOBUFS], NOT_THERE),
     Row("adopt", "getsockname", "", &[EBADF, ENOBUFS], Unnoticed),
-    // One of which it is not known whether it listens may be a connection.
+    // A socket may be a connection if it is not known whether it listens.
     Row("adopt", "getsockopt", "SO_PROTOCOL", &[ENOPROTOOPT, EPERM], Unnoticed),
     Row("adopt", "getsockopt", "", &[ENOPROTOOPT, EPERM], NOT_THERE),
     Row("adopt", "statx", "", &[ENOSYS, EPERM], Unable(111, "tell sockets apart: REASON")),
@@ -159,7 +159,7 @@ pub const ROWS: &[Row<Due>] = &[
     Row("adopt", "recvmsg", "", &[0, ECONNRESET], Unable(1, "store fd for id *")),
 ];
 
-const BIND: Due = Unable(111, "bind to ADDRESS: REASON");
-const TAKE: Due = Unable(111, "take descriptors out of process PID: REASON*");
-const NOT_THERE: Due = Says(1, "process PID has no socket at *");
+const BIND: Expected = Unable(111, "bind to ADDRESS: REASON");
+const TAKE: Expected = Unable(111, "take descriptors out of process PID: REASON*");
+const NOT_THERE: Expected = Says(1, "process PID has no socket at *");
 const TAKEN: &[i32] = &[EADDRINUSE, EADDRNOTAVAIL, EINVAL, ENOSPC, EPERM, EROFS];

@@ -1,10 +1,10 @@
-//! Every call that a tool makes of the kernel fails in turn, with every error that it can give and a
-//! few that it hardly can: what the tool is to make of it stands in a table, and a call that is not
-//! in the table fails the test. How the daemon takes it is in `daemon_faults`.
+//! Every system call of a tool fails in turn, with every error that it can return and some that are unlikely.
+//! A table has the expected effect of each. A call that is not in the table fails the test. `daemon_faults`
+//! does the same for the daemon.
 //!
-//! Short transfers cannot be had by answering in the kernel's place: the last two tests make the
-//! kernel send and write in parts. What arrives in parts is in `hostile_transfers` and `deadlines` of
-//! the tools, and in `hostile_clients` of the daemon.
+//! An injected answer cannot make the kernel transfer only a part. The last two tests make the kernel send and
+//! write in parts. Tests of data that arrives in parts are in `hostile_transfers` and `deadlines` of the tools,
+//! and in `hostile_clients` of the daemon.
 
 use super::socket_faults;
 use crate::daemon::hostile_clients::WatchedDaemon;
@@ -41,50 +41,51 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use temp_dir::TempDir;
 
-/// What a tool is to make of an error.
+/// The expected effect of an error.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Due {
-    /// It cannot happen, because of this.
+pub enum Expected {
+    /// The error cannot happen, for this reason.
     Never(&'static str),
-    /// All goes on as if it had not.
+    /// The tool works as without the error.
     Unnoticed,
-    /// There is no connecting to the daemon, for that reason: 111.
+    /// The tool cannot connect to the daemon for that reason, and exits 111.
     Unreachable,
-    /// What was to be done cannot be done, for that reason: 111.
+    /// The request fails for that reason, and the tool exits 111.
     Failed,
-    /// The daemon is taken to have hung up: 1, if it is the destination 2.
+    /// The tool reports that the connection is closed, and exits 1, or 2 if it is that to the destination.
     Closed,
-    /// This exit code, because it cannot do that.
+    /// The tool exits with this code and the message "unable to" do this.
     Unable(i32, &'static str),
-    /// This exit code, and this line.
+    /// The tool exits with this code and this message.
     Says(i32, &'static str),
-    /// What would have been said is not.
+    /// The message is lost.
     Mute,
-    /// All goes on, with a warning that something could not be deleted.
+    /// The tool goes on, with a warning that an entry could not be deleted.
     Warned,
     /// One of these two.
-    Either(&'static Due, &'static Due),
+    Either(&'static Expected, &'static Expected),
 }
-use Due::{Closed, Either, Failed, Mute, Never, Says, Unable, Unnoticed, Unreachable, Warned};
+use Expected::{Closed, Either, Failed, Mute, Never, Says, Unable, Unnoticed, Unreachable, Warned};
 
-/// All calls of the tools. The rows of `socket_faults` come first, since they are about fewer tools.
-fn all_rows() -> Vec<Row<Due>> {
+/// All rows. Those of `socket_faults` come first, because they apply to fewer tools.
+fn all_rows() -> Vec<Row<Expected>> {
     [socket_faults::ROWS, ROWS].concat()
 }
 
-/// The calls of the tools. `FROM`, `TO`, `DIR`, `PORT` and `PID` are what stands on the command line, and
-/// `ADDRESS` is the last word of it.
-const ROWS: &[Row<Due>] = &[
-    Row("", "exit_group", "", &[], Never("it does not come back")),
-    // It is looked at before a daemon is asked anything, and then after each wait.
+/// The calls of the tools. [`Row`] explains the columns. In messages, `FROM`, `TO`, `DIR`, `PORT` and `PID`
+/// stand for words of the command line, `ADDRESS` for its last word, `REASON` for the error, `NAME` for the
+/// name of a link, and `PROG` for the program.
+const ROWS: &[Row<Expected>] = &[
+    Row("", "exit_group", "", &[], Never("the call does not return")),
+    // The clock is read before a daemon is asked anything, and then after each wait.
     Row("", "clock_gettime", "_REALTIME", CLOCK, NO_CLOCK),
     Row("", "clock_gettime", "#1", CLOCK, NO_CLOCK),
     Row("", "clock_gettime", "", CLOCK, Unable(111, "*")),
-    // The limit is raised only where it has been reached.
+    // The tool raises the limit only when it has reached it.
     Row("low limit", "socket", "#1", &[EMFILE], Unnoticed),
-    // The destination is tried early, and once more when it is needed.
+    // The tool connects to the destination early. If that fails, it tries again when it needs the connection.
     Row("transferdump", "socket", "#2", SOCKET, Unnoticed),
-    // What is deleted is asked for when the program can be the only one that has it.
+    // The second connection is for the deletion, after the client has connected.
     Row("activate -wD", "socket", "#2", SOCKET, Warned),
     Row("", "socket", "", SOCKET, Unreachable),
     Row("transferdump", "connect", "#2", CONNECT, Unnoticed),
@@ -100,10 +101,10 @@ const ROWS: &[Row<Due>] = &[
     Row("D", "sendmsg", "#3", GONE, Warned),
     Row("D", "sendmsg", "#4", GONE, Warned),
     Row("", "sendmsg", "", LOST, Failed),
-    // Then the daemon has nothing more to say.
+    // The daemon sends no answer after that.
     Row("", "sendmsg", "", GONE, Closed),
     Row("", "recvmsg", "", &[EINTR, EAGAIN], Unnoticed),
-    // How often it asks before the first client comes depends on who is faster.
+    // The number of requests before the first client differs from run to run.
     Row("activate -wD", "recvmsg", "", &[ENOBUFS, ENOMEM], Either(&Failed, &Warned)),
     Row("activate -wD", "recvmsg", "", &[0, ECONNRESET], Either(&Closed, &Warned)),
     Row("D", "recvmsg", "#3", &[ENOBUFS, ENOMEM, 0, ECONNRESET], Warned),
@@ -111,25 +112,25 @@ const ROWS: &[Row<Due>] = &[
     Row("", "recvmsg", "", &[ENOBUFS, ENOMEM], Failed),
     Row("", "recvmsg", "", &[0, ECONNRESET], Closed),
     Row("", "ppoll", "", &[EINTR], Unnoticed),
-    Row("no place", "ppoll", "", &[ENOMEM], Unreachable),
+    Row("full backlog", "ppoll", "", &[ENOMEM], Unreachable),
     Row("activate -wD", "ppoll", "", &[ENOMEM], Either(&Failed, &PREPARE)),
     Row("", "ppoll", "", &[ENOMEM], Failed),
-    // A socket that does not block will do as well.
+    // A socket in non-blocking mode works too.
     Row("", "fcntl", "F_SETFL", &[EPERM, EINVAL], Unnoticed),
-    // Where strace answers nothing is closed, which shows where the number is needed.
+    // If strace answers `close`, the descriptor stays open, which matters if its number is needed.
     Row("activate -wD", "close", "#1", &[EINTR, EIO], Says(100, "number 4 is open already, *")),
     Row("activate -wD", "close", "#2", &[EINTR, EIO], Says(100, "number 3 is open already, *")),
     Row("activate", "close", "#1", &[EINTR, EIO], Says(100, "number 3 is open already, *")),
-    // The kernel has closed it even so.
+    // The kernel has closed the descriptor in spite of the error.
     Row("", "close", "", &[EINTR, EIO], Unnoticed),
-    // Then it closes them one by one.
+    // The tool closes the descriptors one by one instead.
     Row("low limit", "close_range", "", &[EINVAL, ENOMEM, ENOSYS, EPERM], Unnoticed),
     Row("list", "fcntl", "F_GETFD", &[EBADF], Unable(111, "write to standard output: REASON")),
-    // It is looked whether a number is free.
+    // The tool checks whether a number is free.
     Row("activate", "fcntl", "F_GETFD", &[EBADF, EINVAL], Unnoticed),
     Row("import", "fcntl", "F_GETFD", &[EBADF], Says(100, "$LISTEN_FDS is 2, but number *")),
     Row("", "fcntl", "F_GETFD", &[EBADF], Failed),
-    // Whether there is room is asked when descriptors have been lost.
+    // After descriptors have been lost, the tool checks whether there is room.
     Row("low limit", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE], Unnoticed),
     Row("activate -wD", "fcntl", "F_DUPFD_CLOEXEC, 0", NO_COPY, Either(&Failed, &Warned)),
     Row("activate", "fcntl", "F_DUPFD_CLOEXEC, 0", NO_COPY, Failed),
@@ -142,35 +143,35 @@ const ROWS: &[Row<Due>] = &[
     Row("import", "mmap", "", &[ENOMEM], Unable(111, "store fd for id : REASON")),
     Row("", "mmap", "", &[ENOMEM], Failed),
     Row("", "munmap", "", &[EINVAL, ENOMEM], Unnoticed),
-    // A limit that cannot be known, or not be raised, is reached sooner.
+    // If the limit cannot be read or raised, the tool reaches it sooner.
     Row("low limit", "prlimit64", "", &[EPERM], CROWDED),
     Row("", "prlimit64", "", &[EPERM], Unnoticed),
-    // Some are passed over, as in a shell, for there may be another further on.
+    // A folder of PATH with such an error is skipped, as in a shell.
     Row("", "execve", "/nowhere/", &[EACCES, ENAMETOOLONG, ENOENT, ENOTDIR], Unnoticed),
     Row("", "execve", "", &[ENAMETOOLONG, ENOENT, ENOTDIR], Unable(127, ABSENT)),
     Row("", "execve", "", &[E2BIG], Unable(111, "exec PROG: REASON")),
     Row("", "execve", "", EXECUTE, Unable(126, "exec PROG: REASON")),
-    // Somebody has made it non-blocking: then there will be room.
+    // Standard output may be in non-blocking mode. The tool waits for room.
     Row("", "write", "", &[EAGAIN, EINTR], Unnoticed),
     Row("refused", "write", "", WRITE, Mute),
     Row("", "write", "", WRITE, Unable(111, "write to standard output: REASON")),
-    // It was called by an absolute path, which is as good.
+    // The tool was called by an absolute path, which it uses instead.
     Row("", "readlinkat", "/proc/self/exe", &[ENOENT], Unnoticed),
     Row("", "readlinkat", "/proc/self/exe", &[EINVAL], LINKS),
     Row("", "readlinkat", "/proc/self/exe", LOOK, LINKS),
     Row("", "chdir", "", &[ENOENT, ENAMETOOLONG], LINKS),
     Row("", "chdir", "", LOOK, LINKS),
-    // There is something else.
+    // Another file has the name of the link.
     Row("", "readlinkat", "", &[EINVAL], Unable(111, "make links in DIR: NAME: File exists")),
     Row("", "readlinkat", "", LOOK, LINKS),
-    // What is there is another one's.
+    // Another link has the name.
     Row("", "symlinkat", "", &[EEXIST], LINKS),
     Row("activate", "faccessat", "/nowhere/", &[ENAMETOOLONG, ENOENT], Unnoticed),
     Row("activate", "faccessat", "/nowhere/", LOOK, Unnoticed),
     Row("activate", "faccessat", "", &[ENAMETOOLONG, ENOENT, ENOTDIR], Unable(127, ABSENT)),
     Row("activate", "faccessat", "", &[EACCES], Unable(126, "exec PROG: REASON")),
     Row("activate", "faccessat", "", LOOK, Unnoticed),
-    // Whether the program is a file, and whether what is held is still the same.
+    // The tool checks whether the program is a file, and whether an entry is still the same.
     Row("activate", "statx", "/usr/bin/", &[ENAMETOOLONG, ENOENT, ENOTDIR], Unable(127, ABSENT)),
     Row("activate", "statx", "/usr/bin/", &[EACCES], Unable(126, "exec PROG: REASON")),
     Row("activate", "statx", "/usr/bin/", &[EIO, ELOOP, ENOMEM, ENOSYS], Unnoticed),
@@ -180,20 +181,20 @@ const ROWS: &[Row<Due>] = &[
     Row("", "symlinkat", "", LOOK, LINKS),
     Row("", "getpid", "", &[], Never("every process has a number")),
     Row("activate", "getppid", "", &[], Never("every process has a parent")),
-    // Without a number of its own it is described without that.
+    // Without a unique number, the variable for it is left out.
     Row("activate", "pidfd_open", "", &[EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS, EPERM], Unnoticed),
     Row("activate", "fstatfs", "", &[ENOSYS, EPERM, EOVERFLOW], Unnoticed),
     Row("activate", "fstat", "", &[EACCES, ENOMEM, EOVERFLOW], Unnoticed),
-    // What is no socket has no address, and is called by its name.
+    // A descriptor without an address is described by its name.
     Row("activate", "getsockname", "", &[ENOBUFS, EPERM, EINVAL], Unnoticed),
-    Row("activate", "rt_sigprocmask", "", &[], Never("the set is a set")),
+    Row("activate", "rt_sigprocmask", "", &[], Never("the arguments are valid")),
     Row("activate", "signalfd4", "", &[EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS], PREPARE),
-    // Then it is taken for the client.
+    // The tool takes the event for a client.
     Row("activate", "read", "", &[EIO, EINTR], Unnoticed),
 ];
 
-/// What lasts from some call on.
-const LASTING: &[Row<Due>] = &[
+/// Errors that last from a call on. The columns are those of [`ROWS`].
+const LASTING: &[Row<Expected>] = &[
     Row("transferdump -t", "socket", "#2", SOCKET, Unreachable),
     Row("transferdump -t", "connect", "#2", &[ECONNREFUSED, ENOENT, EACCES], Unreachable),
     Row("listen", "sendmsg", "", &[ENOMEM, ETOOMANYREFS], Unable(111, "*")),
@@ -241,14 +242,14 @@ const EXECUTE: &[i32] =
 pub const WRITE: &[i32] = &[0, EDQUOT, EFBIG, EINVAL, EIO, ENOSPC, EPERM, EPIPE];
 const LOOK: &[i32] = &[EACCES, EIO, ELOOP, ENOMEM, ENOTDIR];
 const CLOCK: &[i32] = &[EINVAL, EPERM];
-const NO_CLOCK: Due = Unable(111, "read the clock: REASON");
-const PREPARE: Due = Unable(111, "prepare what prog gets: REASON");
-const NO_ROOM: Due =
+const NO_CLOCK: Expected = Unable(111, "read the clock: REASON");
+const PREPARE: Expected = Unable(111, "prepare what prog gets: REASON");
+const NO_ROOM: Expected =
     Unable(111, "prepare what prog gets: Too many open files: the open-file limit is *");
-const LINKS: Due = Unable(111, "make links in DIR: NAME: REASON");
+const LINKS: Expected = Unable(111, "make links in DIR: NAME: REASON");
 const NO_PROGRAM: &str = "make links in DIR: the program itself: REASON";
 const ABSENT: &str = "exec PROG: No such file or directory";
-const CROWDED: Due = Unable(
+const CROWDED: Expected = Unable(
     111,
     "get dump from the source fd-holder daemon at FROM: Too many open files: the open-file limit is *",
 );
@@ -260,25 +261,25 @@ pub struct Run {
     pub name: &'static str,
     /// The command line behind the tool's name.
     words: &'static [&'static str],
-    /// What a shell does before, if it has to do anything.
+    /// What a shell does before, or an empty text.
     first: &'static str,
-    /// What is answered in the kernel's place anyway; and then it is only these calls that are made
-    /// to fail.
+    /// Injections that this run always has, and the only call that fails then. If it is empty, all calls fail
+    /// in turn.
     answers: &'static [&'static str],
     only: &'static str,
 }
 
 const PLAIN: Run = Run { name: "", words: &[], first: "", answers: &[], only: "" };
 
-/// Has every descriptor that a dump has brought shown, and what is said of it.
+/// A shell command that prints the descriptors of a dump, and their variables.
 const SHOW: &str = "exec /usr/bin/stat -L -c \"$S6_FDID_0 $S6_FDLIMIT_0 $S6_FDID_2 %d %i\" \
     /proc/$$/fd/$S6_FD_0 /proc/$$/fd/$S6_FD_1 /proc/$$/fd/$S6_FD_2";
 
-/// Has what activation has brought shown, and what is said of it.
+/// A shell command that prints the descriptors of socket activation, and their variables.
 const GOT: &str = "exec /usr/bin/stat -L -c \"$LISTEN_FDS $LISTEN_FDNAMES $SERVER_STARTER_PORT %d %i\" \
     /proc/$$/fd/3 /proc/$$/fd/4";
 
-/// Every tool, with what else there is to its calls.
+/// The runs: every tool, with the options and situations that change its calls.
 pub const RUNS: &[Run] = &[
     Run { name: "transferdump", words: &["FROM", "TO"], ..PLAIN },
     Run { name: "transferdump -t", words: &["-t", "20000:20000", "FROM", "TO"], ..PLAIN },
@@ -296,7 +297,7 @@ pub const RUNS: &[Run] = &[
         ..PLAIN
     },
     Run {
-        name: "transferdump, no place",
+        name: "transferdump, full backlog",
         words: &["FROM", "TO"],
         answers: &["connect:error=EAGAIN:when=1..3"],
         only: "ppoll",
@@ -341,7 +342,7 @@ pub const RUNS: &[Run] = &[
         words: &["-D", "FROM", "001", "002", "--", "sh", "-c", GOT],
         ..PLAIN
     },
-    // A file can always be read.
+    // A file can always be read, so the tool does not wait for a client.
     Run {
         name: "activate -wD",
         words: &["-wD", "FROM", "001", "002", "--", "sh", "-c", GOT],
@@ -366,7 +367,8 @@ pub const RUNS: &[Run] = &[
     Run { name: "--install", words: &["DIR"], ..PLAIN },
 ];
 
-/// What the tools connect for and do, on the side of each daemon.
+/// The messages of the tools. The columns are a run or a tool, what it cannot do with the first daemon (connect,
+/// and the request), and the same with the second daemon.
 const PHRASES: &[(&str, [&str; 2], [&str; 2])] = &[
     (
         "transferdump",
@@ -394,34 +396,34 @@ const PHRASES: &[(&str, [&str; 2], [&str; 2])] = &[
 ];
 const CONNECT_TO: &str = "connect to a fd-holder daemon at FROM";
 
-/// What there is outside of the tool: what both daemons hold, by identifier, and links.
+/// The state outside of the tool: the entries of both daemons, and the files in the folder of links.
 type State = BTreeMap<(usize, Vec<u8>), (Option<[u8; 12]>, (u64, u64))>;
 
-/// What a run has come to.
+/// The result of a run.
 pub struct Outcome {
     /// How the tool ended.
     pub ended: Ended,
-    /// What it asked of the kernel.
+    /// Its system calls.
     pub calls: Vec<Call>,
-    /// What there was afterwards.
+    /// The state after the run.
     pub state: State,
 }
 
-/// Two daemons, of which the second holds something of its own and something that the first one has
-/// as well; and a folder.
-pub struct World {
+/// Two daemons, a folder, a free port, and a process with listening sockets. The second daemon holds an entry
+/// of its own, and one with an identifier that the first one holds too.
+pub struct Fixture {
     daemons: [WatchedDaemon; 2],
     new: OwnedFd,
     dir: TempDir,
-    /// A port that is free, and a process that listens on two others.
+    /// A free port, and a process that listens at two other ports.
     port: u16,
     listeners: [SocketAddr; 2],
     target: Target,
 }
 
-impl World {
-    /// One in which the first daemon holds so many things.
-    pub fn new(generation: Generation, count: usize) -> World {
+impl Fixture {
+    /// A fixture whose first daemon holds `count` entries.
+    pub fn new(generation: Generation, count: usize) -> Fixture {
         raise_open_file_limit();
         let setup = Setup { maxfds: 600, ..Setup::default() };
         let mine = files_to_hold(count, 3);
@@ -433,13 +435,13 @@ impl World {
         let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let listeners = listeners.map(with_high_number);
         let target = Target::start(&[(3, listeners[0].as_fd()), (4, listeners[1].as_fd())]);
-        // Of what is above that not much is looked at.
+        // A low limit keeps the number of calls that inspect the process small.
         target.limit(8);
         let (new, dir) = (memfd(), TempDir::new().unwrap());
-        World { daemons, new, dir, port: free_port(), listeners: addresses, target }
+        Fixture { daemons, new, dir, port: free_port(), listeners: addresses, target }
     }
 
-    /// A text with names of what is in this world put in.
+    /// Replaces the placeholders in a text by paths and numbers of this fixture.
     fn fill(&self, text: &str) -> String {
         let path = |number: usize| self.daemons[number].path().to_str().unwrap();
         let text = text.replace("PROGRAM", program().to_str().unwrap());
@@ -455,13 +457,13 @@ impl World {
         self.dir.child("links")
     }
 
-    /// What there is.
+    /// The state at the moment.
     pub fn state(&self) -> State {
         let mut state = State::new();
         let halfway = expiry_in(Duration::from_secs(1 << 60));
         for (number, daemon) in self.daemons.iter().enumerate() {
             for held in wire::get_dump(daemon.path()).unwrap() {
-                // A socket is another one each time.
+                // The inode of a socket differs from run to run.
                 let socket = getsockname(&held.fd).ok().map(|name| (u64::MAX, port(name)));
                 let file = socket.unwrap_or_else(|| wire::inode(&held.fd));
                 state.insert((number, held.id), (Some(held.expiry).filter(|e| *e < halfway), file));
@@ -472,7 +474,7 @@ impl World {
             let path = self.links().join(OsStr::from_bytes(&name));
             if fs::symlink_metadata(&path).unwrap().file_type().is_socket() {
                 let is_served = is_served(&path);
-                // One on which nobody listens is as good as none if it was there before.
+                // The stale socket that was there before does not count.
                 if is_served || name != b"stale" {
                     state.insert((2, name), (None, (u64::MAX, is_served.into())));
                 }
@@ -505,7 +507,7 @@ impl World {
             command = shell;
         }
         command.stdin(Stdio::from(self.new.try_clone().unwrap()));
-        // Shells drop a variable of such a name.
+        // Shells drop a variable with this name, so it is set for the tool only.
         command.envs([("S6_FD#", "2"), ("S6_FD_0", "0"), ("S6_FDID_0", "new")]);
         command.envs([("S6_FD_1", "0"), ("S6_FDID_1", "001"), ("PATH", "/nowhere:/usr/bin")]);
         command.envs([("LISTEN_FDS", "2"), ("LISTEN_PID", "77"), ("LISTEN_FDNAMES", "1:7")]);
@@ -514,7 +516,7 @@ impl World {
         Outcome { ended, calls: calls(&trace), state: self.state() }
     }
 
-    /// Makes it what it was, which has to be possible, and nothing may be left over.
+    /// Restores the state, and checks that the daemons hold nothing else and have no other descriptors open.
     pub fn restore(&mut self) {
         let _ = fs::remove_dir_all(self.links());
         for daemon in &mut self.daemons {
@@ -529,7 +531,7 @@ fn port(name: SocketAddrAny) -> u64 {
     SocketAddr::try_from(name).map_or(0, |name| name.port().into())
 }
 
-/// Whether somebody listens at a path.
+/// Whether a socket listens at a path.
 fn is_served(path: &Path) -> bool {
     [SocketType::STREAM, SocketType::SEQPACKET].into_iter().any(|kind| {
         let fd = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
@@ -537,28 +539,27 @@ fn is_served(path: &Path) -> bool {
     })
 }
 
-/// Everything is as it was or as it should become, each thing for itself: nothing is missing, and
-/// nothing else is there.
+/// Whether each part of the state is as before or as after, and nothing else is there.
 pub fn is_between(state: &State, before: &State, after: &State) -> bool {
     let keys = [state, before, after].into_iter().flat_map(|state| state.keys());
     let mut keys = keys.collect::<Vec<_>>().into_iter();
     keys.all(|key| [before.get(key), after.get(key)].contains(&state.get(key)))
 }
 
-/// Something that has been made to fail.
+/// A call that is made to fail, and what is expected then.
 struct Fault<'a> {
-    world: &'a World,
+    fixture: &'a Fixture,
     run: &'a Run,
     call: &'a Call,
     errno: i32,
     lasts: bool,
-    due: Due,
+    expected: Expected,
     before: &'a State,
     normal: &'a Outcome,
 }
 
 impl Fault<'_> {
-    /// The line that is due, up to what there is to say of how far it went, and the exit code.
+    /// The expected exit code and message. The part of the message about the progress is not included.
     fn line(&self) -> (i32, String) {
         let (tool, line) = (self.run.name.split([' ', ',']).next().unwrap(), &self.call.line);
         // The second socket is for the destination.
@@ -581,7 +582,7 @@ impl Fault<'_> {
             None => format!("{transfer}: {reason}"),
         };
         let is_other = side && tool == "transferdump";
-        let (code, what) = match self.due {
+        let (code, what) = match self.expected {
             Unreachable => (111, format!("{connect}: {reason}")),
             Closed => (1 + i32::from(is_other), said("connection closed")),
             Unable(code, what) | Says(code, what) => (code, what.replace("REASON", &reason)),
@@ -595,17 +596,17 @@ impl Fault<'_> {
         let program = if tool == "retrieve" { "stat" } else { "sh" };
         let what = what.replace("ADDRESS", self.run.words.last().unwrap_or(&""));
         let what = what.replace("NAME", name.unwrap_or("")).replace("PROG", program);
-        let what = self.world.fill(&what);
-        // The program itself is no tool.
+        let what = self.fixture.fill(&what);
+        // `--install` and the like belong to the program itself, not to a tool.
         let names = APPLETS.iter().map(|applet| applet.name.to_str().unwrap());
         let who =
             { names }.find(|name| name.rsplit('-').next() == Some(tool)).unwrap_or("fdholder");
-        let unable = if let Says(..) = self.due { "" } else { "unable to " };
+        let unable = if let Says(..) = self.expected { "" } else { "unable to " };
         (code, format!("{who}: fatal: {unable}{what}"))
     }
 
-    /// Whether what was to fail has failed. How often a tool waits, and so which of its calls comes
-    /// when, depends on who is faster.
+    /// Whether the intended call has failed. The number of waits differs from run to run, so that another call
+    /// may have had the same number.
     fn has_failed(&self, is: &Outcome) -> bool {
         let mine = is.calls.iter().filter(|call| call.is_injected() && !self.is_usual(call));
         let mut objects = mine.map(|call| call.object());
@@ -613,12 +614,12 @@ impl Fault<'_> {
             && (self.lasts || objects.all(|object| object == self.call.object()))
     }
 
-    /// Whether a call fails anyway in this run.
+    /// Whether this run always injects an answer to a call.
     fn is_usual(&self, call: &Call) -> bool {
         self.run.answers.iter().any(|answer| answer.starts_with(&format!("{}:", call.name)))
     }
 
-    /// What is wrong with what it has come to.
+    /// Compares the result with the expected effect. Returns a description of a difference.
     fn wrong(&self, is: &Outcome) -> Option<String> {
         let normal = self.normal;
         if let Some(call) = is.calls.iter().find(|c| !all_rows().iter().any(|row| row.1 == c.name))
@@ -627,10 +628,10 @@ impl Fault<'_> {
         }
         let ends = |ended: &Ended| (ended.code, ended.err.clone(), ended.out.clone());
         let (code, err, out) = ends(&is.ended);
-        let right = match self.due {
+        let right = match self.expected {
             Unnoticed => ends(&normal.ended) == (code, err, out),
             Either(one, other) => {
-                let wrong = |due: &Due| Fault { due: *due, ..*self }.wrong(is);
+                let wrong = |expected: &Expected| Fault { expected: *expected, ..*self }.wrong(is);
                 return wrong(one).and(wrong(other));
             }
             Mute => (code, &err[..], &out[..]) == (normal.ended.code, "", b""),
@@ -648,14 +649,14 @@ impl Fault<'_> {
 
     fn wrong_end(&self, is: &Outcome) -> Option<String> {
         let Outcome { ended: Ended { code, out, err, .. }, state, .. } = is;
-        let (due, line) = self.line();
+        let (expected, line) = self.line();
         let (start, is_open) = match line.strip_suffix('*') {
             Some(start) => (start, true),
             None => (&line[..], false),
         };
         let rest = err.strip_suffix('\n').and_then(|line| line.strip_prefix(start));
-        let Some(rest) = rest.filter(|rest| !rest.contains('\n') && *code == due) else {
-            return Some(format!("exit {code} {err:?}, not {due} {line:?}"));
+        let Some(rest) = rest.filter(|rest| !rest.contains('\n') && *code == expected) else {
+            return Some(format!("exit {code} {err:?}, not {expected} {line:?}"));
         };
         let (before, after) = (self.before, &self.normal.state);
         let is_again = self.run.name.ends_with('D')
@@ -670,10 +671,10 @@ impl Fault<'_> {
             false => is_between(state, before, after),
         };
         if !is_right || !self.normal.ended.out.starts_with(out) {
-            return Some(format!("leaves what should not be: {err:?}"));
+            return Some(format!("leaves a wrong state: {err:?}"));
         }
-        // What a dump has brought by then is said, but for a frame of which the answer is lost; and
-        // of one request, that it may have been done.
+        // The message about a dump has the number of acknowledged descriptors, which may lack one frame. The
+        // message about a single request says that it may have been done.
         let changed = after.iter().filter(|(key, value)| before.get(key) != Some(value));
         let total = changed.clone().count();
         let arrived = changed.filter(|(key, value)| state.get(key) == Some(value)).count();
@@ -688,12 +689,12 @@ impl Fault<'_> {
             .iter()
             .any(|name| self.run.name.starts_with(name));
         let closed = " without an answer: is this user allowed to connect?";
-        let is_closed = self.due == Closed && rest == closed;
+        let is_closed = self.expected == Closed && rest == closed;
         let right = match rest.split_once(" descriptors acknowledged") {
             Some((numbers, ", the source still holds all" | "")) => (0..=total).any(|said| {
                 let known = [said, total.min(said + FRAME_ENTRIES)].contains(&arrived);
-                let due = format!("; {said} of {total}");
-                known && (numbers == due || is_open && numbers.ends_with(&due))
+                let expected = format!("; {said} of {total}");
+                known && (numbers == expected || is_open && numbers.ends_with(&expected))
             }),
             Some(_) => false,
             None => (!is_dump || arrived == 0) && (rest == remark || is_open || is_closed),
@@ -702,12 +703,12 @@ impl Fault<'_> {
     }
 }
 
-/// Runs a tool once as it should, and once for each error of each call.
-fn fails_as_it_should(run: &Run, world: &mut World) -> Vec<String> {
-    let (before, mut wrong) = (world.state(), Vec::new());
+/// Runs a tool three times without a fault, and then once for each error of each call.
+fn inject_each_fault(run: &Run, fixture: &mut Fixture) -> Vec<String> {
+    let (before, mut wrong) = (fixture.state(), Vec::new());
     let mut usual = || {
-        let is = world.run(run, &[]);
-        world.restore();
+        let is = fixture.run(run, &[]);
+        fixture.restore();
         is
     };
     let runs = [usual(), usual(), usual()];
@@ -717,41 +718,43 @@ fn fails_as_it_should(run: &Run, world: &mut World) -> Vec<String> {
     let (mut count, mut tries, mut heard) = (0, 0, 0);
     for call in all.iter().filter(|call| run.only.is_empty() || call.name == run.only) {
         for (table, lasts) in [(&all_rows()[..], false), (LASTING, true)] {
-            let due = rows(table, run.name, call, None);
-            if due.is_none() && !lasts {
+            let expected = rows(table, run.name, call, None);
+            if expected.is_none() && !lasts {
                 wrong.push(format!("{}: {} is not in the table", run.name, call.line));
             }
-            for (errno, due) in due.into_iter().flatten() {
+            for (errno, expected) in expected.into_iter().flatten() {
                 let mut answers = vec![call.answered(errno, lasts)];
                 if call.name == "sendmsg" && GONE.contains(&errno) {
-                    // With a limit, or with SIGTERM to end it, it depends on who is faster how often it
-                    // has asked by then.
+                    // With a timeout, or with SIGTERM handling, the number of requests so far differs from
+                    // run to run.
                     if heard > 0 && ["-t", "-wD"].contains(&run.words[0]) {
                         continue;
                     }
                     answers.push(format!("recvmsg:retval=0:when={}+", heard + 1));
                 }
-                // Whether it has to wait depends on who is faster. On a busy machine a call that had to wait
-                // three times may then never have to.
-                let may_stay_away = call.line.contains(" EAGAIN ");
+                // Whether a call has to wait differs from run to run. On a busy machine, a call that had to
+                // wait three times may never have to wait again.
+                let may_not_recur = call.line.contains(" EAGAIN ");
                 let mut runs = 0;
                 let why = loop {
-                    if may_stay_away && runs == 50 {
-                        eprintln!("{}: {} comes no more", run.name, call.line);
+                    if may_not_recur && runs == 50 {
+                        eprintln!("{}: {} does not recur", run.name, call.line);
                         break None;
                     }
                     assert!(runs < 1000, "{} cannot be made to fail", call.line);
                     (tries, runs) = (tries + 1, runs + 1);
-                    let is = world.run(run, &answers);
+                    let is = fixture.run(run, &answers);
                     let (before, normal) = (&before, &normal);
-                    let fault = Fault { world, run, call, errno, lasts, due, before, normal };
+                    let fault =
+                        Fault { fixture, run, call, errno, lasts, expected, before, normal };
                     let why = fault.has_failed(&is).then(|| fault.wrong(&is));
-                    world.restore();
+                    fixture.restore();
                     if let Some(why) = why {
                         break why;
                     }
                 };
-                wrong.extend(why.map(|why| format!("{} {answers:?} {due:?}: {why}", run.name)));
+                wrong
+                    .extend(why.map(|why| format!("{} {answers:?} {expected:?}: {why}", run.name)));
                 count += 1;
             }
         }
@@ -761,64 +764,64 @@ fn fails_as_it_should(run: &Run, world: &mut World) -> Vec<String> {
     wrong
 }
 
-/// All runs of tools that have such a name, where the first daemon holds so many things.
-fn all_fail_as_they_should(count: usize, names: &[&str]) {
-    let mut world = World::new(Ours, count);
+/// Injects each fault into all runs whose names begin like this. The first daemon holds `count` entries.
+fn check_runs(count: usize, names: &[&str]) {
+    let mut fixture = Fixture::new(Ours, count);
     let runs = RUNS.iter().filter(|run| names.iter().any(|name| run.name.starts_with(name)));
-    let wrong: Vec<_> = runs.flat_map(|run| fails_as_it_should(run, &mut world)).collect();
+    let wrong: Vec<_> = runs.flat_map(|run| inject_each_fault(run, &mut fixture)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// More than a frame has, and more than a tool prints at once.
+/// More entries than fit into a frame, and more than a tool prints in one piece.
 const MANY: usize = 300;
 
 #[test]
-fn every_fault_of_a_transfer_is_borne_or_named() {
-    all_fail_as_they_should(FRAME_ENTRIES + 1, &["transferdump"]);
+fn every_fault_of_a_transfer_is_handled_or_reported() {
+    check_runs(FRAME_ENTRIES + 1, &["transferdump"]);
 }
 
 #[test]
-fn every_fault_of_the_clients_for_one_descriptor_is_borne_or_named() {
-    all_fail_as_they_should(3, &["store", "retrieve", "delete", "setdump", "--"]);
+fn every_fault_of_the_clients_for_one_descriptor_is_handled_or_reported() {
+    check_runs(3, &["store", "retrieve", "delete", "setdump", "--"]);
 }
 
 #[test]
-fn every_fault_of_a_socket_that_is_made_is_borne_or_named() {
-    all_fail_as_they_should(3, &["listen"]);
+fn every_fault_of_listen_is_handled_or_reported() {
+    check_runs(3, &["listen"]);
 }
 
 #[test]
-fn every_fault_of_sockets_that_are_adopted_is_borne_or_named() {
-    all_fail_as_they_should(3, &["adopt"]);
+fn every_fault_of_adopt_is_handled_or_reported() {
+    check_runs(3, &["adopt"]);
 }
 
 #[test]
-fn every_fault_of_the_clients_for_all_descriptors_is_borne_or_named() {
-    all_fail_as_they_should(MANY, &["list", "getdump"]);
+fn every_fault_of_list_and_getdump_is_handled_or_reported() {
+    check_runs(MANY, &["list", "getdump"]);
 }
 
 #[test]
-fn every_fault_of_socket_activation_is_borne_or_named() {
-    all_fail_as_they_should(3, &["activate", "import"]);
+fn every_fault_of_activate_and_import_is_handled_or_reported() {
+    check_runs(3, &["activate", "import"]);
 }
 
 #[test]
-fn every_row_is_about_a_call_that_a_tool_makes() {
-    let mut world = World::new(Ours, MANY);
+fn every_row_applies_to_a_call_of_a_tool() {
+    let mut fixture = Fixture::new(Ours, MANY);
     let mut calls = Vec::new();
     for run in RUNS {
-        calls.extend(world.run(run, &[]).calls.into_iter().map(|call| (run, call)));
-        world.restore();
+        calls.extend(fixture.run(run, &[]).calls.into_iter().map(|call| (run, call)));
+        fixture.restore();
     }
     for row in all_rows().iter().chain(LASTING) {
         let is_used = calls.iter().any(|(run, call)| row.is_about(run.name, call));
-        assert!(is_used, "{:?} {} {} is about nothing", row.0, row.1, row.2);
+        assert!(is_used, "{:?} {} {} applies to no call", row.0, row.1, row.2);
     }
 }
 
-/// What a destination says beforehand it cannot have read by then, so the socket fills up.
+/// The destination sends all answers at once and does not read for a while, so that its socket becomes full.
 #[test]
-fn what_the_kernel_sends_in_parts_arrives_whole() {
+fn frames_that_the_kernel_sends_in_parts_arrive_completely() {
     raise_open_file_limit();
     let all = files_to_hold(6 * FRAME_ENTRIES, 255);
     let answers = [vec![opened(6)], vec![status(EAGAIN as u8); 5], vec![status(0)]].concat();
@@ -837,29 +840,30 @@ fn what_the_kernel_sends_in_parts_arrives_whole() {
         let taken = call.line.rsplit("= ").next().and_then(number);
         call.name == "sendmsg" && taken < offered && taken > Some(0)
     };
-    assert!(calls(&dir.child("trace")).iter().any(is_part), "all was sent at once");
+    assert!(calls(&dir.child("trace")).iter().any(is_part), "no message was sent in parts");
     let frames = frames(&all, FRAME_ENTRIES).into_iter();
     let frames =
         frames.map(|(frame, fds)| wire::frame(&[b".", &frame[6..]].concat(), fds.len() as u16));
     let opening = wire::frame(&wire::set_dump_request(all.len()), 0);
-    let due = [opening].into_iter().chain(frames).collect::<Vec<_>>().concat();
+    let expected = [opening].into_iter().chain(frames).collect::<Vec<_>>().concat();
     let seen = to.seen();
-    assert!(seen.bytes == due, "other bytes");
+    assert!(seen.bytes == expected, "other bytes");
     let files: Vec<_> = all.iter().map(|held| wire::inode(&held.fd)).collect();
     assert_eq!(seen.files, files);
     drop(from);
 }
 
-/// It is written in one piece, of which the kernel takes as much as a file may have in it.
+/// The tool writes the list in one piece. The kernel takes only as much as the limit on the size of files
+/// allows.
 #[test]
-fn a_list_of_which_a_part_is_written_is_not_taken_for_written() {
-    let world = World::new(Ours, 200);
-    let whole = kit::tool::run(kit::tool::tool("s6-fdholder-list").arg(world.daemons[0].path()));
+fn a_list_that_is_written_in_part_is_an_error() {
+    let fixture = Fixture::new(Ours, 200);
+    let whole = kit::tool::run(kit::tool::tool("s6-fdholder-list").arg(fixture.daemons[0].path()));
     assert_eq!(whole.out.len(), 800);
-    let out = world.dir.child("out");
+    let out = fixture.dir.child("out");
     let script = "trap '' XFSZ; exec prlimit --fsize=700 \"$0\" list \"$1\" >\"$2\"";
     let mut shell = Command::new("sh");
-    shell.args(["-c", script]).arg(program()).arg(world.daemons[0].path()).arg(&out);
+    shell.args(["-c", script]).arg(program()).arg(fixture.daemons[0].path()).arg(&out);
     let ended = kit::tool::run(&mut shell);
     let line = "s6-fdholder-list: fatal: unable to write to standard output: File too large\n";
     assert_eq!((ended.code, &ended.err[..]), (111, line));

@@ -15,7 +15,7 @@ use crate::kit::strace::{Call, calls, strace, strace_detached};
 use crate::kit::tool::{Ended, Running, TIMEOUT, run, tool};
 use crate::kit::wire::{self, Held, identities};
 use crate::kit::{memfd, program, raise_open_file_limit};
-use crate::limits::tool_faults::{RUNS, World};
+use crate::limits::tool_faults::{Fixture, RUNS};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use std::fs::{self, File};
@@ -409,10 +409,10 @@ fn wrong_flags(call: &Call) -> Option<String> {
 #[test]
 fn each_call_has_the_flags_of_its_manual_page_and_no_others() {
     let mut all = Vec::new();
-    let mut world = World::new(Generation::Ours, 300);
+    let mut fixture = Fixture::new(Generation::Ours, 300);
     for run in RUNS {
-        all.extend(world.run(run, &[]).calls);
-        world.restore();
+        all.extend(fixture.run(run, &[]).calls);
+        fixture.restore();
     }
     for kind in ["-x", "-i"] {
         let daemon_dir = DaemonDir::open();

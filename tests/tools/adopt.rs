@@ -1,5 +1,4 @@
-//! What fdholder-adopt takes out of a process, and what it leaves alone. What it refuses is in
-//! `adopt_refusals`.
+//! fdholder-adopt: the sockets that it takes out of a process. `adopt_refusals` has its errors.
 
 use super::listen::{free_port, held, ids};
 use crate::kit::clients::succeeded;
@@ -20,21 +19,21 @@ use std::thread;
 use std::time::Duration;
 use temp_dir::TempDir;
 
-/// Runs the tool on a daemon and a process, with options in front and addresses behind.
+/// Runs the tool with a daemon and a process.
 pub fn adopt(options: &[&str], path: &Path, target: &Target, addresses: &[&str]) -> Ended {
     let mut command = tool("fdholder-adopt");
     command.args(options).arg(path).arg(target.pid().to_string());
     run(command.args(addresses))
 }
 
-/// Checks exit code and message.
+/// Checks the exit code and the message.
 #[track_caller]
-pub fn is_fatal(ended: &Ended, code: i32, line: &str) {
+pub fn assert_fatal(ended: &Ended, code: i32, line: &str) {
     let line = format!("fdholder-adopt: fatal: {line}\n");
     assert_eq!((ended.code, &ended.err[..], &ended.out[..]), (code, &line[..], &b""[..]));
 }
 
-/// A socket of the internet that may share its address with others that may.
+/// A TCP socket that shares its address with other sockets of this kind.
 fn shared(port: u16) -> OwnedFd {
     let fd = net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let fd = fd.unwrap();
@@ -44,15 +43,15 @@ fn shared(port: u16) -> OwnedFd {
     fd
 }
 
-/// Sockets of all kinds, some of which listen.
+/// Sockets of all kinds. Some of them listen.
 pub struct Sockets {
     /// All of them.
     pub all: Vec<OwnedFd>,
-    /// What listens, by the address that is due.
+    /// The listening sockets by their expected identifiers.
     pub listening: Vec<(String, (u64, u64))>,
-    /// What is bound and does not know connections.
+    /// The bound datagram sockets by their expected identifiers.
     bound: Vec<(String, (u64, u64))>,
-    /// The addresses of a connection, and of a UDP socket that has a peer.
+    /// The addresses of a connection, and of a UDP socket with a peer.
     pub connections: [String; 2],
     _dir: TempDir,
 }
@@ -97,7 +96,7 @@ impl Sockets {
         add(format!("udp:{}", udp.local_addr().unwrap()), udp.into(), &mut bound);
         let datagram = UnixDatagram::bind(path("d")).unwrap();
         add(format!("unix-dgram:{}", path("d")), datagram.into(), &mut bound);
-        // Nothing to adopt: connections, what is not bound, what is no socket, what is there twice.
+        // Descriptors that are not adopted: connections, unbound sockets, files, and a duplicate.
         let (a, b) = UnixStream::pair().unwrap();
         let tcp_again = all[0].try_clone().unwrap();
         let others: [OwnedFd; 9] = [
@@ -116,20 +115,20 @@ impl Sockets {
         Sockets { all, listening, bound, connections, _dir: dir }
     }
 
-    /// A process that has them, with gaps in between.
+    /// A process that has these descriptors, with gaps between their numbers.
     pub fn target(&self) -> Target {
         let numbers = (3..).step_by(2);
         let all: Vec<_> = numbers.zip(&self.all).map(|(at, fd)| (at, fd.as_fd())).collect();
         Target::start(&all)
     }
 
-    /// What is printed of those that listen.
+    /// The lines that the tool prints about the listening sockets.
     fn printed(&self, prefix: &str) -> String {
         self.listening.iter().map(|(address, _)| format!("{prefix}{address}\n")).collect()
     }
 }
 
-/// What a daemon holds, but for the expiry, which has to be never; in order.
+/// The entries of a daemon, sorted. They must never expire.
 fn dump(daemon: &Daemon) -> Vec<(String, (u64, u64))> {
     let far = wire::expiry_in(Duration::from_secs(1 << 60));
     let all = wire::get_dump(&daemon.path).unwrap();
@@ -149,7 +148,7 @@ fn sorted(all: &[(String, (u64, u64))], prefix: &str) -> Vec<(String, (u64, u64)
 }
 
 #[test]
-fn what_listens_is_taken_once_and_nothing_else() {
+fn every_listening_socket_is_adopted_once_and_nothing_else() {
     let (sockets, nowhere) = (Sockets::new(), PathBuf::from("/nowhere/s"));
     let target = sockets.target();
     for (options, prefix) in [(&["-n"][..], ""), (&["--dry-run", "-p", "web:\n"], "web:\\n")] {
@@ -161,7 +160,7 @@ fn what_listens_is_taken_once_and_nothing_else() {
         let daemon = Daemon::start(generation);
         succeeded(&adopt(&[], &daemon.path, &target, &[]));
         assert_eq!(dump(&daemon), sorted(&sockets.listening, ""));
-        // Again, and when one of them is missing.
+        // A second time, and after one of them has been deleted.
         succeeded(&adopt(&[], &daemon.path, &target, &[]));
         let stream = UnixStream::connect(&daemon.path).unwrap();
         wire::delete(&stream, sockets.listening[2].0.as_bytes()).unwrap();
@@ -171,7 +170,7 @@ fn what_listens_is_taken_once_and_nothing_else() {
 }
 
 #[test]
-fn addresses_name_what_is_taken_also_if_it_does_not_listen() {
+fn sockets_named_by_address_are_adopted_even_if_they_do_not_listen() {
     let sockets = Sockets::new();
     let target = sockets.target();
     let daemon = Daemon::start(Generation::Ours);
@@ -179,11 +178,11 @@ fn addresses_name_what_is_taken_also_if_it_does_not_listen() {
     let mut wanted = vec![tcp.clone(), seq.clone()];
     wanted.extend(sockets.bound.iter().cloned());
     let names: Vec<_> = wanted.iter().map(|(address, _)| &address[..]).collect();
-    // Twice is once.
+    // An address that is given twice counts once.
     let names = [&names[..], &names[..1]].concat();
     succeeded(&adopt(&["-p", "a "], &daemon.path, &target, &names));
     assert_eq!(dump(&daemon), sorted(&wanted, "a "));
-    // All that have the address.
+    // All sockets with the address are taken.
     let shared = sockets.listening[4].0.clone();
     let ended = adopt(&["-n"], &daemon.path, &target, &[&shared]);
     assert_eq!(
@@ -193,7 +192,7 @@ fn addresses_name_what_is_taken_also_if_it_does_not_listen() {
 }
 
 #[test]
-fn sockets_that_share_an_address_are_known_by_what_they_are() {
+fn sockets_that_share_an_address_keep_their_identifiers() {
     let [a, b, c] = [free_port(); 3].map(shared).map(with_high_number);
     let x = format!("tcp:{}", SocketAddr::try_from(net::getsockname(&a).unwrap()).unwrap());
     let numbered = |number: u32, fd: &OwnedFd| match number {
@@ -206,31 +205,32 @@ fn sockets_that_share_an_address_are_known_by_what_they_are() {
     };
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
-        let is_right = |all: &[&OwnedFd], due: &[(u32, &OwnedFd)]| {
+        let check = |all: &[&OwnedFd], expected: &[(u32, &OwnedFd)]| {
             succeeded(&adopt(&[], &daemon.path, &with(all), &[]));
-            let due: Vec<_> = due.iter().map(|(number, fd)| numbered(*number, fd)).collect();
-            assert_eq!(dump(&daemon), due);
+            let expected: Vec<_> =
+                expected.iter().map(|(number, fd)| numbered(*number, fd)).collect();
+            assert_eq!(dump(&daemon), expected);
         };
         let delete = |id: &str| {
             wire::delete(&UnixStream::connect(&daemon.path).unwrap(), id.as_bytes()).unwrap();
         };
-        is_right(&[&a, &b], &[(1, &a), (2, &b)]);
-        is_right(&[&a, &b], &[(1, &a), (2, &b)]);
-        // It has closed the first.
-        is_right(&[&b], &[(1, &a), (2, &b)]);
-        // In another order, and with another one.
-        is_right(&[&c, &b, &a], &[(1, &a), (2, &b), (3, &c)]);
-        // What has become free is used again, and what is behind it is still known.
+        check(&[&a, &b], &[(1, &a), (2, &b)]);
+        check(&[&a, &b], &[(1, &a), (2, &b)]);
+        // The process has closed the first socket.
+        check(&[&b], &[(1, &a), (2, &b)]);
+        // In another order, and with a new socket.
+        check(&[&c, &b, &a], &[(1, &a), (2, &b), (3, &c)]);
+        // A number that becomes free is used again, and later ones keep their numbers.
         delete(&x);
-        is_right(&[&b], &[(2, &b), (3, &c)]);
-        is_right(&[&c, &b, &a], &[(1, &a), (2, &b), (3, &c)]);
+        check(&[&b], &[(2, &b), (3, &c)]);
+        check(&[&c, &b, &a], &[(1, &a), (2, &b), (3, &c)]);
         delete(&format!("{x}#2"));
-        is_right(&[&b, &c], &[(1, &a), (2, &b), (3, &c)]);
+        check(&[&b, &c], &[(1, &a), (2, &b), (3, &c)]);
     }
 }
 
 #[test]
-fn names_that_look_alike_are_not_confused() {
+fn similar_names_get_different_identifiers() {
     let dir = TempDir::new().unwrap();
     let name = dir.path().display().to_string();
     let named = |name: &str| {
@@ -240,11 +240,11 @@ fn names_that_look_alike_are_not_confused() {
         net::listen(&fd, 1).unwrap();
         fd
     };
-    // Of a thread alone the directory changes.
+    // Only the directory of this thread changes.
     let path = dir.path();
     let in_it = thread::scope(|scope| {
         let bind = || {
-            // SAFETY: touches no memory.
+            // SAFETY: the call touches no memory.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_FS) }, 0);
             std::env::set_current_dir(path).unwrap();
             UnixListener::bind("@x").unwrap()
@@ -272,13 +272,13 @@ fn names_that_look_alike_are_not_confused() {
         let daemon = Daemon::start(Generation::Ours);
         succeeded(&adopt(&[], &daemon.path, &target, &[text]));
         assert_eq!(dump(&daemon), [(text.clone(), inode(fd))]);
-        // What it is called is what fdholder-listen would be told.
+        // fdholder-listen accepts the same address.
         if !text.contains("./") {
             succeeded(&run(tool("fdholder-listen").arg(&daemon.path).args([text, text])));
         }
     }
     let ended = adopt(&["-n"], &nowhere, &target, &["unix:@x"]);
-    is_fatal(&ended, 1, &format!("process {} has no socket at unix:@x", target.pid()));
+    assert_fatal(&ended, 1, &format!("process {} has no socket at unix:@x", target.pid()));
     let daemon = Daemon::start(Generation::Ours);
     succeeded(&adopt(&[], &daemon.path, &target, &["unix:./@x"]));
     let mut command = tool("fdholder-listen");
@@ -287,7 +287,7 @@ fn names_that_look_alike_are_not_confused() {
 }
 
 #[test]
-fn who_connects_is_served_by_the_next_when_the_process_is_killed() {
+fn a_client_that_connects_before_the_process_is_killed_is_served_by_the_next_one() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let listener = with_high_number(listener);
@@ -303,7 +303,7 @@ fn who_connects_is_served_by_the_next_when_the_process_is_killed() {
 }
 
 #[test]
-fn descriptors_are_found_wherever_they_are() {
+fn descriptors_are_found_at_any_number() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let line = format!("tcp:{}\n", listener.local_addr().unwrap());
     let (listener, nowhere) = (with_high_number(listener), PathBuf::from("/nowhere/s"));
@@ -314,21 +314,21 @@ fn descriptors_are_found_wherever_they_are() {
         let all: Vec<(RawFd, BorrowedFd)> = all.iter().copied().zip(fds.skip(last)).collect();
         Target::start(&all)
     };
-    // The last of each is the listener: behind a gap, and above a limit that has been lowered. The
-    // program itself has yet to be loaded, for which it needs a number.
+    // The last number of each row is that of the listener: behind a gap, and above a limit that is lowered
+    // later. The limits leave a number for loading the program.
     for (numbers, limit) in [(&[3][..], 1024), (&[900], 1024), (&[3, 40], 10), (&[3, 60], 5)] {
         let target = start(numbers);
         target.limit(limit);
         let ended = adopt(&["-n"], &nowhere, &target, &[]);
         assert_eq!(String::from_utf8(ended.out).unwrap(), line, "{numbers:?} {limit}");
     }
-    // The first three count as well.
+    // The standard descriptors count too.
     let target = Target::start(&[(0, listener.as_fd())]);
     assert_eq!(adopt(&["-n"], &nowhere, &target, &[]).out, line.as_bytes());
 }
 
 #[test]
-fn three_hundred_are_no_more_trouble_than_one() {
+fn three_hundred_sockets_are_adopted() {
     let dir = TempDir::new().unwrap();
     let bound = |number| UnixListener::bind(dir.child(format!("{number:03}"))).unwrap();
     let all: Vec<OwnedFd> = (0..300).map(|number| with_high_number(bound(number))).collect();
@@ -344,8 +344,8 @@ fn three_hundred_are_no_more_trouble_than_one() {
 }
 
 #[test]
-fn closed_standard_descriptors_do_not_get_what_is_taken() {
-    // A message that went to a number of the process would come out here.
+fn with_closed_standard_descriptors_no_message_goes_into_an_adopted_socket() {
+    // A message that is written to a taken descriptor would arrive at this peer.
     let (mut peer, socket) = UnixStream::pair().unwrap();
     let socket = with_high_number(socket);
     let listener = with_high_number(TcpListener::bind("127.0.0.1:0").unwrap());
@@ -371,9 +371,9 @@ fn closed_standard_descriptors_do_not_get_what_is_taken() {
         assert_eq!(ended.code, due, "{closed}: {ended:?}");
     }
     target.kill();
-    let mut said = Vec::new();
-    peer.read_to_end(&mut said).unwrap();
-    assert_eq!(said, b"");
+    let mut received = Vec::new();
+    peer.read_to_end(&mut received).unwrap();
+    assert_eq!(received, b"");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `fdholder-activate -w`: the first client starts the program. Until then a process waits that holds no
-//! connection and little memory. No client is lost.
+//! `fdholder-activate -w`: the first client starts the program. Until then the process waits without a
+//! connection to the daemon and with little memory. No client is lost.
 
 use crate::kit::clients::hold;
 use crate::kit::daemon::{Daemon, Generation};
@@ -25,7 +25,7 @@ const NAME: &str = "fdholder-activate";
 const SERVE: [&str; 3] =
     ["perl", "-e", "open L, '+<&=', 3; accept C, L; syswrite C, 'served'; exit 7"];
 
-/// A command that waits for a client, with these options.
+/// A command that waits for a client.
 fn waiting(daemon: &Daemon, options: &[&str], ids: &[&str], prog: &[&str]) -> Command {
     let mut command = tool(NAME);
     command.arg("-w").args(options).arg(&daemon.path).args(ids).arg("--").args(prog);
@@ -33,8 +33,8 @@ fn waiting(daemon: &Daemon, options: &[&str], ids: &[&str], prog: &[&str]) -> Co
     command
 }
 
-/// Has a daemon hold a descriptor.
-fn hold_this(daemon: &Daemon, id: &str, fd: impl AsFd) {
+/// Stores a descriptor in a daemon.
+fn store(daemon: &Daemon, id: &str, fd: impl AsFd) {
     let expiry = expiry_in(Duration::from_secs(3600 + u64::from(id.as_bytes()[0])));
     wire::set_dump(&daemon.path, &[Held::new(id, expiry, fd)]).unwrap();
 }
@@ -43,26 +43,25 @@ fn hold_this(daemon: &Daemon, id: &str, fd: impl AsFd) {
 struct Waiting(Child);
 
 impl Waiting {
-    /// Starts it, and waits until it waits for a client: it has disconnected then.
+    /// Starts a process, and waits until it waits for a client. It has disconnected from the daemon then.
     fn start(command: &mut Command) -> Waiting {
         let waiting = Waiting(command.stdout(Stdio::null()).spawn().unwrap());
         let id = waiting.id();
-        // It also polls while it waits for the daemon. As long as it is connected, the connection has the
-        // highest number.
+        // It polls while it waits for the daemon too. But then the connection has the highest number.
         wait_until(
-            || format!("{id} waits"),
+            || format!("{id} does not wait"),
             || waiting.polls() && waiting.highest().contains("signalfd"),
         );
         waiting
     }
 
-    /// True while it polls.
+    /// Whether it polls at the moment.
     fn polls(&self) -> bool {
         let call = fs::read_to_string(format!("/proc/{}/syscall", self.id()));
         call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_ppoll)))
     }
 
-    /// What its descriptor with the highest number is.
+    /// The target of its descriptor with the highest number.
     fn highest(&self) -> String {
         let folder = format!("/proc/{}/fd", self.id());
         let numbers = fs::read_dir(&folder)
@@ -80,7 +79,7 @@ impl Waiting {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
-    /// How it ends: an exit code, or nothing if a signal ends it.
+    /// Waits for its end. Returns its exit code, or `None` if a signal ended it.
     fn wait(mut self) -> Option<i32> {
         self.0.wait().unwrap().code()
     }
@@ -93,7 +92,7 @@ impl Drop for Waiting {
     }
 }
 
-/// What a server sends to a client.
+/// All that a server sends to a client.
 fn answer(mut stream: impl Read) -> String {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -107,8 +106,8 @@ fn the_program_starts_at_its_first_client_and_serves_it() {
         let (tcp, dir) = (TcpListener::bind("127.0.0.1:0").unwrap(), TempDir::new().unwrap());
         let unix = UnixListener::bind(dir.child("u")).unwrap();
         let address = tcp.local_addr().unwrap();
-        hold_this(&daemon, "tcp", tcp);
-        hold_this(&daemon, "unix", unix);
+        store(&daemon, "tcp", tcp);
+        store(&daemon, "unix", unix);
         for options in [&[][..], &["-t5000"]] {
             let waiting = Waiting::start(&mut waiting(&daemon, options, &["tcp"], &SERVE));
             assert_eq!(answer(TcpStream::connect(address).unwrap()), "served");
@@ -141,21 +140,21 @@ fn a_client_of_any_descriptor_starts_the_program() {
 }
 
 #[test]
-fn that_the_other_side_has_gone_starts_the_program_as_well() {
+fn a_hangup_starts_the_program_too() {
     let daemon = Daemon::start(Generation::Ours);
     let (reader, writer) = std::io::pipe().unwrap();
-    hold_this(&daemon, "pipe", reader);
+    store(&daemon, "pipe", reader);
     let waiting = Waiting::start(&mut waiting(&daemon, &[], &["pipe"], &["sh", "-c", "exit 7"]));
     drop(writer);
     assert_eq!(waiting.wait(), Some(7));
-    // What can always be read never waits.
-    hold_this(&daemon, "file", memfd());
+    // A file can always be read, so the tool does not wait.
+    store(&daemon, "file", memfd());
     let mut command = self::waiting(&daemon, &[], &["file"], &["sh", "-c", "exit 7"]);
     assert_eq!(crate::kit::tool::run(&mut command).code, 7);
 }
 
 #[test]
-fn who_waits_holds_no_connection_and_hardly_any_memory() {
+fn a_waiting_process_has_no_connection_and_little_memory() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         let ids: Vec<_> = (0..20).map(|at| format!("service:{at}")).collect();
@@ -167,7 +166,7 @@ fn who_waits_holds_no_connection_and_hardly_any_memory() {
         }
         let options = ["-D", "-p", "service:"];
         let waiting = Waiting::start(&mut waiting(&daemon, &options, &[], &["true"]));
-        // The first three, these, and the one for signals.
+        // The standard descriptors, the listeners, and the descriptor for signals.
         assert_eq!(descriptors(waiting.id()), 3 + ids.len() + 1);
         // The pages of the program file are shared.
         let own = memory(waiting.id(), "Anonymous");
@@ -177,12 +176,12 @@ fn who_waits_holds_no_connection_and_hardly_any_memory() {
 }
 
 #[test]
-fn sigterm_ends_it_with_0_and_nothing_is_deleted() {
+fn sigterm_ends_the_wait_with_exit_0_and_nothing_is_deleted() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        hold_this(&daemon, "a", listener);
+        store(&daemon, "a", listener);
         for signals in [&[Signal::TERM][..], &[Signal::TERM, Signal::TERM]] {
             let prog = ["sh", "-c", "echo executed >&2; exit 7"];
             let waiting = Waiting::start(&mut waiting(&daemon, &["-D"], &["a"], &prog));
@@ -202,13 +201,13 @@ fn sigterm_ends_it_with_0_and_nothing_is_deleted() {
     }
 }
 
-/// A client that comes between the signal and the end stays in the backlog.
+/// A client that connects before the end stays in the backlog.
 #[test]
-fn sigterm_counts_more_than_a_client() {
+fn sigterm_takes_precedence_over_a_client() {
     let daemon = Daemon::start(Generation::Ours);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    hold_this(&daemon, "a", listener);
+    store(&daemon, "a", listener);
     let first = Waiting::start(&mut waiting(&daemon, &["-D"], &["a"], &SERVE));
     first.signal(Signal::STOP);
     let client = TcpStream::connect(address).unwrap();
@@ -221,12 +220,12 @@ fn sigterm_counts_more_than_a_client() {
 }
 
 #[test]
-fn what_is_deleted_is_deleted_when_the_client_has_come() {
+fn entries_are_deleted_when_the_client_has_connected() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        hold_this(&daemon, "a", listener);
+        store(&daemon, "a", listener);
         let waiting = Waiting::start(&mut waiting(&daemon, &["-D"], &["a"], &SERVE));
         assert_eq!(wire::get_dump(&daemon.path).unwrap().len(), 1);
         assert_eq!(answer(TcpStream::connect(address).unwrap()), "served");
@@ -235,36 +234,36 @@ fn what_is_deleted_is_deleted_when_the_client_has_come() {
     }
 }
 
-/// The program has the only descriptors then.
+/// The daemon has ended, so the program has the only copies of the descriptors.
 #[test]
-fn a_daemon_that_is_gone_does_not_keep_the_program_from_its_client() {
+fn the_program_serves_its_client_even_if_the_daemon_has_ended() {
     for options in [&[][..], &["-D"]] {
         let daemon = Daemon::start(Generation::Ours);
         let path = daemon.path.to_str().unwrap().to_string();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        hold_this(&daemon, "a", listener);
+        store(&daemon, "a", listener);
         let mut command = waiting(&daemon, options, &["a"], &SERVE);
         let mut waiting = Waiting::start(command.stderr(Stdio::piped()));
         drop(daemon);
         assert_eq!(answer(TcpStream::connect(address).unwrap()), "served");
-        let mut said = String::new();
-        waiting.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let mut messages = String::new();
+        waiting.0.stderr.take().unwrap().read_to_string(&mut messages).unwrap();
         let warning = format!(
             "{NAME}: warning: unable to delete fd for id a: No such file or directory; the daemon \
              may still hold it and what comes behind it\n"
         );
-        assert_eq!(said, if options.is_empty() { "" } else { &warning }, "{path}");
+        assert_eq!(messages, if options.is_empty() { "" } else { &warning }, "{path}");
         assert_eq!(waiting.wait(), Some(7));
     }
 }
 
 #[test]
-fn the_program_gets_what_was_retrieved_before_the_wait() {
+fn the_program_gets_the_descriptors_that_were_retrieved_before_the_wait() {
     let daemon = Daemon::start(Generation::Ours);
     let (reader, _writer) = std::io::pipe().unwrap();
     let due = inode(&reader);
-    hold_this(&daemon, "a", reader);
+    store(&daemon, "a", reader);
     let waiting = Waiting::start(&mut waiting(&daemon, &[], &["a"], &["true"]));
     let other = hold(["a"]);
     wire::set_dump(&daemon.path, &other).unwrap();
@@ -275,20 +274,20 @@ fn the_program_gets_what_was_retrieved_before_the_wait() {
     assert_eq!(waiting.wait(), Some(0));
 }
 
-/// A supervisor starts it again when the program has ended. Four clients come at a time, again and again.
+/// A supervisor starts the tool again when the program has ended. Four clients connect repeatedly.
 #[test]
-fn a_thousand_starts_at_a_client_each_lose_no_client() {
+fn a_thousand_starts_lose_no_client() {
     const STARTS: usize = 1000;
     const CLIENTS: usize = 4;
     let daemon = Daemon::start(Generation::Ours);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    hold_this(&daemon, "a", listener);
+    store(&daemon, "a", listener);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             thread::spawn(move || {
                 for _ in 0..STARTS / CLIENTS {
-                    let stream = TcpStream::connect(address).expect("nobody is refused");
+                    let stream = TcpStream::connect(address).expect("a connection");
                     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
                     assert_eq!(answer(stream), "served");
                 }
@@ -302,8 +301,9 @@ fn a_thousand_starts_at_a_client_each_lose_no_client() {
     clients.into_iter().for_each(|client| client.join().unwrap());
 }
 
-/// Starts it with these options and words. `send` sends SIGTERM while it waits for the scripted daemon.
-fn ends_with_0_when_terminated(options: &[&str], fake: Fake, send: impl FnOnce(&Waiting)) {
+/// Starts the tool with these options and a scripted daemon. `send` sends SIGTERM. The tool must end with exit
+/// code 0 and without output.
+fn assert_sigterm_ends_it(options: &[&str], fake: Fake, send: impl FnOnce(&Waiting)) {
     let mut command = tool(NAME);
     command.arg("-w").args(options).arg(&fake.path).args(["a", "--", "echo", "executed"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -317,53 +317,53 @@ fn ends_with_0_when_terminated(options: &[&str], fake: Fake, send: impl FnOnce(&
 }
 
 #[test]
-fn sigterm_ends_it_with_0_while_it_waits_for_the_daemon() {
+fn sigterm_ends_the_tool_with_exit_0_while_it_waits_for_the_daemon() {
     let list = || Step::Send(frame(b"\0\0\0\0\x01ab\0", 0), vec![]);
     let granted = || Step::Send(frame(&[0], 1), vec![memfd()]);
-    let deaf = |mut steps: Vec<Step>| {
+    let stalled = |mut steps: Vec<Step>| {
         steps.extend([Step::Receive, Step::StopReading]);
         Fake::start(steps)
     };
     let terminate = |waiting: &Waiting| {
-        wait_until(|| "it polls".into(), || waiting.polls());
+        wait_until(|| "it does not poll".into(), || waiting.polls());
         waiting.signal(Signal::TERM);
     };
     for more in [&[][..], &["-D"], &["-t60000"]] {
-        ends_with_0_when_terminated(more, deaf(vec![]), terminate);
+        assert_sigterm_ends_it(more, stalled(vec![]), terminate);
         let prefix = [&["-p", "a"], more].concat();
-        ends_with_0_when_terminated(&prefix, deaf(vec![]), terminate);
-        let fake = deaf(vec![Step::Receive, list(), Step::Receive, granted()]);
-        ends_with_0_when_terminated(&prefix, fake, terminate);
+        assert_sigterm_ends_it(&prefix, stalled(vec![]), terminate);
+        let fake = stalled(vec![Step::Receive, list(), Step::Receive, granted()]);
+        assert_sigterm_ends_it(&prefix, fake, terminate);
         // The backlog of the daemon is full.
         let fake = Fake::with_full_backlog(Duration::from_secs(30), vec![]);
-        ends_with_0_when_terminated(more, fake, terminate);
+        assert_sigterm_ends_it(more, fake, terminate);
     }
 }
 
-/// The signal comes during the start, and the daemon answers everything at once.
+/// The signal arrives during the start, and then the daemon answers at once.
 #[test]
-fn sigterm_before_the_wait_ends_it_with_0() {
+fn sigterm_before_the_wait_ends_the_tool_with_exit_0() {
     for _ in 0..5 {
         let (sent, signalled) = std::sync::mpsc::channel::<()>();
         let wait = Step::Do(Box::new(move || signalled.recv().unwrap()));
         let granted = Step::Send(frame(&[0], 1), vec![std::io::pipe().unwrap().0.into()]);
         let fake = Fake::start(vec![Step::Receive, wait, granted]);
-        ends_with_0_when_terminated(&["-D"], fake, |waiting| {
-            wait_until(|| "it polls".into(), || waiting.polls());
+        assert_sigterm_ends_it(&["-D"], fake, |waiting| {
+            wait_until(|| "it does not poll".into(), || waiting.polls());
             waiting.signal(Signal::TERM);
             sent.send(()).unwrap();
         });
     }
 }
 
-/// Prints which signals are blocked and ignored.
+/// A command that prints the blocked and the ignored signals.
 const SIGNALS: [&str; 4] = ["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"];
 
 #[test]
-fn sigterm_ends_it_also_if_the_caller_ignores_it_and_the_program_ignores_it_then() {
+fn sigterm_ends_the_wait_even_if_the_caller_ignores_it_and_the_program_still_ignores_it() {
     let daemon = Daemon::start(Generation::Ours);
     let (reader, mut writer) = std::io::pipe().unwrap();
-    hold_this(&daemon, "a", reader);
+    store(&daemon, "a", reader);
     for env in ["--ignore-signal=TERM", "--block-signal=TERM", "--ignore-signal=HUP"] {
         let mut command = Command::new("env");
         command.arg(env).arg(program()).arg(NAME).arg("-w").arg(&daemon.path);
@@ -382,8 +382,8 @@ fn sigterm_ends_it_also_if_the_caller_ignores_it_and_the_program_ignores_it_then
     }
 }
 
-/// Waits until a command that deletes waits for a client of `a` at this address. Then `change` changes
-/// what is held, and a client comes. Returns what was said.
+/// Starts a command that deletes, and waits until it waits for a client. Then `change` changes what is held,
+/// and `client` connects. Returns what the command wrote to standard error.
 fn after_a_change(
     daemon: &Daemon,
     ids: &[&str],
@@ -394,22 +394,22 @@ fn after_a_change(
     let mut waiting = Waiting::start(command.stderr(Stdio::piped()));
     change();
     client();
-    let mut said = String::new();
-    waiting.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(waiting.wait(), Some(7), "{said}");
-    said
+    let mut messages = String::new();
+    waiting.0.stderr.take().unwrap().read_to_string(&mut messages).unwrap();
+    assert_eq!(waiting.wait(), Some(7), "{messages}");
+    messages
 }
 
-/// What has expired or been deleted during the wait.
+/// Entries may expire or be deleted during the wait.
 #[test]
-fn what_the_daemon_no_longer_holds_does_not_keep_the_program_from_its_client() {
+fn the_program_serves_its_client_even_if_the_daemon_no_longer_holds_an_entry() {
     for generation in Generation::DAEMONS {
         for gone in [&["a"][..], &["b"], &["a", "b"]] {
             let daemon = Daemon::start(generation);
             let (reader, writer) = std::io::pipe().unwrap();
-            hold_this(&daemon, "a", reader);
-            hold_this(&daemon, "b", memfd_that_waits());
-            let said = after_a_change(
+            store(&daemon, "a", reader);
+            store(&daemon, "b", memfd_that_waits());
+            let messages = after_a_change(
                 &daemon,
                 &["a", "b"],
                 || drop(writer),
@@ -418,7 +418,7 @@ fn what_the_daemon_no_longer_holds_does_not_keep_the_program_from_its_client() {
                     gone.iter().for_each(|id| wire::delete(&stream, id.as_bytes()).unwrap());
                 },
             );
-            assert_eq!(said, "", "{generation:?} {gone:?}");
+            assert_eq!(messages, "", "{generation:?} {gone:?}");
             assert!(wire::get_dump(&daemon.path).unwrap().is_empty());
         }
     }
@@ -430,26 +430,26 @@ fn memfd_that_waits() -> std::os::fd::OwnedFd {
 }
 
 #[test]
-fn what_was_stored_under_the_same_identifier_meanwhile_stays_held_with_a_warning() {
+fn an_entry_that_was_replaced_during_the_wait_is_not_deleted_and_causes_a_warning() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         let (reader, writer) = std::io::pipe().unwrap();
-        hold_this(&daemon, "a", reader);
-        hold_this(&daemon, "b", memfd_that_waits());
+        store(&daemon, "a", reader);
+        store(&daemon, "b", memfd_that_waits());
         let other = hold(["a"]);
         let due = inode(&other[0].fd);
         let replace = || {
             wire::set_dump(&daemon.path, &other).unwrap();
         };
-        let said = after_a_change(&daemon, &["a", "b"], || drop(writer), replace);
+        let messages = after_a_change(&daemon, &["a", "b"], || drop(writer), replace);
         let line =
             format!("{NAME}: warning: id a is another descriptor by now: the daemon keeps it\n");
-        assert_eq!(said, line, "{generation:?}");
+        assert_eq!(messages, line, "{generation:?}");
         let held = wire::get_dump(&daemon.path).unwrap();
         assert_eq!(held.iter().map(|held| inode(&held.fd)).collect::<Vec<_>>(), [due]);
-        // The same file with another expiry is the same.
+        // An entry with the same file and another expiry counts as the same.
         let (reader, writer) = std::io::pipe().unwrap();
-        hold_this(&daemon, "a", &reader);
+        store(&daemon, "a", &reader);
         let renew = || {
             let expiry = expiry_in(Duration::from_secs(9000));
             wire::set_dump(&daemon.path, &[Held::new("a", expiry, &reader)]).unwrap();
@@ -459,9 +459,9 @@ fn what_was_stored_under_the_same_identifier_meanwhile_stays_held_with_a_warning
     }
 }
 
-/// Identifiers of the longest kind: those that begin with the prefix are the only ones in memory.
+/// The identifiers are the longest that are possible. Only those with the prefix are in memory.
 #[test]
-fn who_waits_for_many_has_little_more_memory_than_their_identifiers() {
+fn a_waiting_process_needs_little_more_memory_than_its_identifiers() {
     raise_open_file_limit();
     let daemon = Daemon::start(Generation::Ours);
     let pipes: Vec<_> = (0..300).map(|_| std::io::pipe().unwrap()).collect();

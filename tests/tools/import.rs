@@ -1,5 +1,5 @@
-//! `fdholder-import` stores the descriptors of socket activation in a daemon: all of them or none, and only
-//! those that are for this process.
+//! fdholder-import stores the descriptors of socket activation in a daemon: all of them or none, and only if
+//! the variables name this process.
 
 use crate::kit::clients::{hold, same_dump, succeeded};
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
@@ -22,13 +22,13 @@ use temp_dir::TempDir;
 
 const NAME: &str = "fdholder-import";
 
-/// A shell that opens these files from number 3 on and becomes the tool, with its own process id in
-/// LISTEN_PID. Options and operands may follow.
+/// A command that runs a shell. It opens these files from number 3 on, sets LISTEN_PID to its own number, and
+/// executes the tool. The caller adds options and operands.
 fn import(files: &[OwnedFd], names: Option<&[u8]>) -> Command {
     import_through(files, names, "LISTEN_PID=$$", "")
 }
 
-/// The same with a command that the shell runs first, and redirections.
+/// The same with another command that the shell runs first, and with redirections.
 fn import_through(
     files: &[OwnedFd],
     names: Option<&[u8]>,
@@ -54,7 +54,8 @@ fn import_through(
     command
 }
 
-fn said(ended: &Ended) -> (i32, &str, &str) {
+/// Exit code, standard output and standard error.
+fn ending(ended: &Ended) -> (i32, &str, &str) {
     (ended.code, std::str::from_utf8(&ended.out).unwrap(), &ended.err)
 }
 
@@ -66,7 +67,7 @@ fn memfds(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| memfd()).collect()
 }
 
-/// What a daemon holds: identifiers and files, sorted.
+/// The identifiers and files of a daemon, sorted.
 fn held(path: &Path) -> Vec<(Vec<u8>, (u64, u64))> {
     let all = wire::get_dump(path).unwrap();
     let mut all: Vec<_> = all.into_iter().map(|held| (held.id, inode(&held.fd))).collect();
@@ -74,8 +75,8 @@ fn held(path: &Path) -> Vec<(Vec<u8>, (u64, u64))> {
     all
 }
 
-/// What a daemon holds that holds these files under these identifiers.
-fn due(ids: &[&[u8]], files: &[OwnedFd]) -> Vec<(Vec<u8>, (u64, u64))> {
+/// The expected result of [`held`] for these identifiers and files.
+fn expected(ids: &[&[u8]], files: &[OwnedFd]) -> Vec<(Vec<u8>, (u64, u64))> {
     assert_eq!(ids.len(), files.len());
     let mut all: Vec<_> = ids.iter().map(|id| id.to_vec()).zip(files.iter().map(inode)).collect();
     all.sort();
@@ -83,7 +84,7 @@ fn due(ids: &[&[u8]], files: &[OwnedFd]) -> Vec<(Vec<u8>, (u64, u64))> {
 }
 
 #[test]
-fn all_are_stored_under_prefix_and_name() {
+fn each_descriptor_is_stored_under_prefix_and_name() {
     let long = [b'x'; 253];
     let long_with_prefix = [&b"p:"[..], &long].concat();
     let names_of_long = [&b"a:"[..], &long].concat();
@@ -109,18 +110,18 @@ fn all_are_stored_under_prefix_and_name() {
                 let files = memfds(ids.len());
                 let mut command = import(&files, *names);
                 succeeded(&run(command.args(options).arg(&daemon.path)));
-                assert_eq!(held(&daemon.path), due(ids, &files), "{generation:?} {options:?}");
+                assert_eq!(held(&daemon.path), expected(ids, &files), "{generation:?} {options:?}");
             }
         }
         let daemon = Daemon::start(generation);
         let files = memfds(1);
         succeeded(&run(import(&files, Some(b"bare")).arg(&daemon.path)));
-        assert_eq!(held(&daemon.path), due(&[b"bare"], &files));
+        assert_eq!(held(&daemon.path), expected(&[b"bare"], &files));
     }
 }
 
 #[test]
-fn each_expires_when_it_should_and_no_two_at_once() {
+fn expiries_follow_option_t_and_are_all_different() {
     for generation in Generation::DAEMONS {
         for options in [&["-T", "3600000"][..], &["-T3600000", "-r"], &["-T0"], &["-r"]] {
             let daemon = Daemon::start(generation);
@@ -140,9 +141,9 @@ fn each_expires_when_it_should_and_no_two_at_once() {
     }
 }
 
-/// Equal dates in their table make them spin, or forget a descriptor.
+/// Equal expiries in the table of a C daemon make it loop for ever, or lose a descriptor.
 #[test]
-fn daemons_of_c_stay_sound() {
+fn imported_entries_do_not_corrupt_a_c_daemon() {
     raise_open_file_limit();
     for generation in Generation::DAEMONS {
         for options in [&[][..], &["-r"], &["-T", "3600000"]] {
@@ -169,9 +170,9 @@ fn daemons_of_c_stay_sound() {
     }
 }
 
-/// The next process is activated with the same: numbers, names, files.
+/// A process that is activated from the daemon gets the same names and files.
 #[test]
-fn names_and_files_come_back_by_activation() {
+fn fdholder_activate_restores_names_and_files() {
     for generation in Generation::DAEMONS {
         let [first, second] = [(); 2].map(|()| Daemon::start(generation));
         let files = memfds(5);
@@ -184,7 +185,7 @@ fn names_and_files_come_back_by_activation() {
             command
         };
         let ended = run(activate(&first).args(["sh", "-c", names]));
-        assert_eq!(said(&ended), (0, "5 a b:unknown:web:web:web", ""));
+        assert_eq!(ending(&ended), (0, "5 a b:unknown:web:web:web", ""));
         let mut command = activate(&first);
         succeeded(&run(command.arg(program()).args([NAME, "-p", "x:"]).arg(&second.path)));
         assert_eq!(held(&first.path), held(&second.path));
@@ -192,7 +193,7 @@ fn names_and_files_come_back_by_activation() {
 }
 
 #[test]
-fn what_is_in_use_stays_and_nothing_is_stored_unless_it_is_to_be_replaced() {
+fn if_an_identifier_is_held_nothing_is_stored_except_with_option_r() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         let old = hold(["p:c", "other"]);
@@ -202,19 +203,19 @@ fn what_is_in_use_stays_and_nothing_is_stored_unless_it_is_to_be_replaced() {
         let mut command = import(&files, Some(b"a:b:c:d"));
         let ended = run(command.args(["-p", "p:"]).arg(&daemon.path));
         let line = fatal("unable to store fd for id p:c: Device or resource busy");
-        assert_eq!(said(&ended), (1, "", &line[..]), "{generation:?}");
+        assert_eq!(ending(&ended), (1, "", &line[..]), "{generation:?}");
         let after = identities(&wire::get_dump(&daemon.path).unwrap());
         assert!(same_dump(&after, &before));
         let mut command = import(&files, Some(b"a:b:c:d"));
         succeeded(&run(command.args(["-rp", "p:"]).arg(&daemon.path)));
-        let mut due = due(&[b"p:a", b"p:b", b"p:c", b"p:d"], &files);
+        let mut due = expected(&[b"p:a", b"p:b", b"p:c", b"p:d"], &files);
         due.insert(0, (b"other".to_vec(), inode(&old[1].fd)));
         assert_eq!(held(&daemon.path), due);
     }
 }
 
 #[test]
-fn a_daemon_that_has_no_room_is_left_as_it_was() {
+fn a_full_daemon_stays_unchanged() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start_with(generation, Setup { maxfds: 3, ..Setup::default() });
         let one = hold(["one"]);
@@ -228,14 +229,14 @@ fn a_daemon_that_has_no_room_is_left_as_it_was() {
             let mut command = import(&files, Some(b"a:b:c:d"));
             let ended = run(command.arg(options).arg(&daemon.path));
             let line = fatal(&format!("unable to {what}"));
-            assert_eq!(said(&ended), (1, "", &line[..]), "{generation:?}");
+            assert_eq!(ending(&ended), (1, "", &line[..]), "{generation:?}");
             assert!(same_dump(&identities(&wire::get_dump(&daemon.path).unwrap()), &before));
         }
     }
 }
 
 #[test]
-fn each_way_needs_its_right() {
+fn storing_and_replacing_need_their_own_rights() {
     const DENIED: &str = "Operation not permitted";
     for generation in Generation::DAEMONS {
         for (rights, option, due) in [
@@ -263,10 +264,10 @@ fn each_way_needs_its_right() {
             let ended = run(import(&files, Some(b"a:b")).arg(option).arg(&daemon.path));
             let count = wire::get_dump(&daemon.path).unwrap().len();
             match due {
-                None => assert_eq!((said(&ended), count), ((0, "", ""), 2)),
+                None => assert_eq!((ending(&ended), count), ((0, "", ""), 2)),
                 Some(due) => {
                     let line = fatal(&format!("unable to {due}"));
-                    assert_eq!((said(&ended), count), ((1, "", &line[..]), 0));
+                    assert_eq!((ending(&ended), count), ((1, "", &line[..]), 0));
                 }
             }
         }
@@ -274,12 +275,12 @@ fn each_way_needs_its_right() {
 }
 
 #[test]
-fn variables_that_are_wrong_or_another_process_s_are_exit_100() {
+fn invalid_variables_and_those_of_another_process_are_exit_100() {
     let own = "LISTEN_PID=$$";
     let missing = |name: &str| format!("{name} not set");
     let invalid = |name: &str| format!("invalid ${name}");
     let foreign = |name: &str| format!("${name} names another process");
-    // A command for the shell, and what is wrong.
+    // A command for the shell, and the expected error.
     let cases: Vec<(String, String)> = [
         ("unset LISTEN_FDS;", missing("LISTEN_FDS")),
         ("LISTEN_FDS=", invalid("LISTEN_FDS")),
@@ -327,7 +328,7 @@ fn variables_that_are_wrong_or_another_process_s_are_exit_100() {
             if due.is_empty() || is_unknown {
                 assert!(connected, "{first}");
             } else {
-                assert_eq!(said(&ended), (100, "", &fatal(&due)[..]), "{first}");
+                assert_eq!(ending(&ended), (100, "", &fatal(&due)[..]), "{first}");
                 assert!(!connected, "{first}");
             }
         }
@@ -335,7 +336,7 @@ fn variables_that_are_wrong_or_another_process_s_are_exit_100() {
 }
 
 #[test]
-fn identifiers_that_collide_or_are_too_long_are_noticed_before_anything_is_stored() {
+fn equal_or_too_long_identifiers_are_refused_before_anything_is_stored() {
     let long = |length| "x".repeat(length);
     let prefix = "p".repeat(3000);
     let cases = [
@@ -371,7 +372,7 @@ fn identifiers_that_collide_or_are_too_long_are_noticed_before_anything_is_store
             1,
             format!("unable to store fd for id p:{}: File name too long", long(2000)),
         ),
-        // The prefix alone does not fit.
+        // The prefix alone is too long.
         (
             "a:b".into(),
             &prefix,
@@ -385,15 +386,15 @@ fn identifiers_that_collide_or_are_too_long_are_noticed_before_anything_is_store
             let files = memfds(names.split(':').count());
             let mut command = import(&files, Some(names.as_bytes()));
             let ended = run(command.args([option, "-p", prefix]).arg(&fake.path));
-            assert_eq!(said(&ended), (code, "", &fatal(&due)[..]));
+            assert_eq!(ending(&ended), (code, "", &fatal(&due)[..]));
             assert!(!fake.seen().connected);
         }
     }
 }
 
-/// strace makes a call fail; the daemon does not see the call.
+/// strace makes a call of the tool fail. The daemon does not notice that.
 #[test]
-fn what_was_stored_is_removed_if_a_call_fails() {
+fn entries_that_were_stored_are_deleted_if_a_call_fails() {
     for generation in Generation::DAEMONS {
         for (answer, why) in [
             ("recvmsg:error=ECONNRESET:when=3", "connection closed; it may have been done"),
@@ -429,7 +430,7 @@ fn what_was_stored_is_removed_if_a_call_fails() {
 }
 
 #[test]
-fn a_daemon_that_hangs_up_is_connected_to_again_to_remove_what_it_holds() {
+fn after_a_disconnect_the_tool_connects_again_to_delete_its_entries() {
     let dir = TempDir::new().unwrap();
     let listener = UnixListener::bind(dir.child("s")).unwrap();
     let daemon = thread::spawn(move || {
@@ -450,31 +451,46 @@ fn a_daemon_that_hangs_up_is_connected_to_again_to_remove_what_it_holds() {
     let files = memfds(3);
     let ended = run(import(&files, Some(b"a:b:c")).arg("-t20000").arg(dir.child("s")));
     let line = fatal("unable to store fd for id c: connection closed; it may have been done");
-    assert_eq!(said(&ended), (1, "", &line[..]));
+    assert_eq!(ending(&ended), (1, "", &line[..]));
     assert_eq!(daemon.join().unwrap(), [&b"a"[..], b"b"].map(wire::delete_request));
 }
 
 #[test]
-fn what_could_not_be_removed_is_counted() {
-    let says = |number: i32| Step::Send(status(number as u8), Vec::new());
-    let two = || vec![Step::Receive, says(0), Step::Receive, says(0), Step::Receive];
+fn the_message_counts_entries_that_could_not_be_deleted() {
+    let answers = |number: i32| Step::Send(status(number as u8), Vec::new());
+    let two = || vec![Step::Receive, answers(0), Step::Receive, answers(0), Step::Receive];
     let busy = "Device or resource busy";
     let cases: Vec<(Vec<Step>, String)> = vec![
-        (vec![says(libc::EBUSY), Step::Receive, says(0), Step::Receive, says(0)], busy.into()),
         (
-            vec![says(libc::EBUSY), Step::Receive, says(libc::ENOENT), Step::Receive, says(0)],
+            vec![answers(libc::EBUSY), Step::Receive, answers(0), Step::Receive, answers(0)],
             busy.into(),
         ),
         (
-            vec![says(libc::EBUSY), Step::Receive, says(libc::EPERM), Step::Receive, says(0)],
+            vec![
+                answers(libc::EBUSY),
+                Step::Receive,
+                answers(libc::ENOENT),
+                Step::Receive,
+                answers(0),
+            ],
+            busy.into(),
+        ),
+        (
+            vec![
+                answers(libc::EBUSY),
+                Step::Receive,
+                answers(libc::EPERM),
+                Step::Receive,
+                answers(0),
+            ],
             format!("{busy}; of those before it 1 may still be held"),
         ),
         (
-            vec![says(libc::EBUSY), Step::Receive, Step::HangUp],
+            vec![answers(libc::EBUSY), Step::Receive, Step::HangUp],
             format!("{busy}; of those before it 2 may still be held"),
         ),
         (
-            vec![says(libc::EBUSY), Step::Receive, says(0), Step::Receive, Step::StopReading],
+            vec![answers(libc::EBUSY), Step::Receive, answers(0), Step::Receive, Step::StopReading],
             format!("{busy}; of those before it 1 may still be held"),
         ),
         (
@@ -489,23 +505,23 @@ fn what_could_not_be_removed_is_counted() {
         let mut command = import(&files, Some(b"a:b:c"));
         let ended = run(command.arg("-t500").arg(&fake.path));
         let line = fatal(&format!("unable to store fd for id c: {due}"));
-        assert_eq!(said(&ended), (1, "", &line[..]));
+        assert_eq!(ending(&ended), (1, "", &line[..]));
         fake.seen();
     }
-    // For a dump the message says how far it has come.
+    // With -r, the message has the number of acknowledged descriptors.
     let script =
-        vec![Step::Receive, Step::Send(opened(1), vec![]), Step::Receive, says(libc::EPERM)];
+        vec![Step::Receive, Step::Send(opened(1), vec![]), Step::Receive, answers(libc::EPERM)];
     let fake = Fake::start(script);
     let files = memfds(3);
     let ended = run(import(&files, None).args(["-r", "-p", "p:"]).arg(&fake.path));
     let line = "unable to replace what is held under prefix p:: Operation not permitted (the right \
                 S6_FDHOLDER_SETDUMP is missing); 0 of 3 descriptors acknowledged";
-    assert_eq!(said(&ended), (1, "", &fatal(line)[..]));
+    assert_eq!(ending(&ended), (1, "", &fatal(line)[..]));
     fake.seen();
 }
 
 #[test]
-fn closed_standard_descriptors_are_no_obstacle() {
+fn the_tool_works_with_closed_standard_descriptors() {
     let daemon = Daemon::start(Generation::Ours);
     for (redirections, _) in closed() {
         for option in ["-r", "-t0"] {
@@ -513,16 +529,16 @@ fn closed_standard_descriptors_are_no_obstacle() {
             let mut command =
                 import_through(&files, Some(b"a:b:c"), "LISTEN_PID=$$", &redirections);
             assert_eq!(run(command.arg(option).arg(&daemon.path)).code, 0, "{redirections}");
-            assert_eq!(held(&daemon.path), due(&[b"a", b"b", b"c"], &files), "{redirections}");
+            assert_eq!(held(&daemon.path), expected(&[b"a", b"b", b"c"], &files), "{redirections}");
             let stream = UnixStream::connect(&daemon.path).unwrap();
             [b"a", b"b", b"c"].iter().for_each(|id| wire::delete(&stream, *id).unwrap());
         }
     }
 }
 
-/// The connection needs a number.
+/// The limit leaves no number for the connection.
 #[test]
-fn a_low_limit_is_raised_or_named() {
+fn a_low_soft_limit_is_raised_and_a_low_hard_limit_is_reported() {
     let daemon = Daemon::start(Generation::Ours);
     for (limit, due) in [("ulimit -Sn 6", 0), ("ulimit -Sn 6; ulimit -Hn 6", 111)] {
         let first = format!("{limit}; LISTEN_PID=$$");
@@ -534,13 +550,13 @@ fn a_low_limit_is_raised_or_named() {
             daemon.path.to_str().unwrap()
         );
         let line = if due == 0 { String::new() } else { fatal(&what) };
-        assert_eq!(said(&ended), (due, "", &line[..]));
+        assert_eq!(ending(&ended), (due, "", &line[..]));
     }
     assert_eq!(held(&daemon.path).len(), 3);
 }
 
 #[test]
-fn a_right_command_line_is_taken_as_getopt_does_and_a_wrong_one_is_exit_100() {
+fn a_valid_command_line_is_parsed_like_getopt_and_a_wrong_one_is_exit_100() {
     let dir = TempDir::new().unwrap();
     let path = dir.child("absent").into_os_string().into_vec();
     let path = String::from_utf8(path).unwrap();
@@ -557,7 +573,7 @@ fn a_right_command_line_is_taken_as_getopt_does_and_a_wrong_one_is_exit_100() {
         let ended = run(command.args(case.iter().map(|word| word.replace("PATH", &path))));
         let what = "unable to connect to a fd-holder daemon at ";
         let line = fatal(&format!("{what}{path}: No such file or directory"));
-        assert_eq!(said(&ended), (111, "", &line[..]), "{case:?}");
+        assert_eq!(ending(&ended), (111, "", &line[..]), "{case:?}");
     }
     let wrong: &[&[&str]] = &[
         &[],
@@ -573,8 +589,8 @@ fn a_right_command_line_is_taken_as_getopt_does_and_a_wrong_one_is_exit_100() {
         "{NAME}: usage: {NAME} [ -p prefix ] [ -r ] [ -T fdtimeout ] [ -t timeout ] socket\n"
     );
     for case in wrong {
-        // The command line is checked first.
+        // The command line is checked before the variables.
         let ended = run(tool(NAME).args(*case).env_remove("LISTEN_FDS"));
-        assert_eq!(said(&ended), (100, "", &usage[..]), "{case:?}");
+        assert_eq!(ending(&ended), (100, "", &usage[..]), "{case:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What fdholder-listen makes, what it leaves alone, and what it says.
+//! fdholder-listen: the sockets that it makes, the files that it does not touch, and its messages.
 
 use crate::kit::clients::succeeded;
 use crate::kit::daemon::{Daemon, Generation, RETRIEVE, STORE, Setup};
@@ -27,26 +27,26 @@ pub const KINDS: [(&str, SocketType); 3] = [
     ("unix-seqpacket", SocketType::SEQPACKET),
 ];
 
-/// What is said of a socket that no client can reach by its path.
+/// The end of the message about a socket that no client can reach by its path.
 pub const LOST: &str = ": no client can reach it any more; delete it with s6-fdholder-delete";
 
-/// A port of this machine's loopback that is free now.
+/// A port of the loopback that is free at the moment.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Runs the tool on a daemon, with these words behind its socket.
+/// Runs the tool with a daemon.
 pub fn listen(daemon: &Daemon, options: &[&str], id: impl AsRef<OsStr>, address: &str) -> Ended {
     let mut command = tool("fdholder-listen");
     run(command.args(options).arg(&daemon.path).arg(id).arg(address))
 }
 
-/// What a daemon holds under an identifier.
+/// The descriptor that a daemon holds under an identifier.
 pub fn held(daemon: &Daemon, id: impl AsRef<[u8]>) -> OwnedFd {
     wire::retrieve(&UnixStream::connect(&daemon.path).unwrap(), id.as_ref()).unwrap()
 }
 
-/// The identifiers of what a daemon holds.
+/// The identifiers of all entries of a daemon, sorted.
 pub fn ids(daemon: &Daemon) -> Vec<String> {
     let all = wire::list(&UnixStream::connect(&daemon.path).unwrap()).unwrap();
     let mut all: Vec<_> = all.into_iter().map(|id| String::from_utf8(id).unwrap()).collect();
@@ -54,14 +54,14 @@ pub fn ids(daemon: &Daemon) -> Vec<String> {
     all
 }
 
-/// Checks exit code and message.
+/// Checks the exit code and the message.
 #[track_caller]
-pub fn says(ended: &Ended, code: i32, line: &str) {
+pub fn assert_fatal(ended: &Ended, code: i32, line: &str) {
     let line = format!("fdholder-listen: fatal: {line}\n");
     assert_eq!((ended.code, &ended.err[..], &ended.out[..]), (code, &line[..], &b""[..]));
 }
 
-/// Makes a Unix socket on which nobody listens any more.
+/// Makes a Unix socket without a listener.
 pub fn stale(path: &Path, kind: SocketType) {
     bound(path, kind);
     assert!(fs::symlink_metadata(path).unwrap().file_type().is_socket());
@@ -74,10 +74,10 @@ fn bound(path: &Path, kind: SocketType) -> OwnedFd {
 }
 
 #[test]
-fn every_kind_of_socket_is_made_as_it_should_be_and_held() {
+fn every_kind_of_socket_is_made_with_the_right_options_and_held() {
     for generation in Generation::DAEMONS {
         let (daemon, dir) = (Daemon::start(generation), TempDir::new().unwrap());
-        // The address of all gets into the way of others with the same port.
+        // A wildcard address is in conflict with other addresses of the same port.
         let (port, other) = (free_port(), free_port());
         let hosts = [("127.0.0.1", port), ("[::1]", port), ("[::]", other), ("0.0.0.0", other)];
         for (host, port) in hosts {
@@ -91,7 +91,7 @@ fn every_kind_of_socket_is_made_as_it_should_be_and_held() {
                 assert_eq!(sockopt::socket_type(&fd).unwrap(), socket_type);
                 let is_tcp = kind == "tcp";
                 assert_eq!(sockopt::socket_acceptconn(&fd).unwrap(), is_tcp, "{address}");
-                // Another UDP socket with that option could take the datagrams.
+                // With this option, another UDP socket could receive the datagrams.
                 assert_eq!(sockopt::socket_reuseaddr(&fd).unwrap(), is_tcp, "{address}");
                 assert!(name.is_ipv4() || sockopt::ipv6_v6only(&fd).unwrap());
                 assert!(!fcntl_getfl(&fd).unwrap().contains(OFlags::NONBLOCK));
@@ -99,14 +99,14 @@ fn every_kind_of_socket_is_made_as_it_should_be_and_held() {
         }
         for (kind, socket_type) in KINDS {
             let path = dir.child(kind);
-            for place in [path.display().to_string(), format!("@{}", path.display())] {
-                let address = format!("{kind}:{place}");
+            for name in [path.display().to_string(), format!("@{}", path.display())] {
+                let address = format!("{kind}:{name}");
                 succeeded(&listen(&daemon, &[], &address, &address));
                 let fd = held(&daemon, &address);
-                let name = SocketAddrUnix::try_from(net::getsockname(&fd).unwrap()).unwrap();
-                match place.strip_prefix('@') {
-                    Some(name_due) => assert_eq!(name.abstract_name(), Some(name_due.as_bytes())),
-                    None => assert_eq!(name.path_bytes(), Some(place.as_bytes())),
+                let found = SocketAddrUnix::try_from(net::getsockname(&fd).unwrap()).unwrap();
+                match name.strip_prefix('@') {
+                    Some(name) => assert_eq!(found.abstract_name(), Some(name.as_bytes())),
+                    None => assert_eq!(found.path_bytes(), Some(name.as_bytes())),
                 }
                 assert_eq!(sockopt::socket_type(&fd).unwrap(), socket_type);
                 let listens = sockopt::socket_acceptconn(&fd).unwrap();
@@ -118,7 +118,7 @@ fn every_kind_of_socket_is_made_as_it_should_be_and_held() {
 }
 
 #[test]
-fn a_client_is_served_by_whoever_takes_the_socket_out() {
+fn a_client_is_served_by_the_program_that_retrieves_the_socket() {
     let (daemon, port) = (Daemon::start(Generation::Ours), free_port());
     succeeded(&listen(&daemon, &[], "web", &format!("tcp:127.0.0.1:{port}")));
     let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -127,7 +127,7 @@ fn a_client_is_served_by_whoever_takes_the_socket_out() {
 }
 
 #[test]
-fn what_is_held_at_the_address_stays_and_needs_no_more_than_the_right_to_retrieve() {
+fn a_socket_that_is_held_already_stays_and_only_the_right_to_retrieve_is_needed() {
     for generation in Generation::DAEMONS {
         let (daemon, dir) = (Daemon::start(generation), TempDir::new().unwrap());
         let port = free_port();
@@ -160,7 +160,7 @@ fn what_is_held_at_the_address_stays_and_needs_no_more_than_the_right_to_retriev
 }
 
 #[test]
-fn what_is_held_but_not_there_is_named_with_both_addresses_and_stays() {
+fn an_entry_at_another_address_is_named_with_both_addresses_and_stays() {
     for generation in Generation::DAEMONS {
         let (daemon, dir) = (Daemon::start(generation), TempDir::new().unwrap());
         let port = free_port();
@@ -194,14 +194,14 @@ fn what_is_held_but_not_there_is_named_with_both_addresses_and_stays() {
             wire::store(&stream, &Held::new(&id, expiry, &fd)).unwrap();
             let ended = listen(&daemon, &[], &id, address);
             let at = if line.starts_with(',') { "" } else { " at " };
-            says(&ended, 1, &format!("{number}\\n is held{at}{line}"));
+            assert_fatal(&ended, 1, &format!("{number}\\n is held{at}{line}"));
             assert_eq!(inode(held(&daemon, &id)), inode(&fd));
         }
     }
 }
 
 #[test]
-fn the_file_has_the_mode_from_the_first_moment() {
+fn the_file_of_a_socket_has_its_mode_from_the_first_moment() {
     let (daemon, dir) = (Daemon::start(Generation::Ours), TempDir::new().unwrap());
     let rows = [
         ("022", "", 0o755),
@@ -215,7 +215,7 @@ fn the_file_has_the_mode_from_the_first_moment() {
     for (number, (umask, option, due)) in rows.into_iter().enumerate() {
         let path = dir.child(number.to_string());
         let mut shell = Command::new("sh");
-        // A change afterwards would be too late.
+        // A change of the mode after `bind` would be too late.
         let script = format!(
             "umask {umask}; exec strace -o \"$0\" -e trace=bind,chmod,fchmod,fchmodat,umask \"$@\""
         );
@@ -232,7 +232,7 @@ fn the_file_has_the_mode_from_the_first_moment() {
 }
 
 #[test]
-fn a_socket_that_nobody_listens_on_is_replaced() {
+fn a_socket_without_a_listener_is_replaced() {
     let (daemon, dir) = (Daemon::start(Generation::Ours), TempDir::new().unwrap());
     for (kind, _) in KINDS {
         for (old, socket_type) in KINDS {
@@ -244,7 +244,7 @@ fn a_socket_that_nobody_listens_on_is_replaced() {
             succeeded(&ended);
         }
     }
-    // A relative path, whose directory has no name.
+    // A relative path without a directory.
     stale(&dir.child("here"), SocketType::STREAM);
     let mut command = tool("fdholder-listen");
     command.current_dir(dir.path()).arg(&daemon.path).args(["here", "unix:here"]);
@@ -253,7 +253,7 @@ fn a_socket_that_nobody_listens_on_is_replaced() {
 }
 
 #[test]
-fn anything_else_in_the_way_stays_and_is_an_error() {
+fn any_other_file_at_the_path_stays_and_is_an_error() {
     let (daemon, dir) = (Daemon::start(Generation::Ours), TempDir::new().unwrap());
     let path = |name: &str| dir.child(name);
     let _stream = UnixListener::bind(path("live")).unwrap();
@@ -282,20 +282,21 @@ fn anything_else_in_the_way_stays_and_is_an_error() {
         ("fifo", exists),
         ("device", exists),
     ] {
+        // An ordinary user cannot make a device node.
         if name == "device" && !has_device {
             continue;
         }
         let before = fs::symlink_metadata(path(name)).unwrap().ino();
         let address = format!("unix:{}", path(name).display());
         let ended = listen(&daemon, &[], "it", &address);
-        says(&ended, 111, &format!("unable to bind to {address}: {reason}"));
+        assert_fatal(&ended, 111, &format!("unable to bind to {address}: {reason}"));
         assert_eq!(fs::symlink_metadata(path(name)).unwrap().ino(), before, "{name}");
     }
     assert!(path("stale").exists());
     let address = format!("unix:{}/x", path("nowhere").display());
     let reason = "No such file or directory";
     let ended = listen(&daemon, &[], "it", &address);
-    says(&ended, 111, &format!("unable to bind to {address}: {reason}"));
+    assert_fatal(&ended, 111, &format!("unable to bind to {address}: {reason}"));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let [tcp, udp] = [("tcp", taken.local_addr()), ("udp", udp.local_addr())]
@@ -308,7 +309,7 @@ fn anything_else_in_the_way_stays_and_is_an_error() {
         ("tcp:[fe80::1%4294967295]:80", "No such device"),
     ] {
         let ended = listen(&daemon, &[], "it", address);
-        says(&ended, 111, &format!("unable to bind to {address}: {reason}"));
+        assert_fatal(&ended, 111, &format!("unable to bind to {address}: {reason}"));
     }
     assert!(ids(&daemon).is_empty());
 }
@@ -336,7 +337,7 @@ fn what_the_daemon_does_not_take_is_removed_again() {
             let path = dir.child(number.to_string());
             for address in [format!("unix:{}", path.display()), format!("tcp:127.0.0.1:{port}")] {
                 let ended = listen(&daemon, &[], "it", &address);
-                says(&ended, 1, &format!("unable to store fd for id it: {reason}"));
+                assert_fatal(&ended, 1, &format!("unable to store fd for id it: {reason}"));
             }
             assert!(fs::symlink_metadata(&path).is_err(), "{generation:?} {number}");
             // The daemon may close its descriptor some moments after its reply.
@@ -347,13 +348,13 @@ fn what_the_daemon_does_not_take_is_removed_again() {
         let ended = listen(&daemon, &[], "it", &format!("unix:{}", dir.child("x").display()));
         let advice = " (the right S6_FDHOLDER_RETRIEVE_REGEX is missing)";
         let line = format!("unable to retrieve fd for id it: Operation not permitted{advice}");
-        says(&ended, 1, &line);
+        assert_fatal(&ended, 1, &line);
         assert!(!dir.child("x").exists());
     }
 }
 
 #[test]
-fn odd_names_are_kept_and_quoted() {
+fn names_with_special_bytes_are_kept_and_quoted() {
     let (daemon, dir) = (Daemon::start(Generation::Ours), TempDir::new().unwrap());
     let all: Vec<u8> = (1..=255).collect();
     let odd = OsString::from_vec(all.clone());
@@ -370,14 +371,14 @@ fn odd_names_are_kept_and_quoted() {
         succeeded(&run_it(OsStr::new(name), OsStr::new(&format!("unix:{name}"))));
         UnixStream::connect(dir.child(name)).unwrap();
     }
-    // An abstract name with NULs, which the text of the address cannot have.
+    // An abstract name with NULs, which the text of the address has to escape.
     succeeded(&run_it(OsStr::new("nul"), OsStr::new("unix:@%0%%0%%%x%")));
     let name = SocketAddrUnix::try_from(net::getsockname(held(&daemon, "nul")).unwrap()).unwrap();
     assert_eq!(name.abstract_name(), Some(&b"\0%0%%x%"[..]));
     succeeded(&run_it(OsStr::new("nul"), OsStr::new("unix:@%0%%0%%%x%")));
     let ended = run_it(OsStr::new("it"), OsStr::new("unix:\n"));
-    says(&ended, 111, "unable to bind to unix:\\n: Address already in use");
-    // The longest path, and one that is longer.
+    assert_fatal(&ended, 111, "unable to bind to unix:\\n: Address already in use");
+    // The longest path, and a path that is too long.
     let start = dir.path().to_str().unwrap().len() + 1;
     for (length, code) in [(107, 0), (108, 100)] {
         let path = dir.child("x".repeat(length - start));
@@ -389,7 +390,7 @@ fn odd_names_are_kept_and_quoted() {
     }
     for (id, reason) in [("", "Invalid argument"), (&"x".repeat(256), "File name too long")] {
         let ended = run_it(OsStr::new(id), OsStr::new("unix:never"));
-        says(&ended, 1, &format!("unable to retrieve fd for id {id}: {reason}"));
+        assert_fatal(&ended, 1, &format!("unable to retrieve fd for id {id}: {reason}"));
     }
     assert!(!dir.child("never").exists());
 }

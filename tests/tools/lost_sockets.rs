@@ -1,7 +1,7 @@
-//! Sockets that a daemon holds, but that no client reaches by their path any more: fdholder-listen asks the
-//! kernel whose file it is. An emulator answers that it does not know.
+//! Held sockets that no client reaches by their path any more. fdholder-listen asks the kernel which socket
+//! the file at the path belongs to. An emulator does not answer that.
 
-use super::listen::{KINDS, LOST, held, listen, says, stale};
+use super::listen::{KINDS, LOST, assert_fatal, held, listen, stale};
 use crate::kit::clients::succeeded;
 use crate::kit::daemon::{Daemon, Generation};
 use crate::kit::strace::strace;
@@ -16,7 +16,7 @@ use std::path::Path;
 use temp_dir::TempDir;
 
 #[test]
-fn a_held_socket_whose_file_has_been_replaced_is_not_taken_for_served() {
+fn a_held_socket_whose_file_has_been_replaced_is_an_error() {
     type Make = fn(&Path) -> Option<OwnedFd>;
     let others: [Make; 5] = [
         |path| Some(UnixListener::bind(path).unwrap().into()),
@@ -37,7 +37,7 @@ fn a_held_socket_whose_file_has_been_replaced_is_not_taken_for_served() {
             let (daemon, dir) = (Daemon::start(Generation::Ours), TempDir::new().unwrap());
             let address = format!("{kind}:{}", dir.child("s").display());
             succeeded(&listen(&daemon, &[], "it", &address));
-            // A second name for the same file is as good.
+            // Another path of the same file is accepted.
             fs::rename(dir.child("s"), dir.child("moved")).unwrap();
             symlink("moved", dir.child("s")).unwrap();
             succeeded(&listen(&daemon, &[], "it", &address));
@@ -46,10 +46,10 @@ fn a_held_socket_whose_file_has_been_replaced_is_not_taken_for_served() {
             let before = inode(held(&daemon, "it"));
             let ended = listen(&daemon, &[], "it", &address);
             let reason = format!("but its file has been replaced{LOST}");
-            says(&ended, 1, &format!("it is held at {address}, {reason}"));
+            assert_fatal(&ended, 1, &format!("it is held at {address}, {reason}"));
             assert_eq!(inode(held(&daemon, "it")), before, "{kind} {number}");
             assert!(fs::symlink_metadata(dir.child("s")).is_ok());
-            // As it says: then it is made anew where nobody is in the way.
+            // After the entry is deleted as the message says, and the path is free, the socket is made anew.
             succeeded(&run(tool("s6-fdholder-delete").arg(&daemon.path).arg("it")));
             drop(other);
             fs::remove_file(dir.child("s")).unwrap();
@@ -60,7 +60,7 @@ fn a_held_socket_whose_file_has_been_replaced_is_not_taken_for_served() {
 }
 
 #[test]
-fn where_the_kernel_does_not_tell_whose_file_it_is_that_there_is_one_is_enough() {
+fn if_the_kernel_does_not_tell_the_socket_of_a_file_any_file_is_accepted() {
     let (daemon, dir) = (Daemon::start(Generation::Ours), TempDir::new().unwrap());
     let address = format!("unix:{}", dir.child("s").display());
     succeeded(&listen(&daemon, &[], "it", &address));

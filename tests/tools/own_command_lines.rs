@@ -1,4 +1,4 @@
-//! The command lines of the tools that C does not have.
+//! Command lines of fdholder-listen and fdholder-adopt.
 
 use crate::kit::target::{Target, with_high_number};
 use crate::kit::tool::{run, tool};
@@ -6,19 +6,19 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use temp_dir::TempDir;
 
-/// A tool, its usage line behind its name, and operands that it can do with. There is no such socket,
-/// which it would not notice if it did not like its command line.
-struct Own {
+/// The command line of a tool: its usage behind its name, and valid operands. The socket does not exist. The
+/// tool reports that only if it accepts the command line.
+struct CommandLine {
     name: &'static str,
     usage: &'static str,
     operands: &'static [&'static str],
-    /// Options that are right, and that are not.
+    /// Valid options, and invalid ones.
     right: &'static [&'static [&'static str]],
     wrong: &'static [&'static [&'static str]],
 }
 
-const TOOLS: &[Own] = &[
-    Own {
+const TOOLS: &[CommandLine] = &[
+    CommandLine {
         name: "fdholder-listen",
         usage: "[ -b backlog ] [ -m mode ] [ -T fdtimeout ] [ -t timeout ] socket id address",
         operands: &["absent", "id", "unix:never"],
@@ -49,7 +49,7 @@ const TOOLS: &[Own] = &[
             &["-n"],
         ],
     },
-    Own {
+    CommandLine {
         name: "fdholder-adopt",
         usage: "[ -n ] [ -p prefix ] [ -t timeout ] socket pid [ address... ]",
         operands: &["absent", "PID"],
@@ -59,14 +59,14 @@ const TOOLS: &[Own] = &[
 ];
 
 #[test]
-fn a_right_command_line_is_taken_as_getopt_does() {
+fn a_valid_command_line_is_parsed_like_getopt() {
     let dir = TempDir::new().unwrap();
     let all: &[&[&str]] =
         &[&[], &["--"], &["-t", "5"], &["-t5"], &["-t0", "--"], &["--timeout", "4294967295"]];
     let listener = with_high_number(TcpListener::bind("127.0.0.1:0").unwrap());
     let target = Target::start(&[(3, listener.as_fd())]);
     let pid = target.pid().to_string();
-    for Own { name, operands, right, .. } in TOOLS {
+    for CommandLine { name, operands, right, .. } in TOOLS {
         for options in all.iter().chain(*right) {
             let operands = operands.iter().map(|word| if *word == "PID" { &pid } else { *word });
             let mut command = tool(name);
@@ -97,11 +97,11 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
         &["--timeouts=5"],
     ];
     let dir = TempDir::new().unwrap();
-    for Own { name, usage, operands, wrong, .. } in TOOLS {
+    for CommandLine { name, usage, operands, wrong, .. } in TOOLS {
         let rows = all.iter().chain(*wrong).map(|options| [*options, operands].concat());
         let too_few = (0..operands.len()).map(|length| operands[..length].to_vec());
         let mut rows: Vec<_> = rows.chain(too_few).collect();
-        // What is ignored could be an option that somebody relies on.
+        // An ignored operand could be an option that the caller relies on.
         if *name == "fdholder-listen" {
             rows.push([operands, &["-m600"][..]].concat());
         }
@@ -115,7 +115,7 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
 }
 
 #[test]
-fn a_process_id_that_is_none_is_said_to_be_none() {
+fn an_invalid_process_number_is_exit_100() {
     for pid in ["", "x", "-1", "1x", "0", "00", "2147483648", "4294967295", "4294967296", "1 "] {
         for option in ["-t0", "-n"] {
             let ended = run(tool("fdholder-adopt").args([option, "s", pid]));
@@ -127,7 +127,7 @@ fn a_process_id_that_is_none_is_said_to_be_none() {
 }
 
 #[test]
-fn an_address_that_is_none_is_said_to_be_none() {
+fn an_invalid_address_is_exit_100_with_the_reason() {
     let dir = TempDir::new().unwrap();
     for (name, operands) in [("fdholder-listen", &["s", "id"][..]), ("fdholder-adopt", &["s", "1"])]
     {
