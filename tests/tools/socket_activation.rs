@@ -1,5 +1,5 @@
-//! `fdholder-activate` gives a program exactly the descriptors that were asked for, from number 3 on,
-//! described by each convention, and all of them or none.
+//! fdholder-activate gives a program exactly the requested descriptors, from number 3 on, and describes them
+//! in each convention. It gives all of them or executes nothing.
 
 use crate::kit::clients::{REPORT_SCRIPT, Report, hold, succeeded};
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
@@ -28,8 +28,7 @@ use temp_dir::TempDir;
 
 const NAME: &str = "fdholder-activate";
 
-/// A command with these options. Its environment has variables of every convention that describe something
-/// else.
+/// A command with these options. Its environment has stale variables of every convention.
 fn activate(options: &[&str]) -> Command {
     let mut command = tool(NAME);
     command.args(options).stdin(Stdio::null()).env_clear();
@@ -55,29 +54,29 @@ const STALE: [&str; 12] = [
     "UPSTART_EVENTS",
 ];
 
-/// What prog sees: its descriptors, and its environment in order, without the variables that are none of
-/// the conventions'.
-fn look(command: &mut Command) -> (Report, Vec<String>) {
+/// Runs a command and returns the report of prog, and the variables of the conventions in its environment,
+/// sorted.
+fn report(command: &mut Command) -> (Report, Vec<String>) {
     let ended = run(command.args(["--", "sh", "-c", REPORT_SCRIPT]));
     succeeded(&ended);
-    let look = Report::parse(&ended.out);
+    let report = Report::parse(&ended.out);
     let all: Vec<_> =
-        look.environment.iter().map(|v| String::from_utf8(v.clone()).unwrap()).collect();
+        report.environment.iter().map(|v| String::from_utf8(v.clone()).unwrap()).collect();
     let kept = ["NGINXES=kept", "PATH=/usr/bin:/bin", "UPSTART_JOB=kept"];
     assert!(kept.iter().all(|one| all.iter().any(|other| other == one)), "{all:?}");
     let mut own: Vec<_> = all.into_iter().filter(|one| !kept.contains(&&one[..])).collect();
     own.sort();
-    (look, own)
+    (report, own)
 }
 
-/// Has a daemon hold a file under each of these identifiers. Returns device and inode of each.
-fn holding(daemon: &Daemon, ids: &[&[u8]]) -> Vec<(u64, u64)> {
+/// Stores a file under each of these identifiers. Returns device and inode of each.
+fn store(daemon: &Daemon, ids: &[&[u8]]) -> Vec<(u64, u64)> {
     let all = hold(ids);
     wire::set_dump(&daemon.path, &all).unwrap();
     all.iter().map(|held| inode(&held.fd)).collect()
 }
 
-/// The identifiers that a daemon holds.
+/// The identifiers of a daemon, sorted.
 fn ids(daemon: &Daemon) -> Vec<Vec<u8>> {
     let mut all: Vec<_> =
         wire::get_dump(&daemon.path).unwrap().into_iter().map(|held| held.id).collect();
@@ -85,25 +84,26 @@ fn ids(daemon: &Daemon) -> Vec<Vec<u8>> {
     all
 }
 
-/// The names that prog gets.
+/// The value of LISTEN_FDNAMES.
 fn names(variables: &[String]) -> &str {
     variables.iter().find_map(|one| one.strip_prefix("LISTEN_FDNAMES=")).unwrap()
 }
 
-fn said(ended: &Ended) -> (i32, &str, &str) {
+/// Exit code, standard output and standard error.
+fn ending(ended: &Ended) -> (i32, &str, &str) {
     (ended.code, std::str::from_utf8(&ended.out).unwrap(), &ended.err)
 }
 
 #[test]
-fn prog_gets_what_was_asked_for_from_3_on_and_nothing_else() {
+fn prog_gets_exactly_the_requested_descriptors_from_number_3_on() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
-        let files = holding(&daemon, &[b"a", b"b", b"c"]);
+        let files = store(&daemon, &[b"a", b"b", b"c"]);
         for options in [&[][..], &["-w"], &["-t", "20000"], &["-wt20000"]] {
             let command = &mut activate(options);
-            let (look, variables) = look(command.arg(&daemon.path).args(["c", "a", "c"]));
+            let (report, variables) = self::report(command.arg(&daemon.path).args(["c", "a", "c"]));
             let open: Vec<_> =
-                look.open.iter().filter(|(number, _)| *number > 2).copied().collect();
+                report.open.iter().filter(|(number, _)| *number > 2).copied().collect();
             assert_eq!(open, [(3, files[2]), (4, files[0]), (5, files[2])], "{generation:?}");
             assert_eq!(names(&variables), "c:a:c");
         }
@@ -111,12 +111,12 @@ fn prog_gets_what_was_asked_for_from_3_on_and_nothing_else() {
     }
 }
 
-/// A shell prints its variables and waits until its standard input ends. Meanwhile the test looks at its
+/// A shell prints its variables and waits until its standard input ends. Meanwhile the test inspects its
 /// process.
 #[test]
-fn the_process_is_named_in_both_ways_that_systemd_knows() {
+fn the_variables_name_the_process_by_its_number_and_its_unique_number() {
     let daemon = Daemon::start(Generation::Ours);
-    holding(&daemon, &[b"a"]);
+    store(&daemon, &[b"a"]);
     let mut command = activate(&[]);
     command.arg(&daemon.path).args(["a", "--", "sh", "-c"]);
     command.arg("tr '\\0' ' ' </proc/$$/environ; echo; exec cat").stdin(Stdio::piped());
@@ -133,7 +133,7 @@ fn the_process_is_named_in_both_ways_that_systemd_knows() {
 }
 
 #[test]
-fn every_convention_describes_the_descriptors() {
+fn every_convention_describes_all_descriptors() {
     let dir = TempDir::new().unwrap();
     let path = dir.child("so;c=k");
     let abstract_name = format!("fdholder-{}", std::process::id());
@@ -147,7 +147,7 @@ fn every_convention_describes_the_descriptors() {
     let unbound = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let unbound = unbound.unwrap();
     let address = |socket: &TcpListener| socket.local_addr().unwrap().to_string();
-    let places = format!(
+    let addresses = format!(
         "{}=3;{}=4;{}=5;{}=6;@{}=7;{}=8;a pipe=9",
         address(&four),
         address(&six),
@@ -174,7 +174,8 @@ fn every_convention_describes_the_descriptors() {
     let parent = std::process::id();
     let process = "LISTEN_PID";
     let nginx = ["NGINX=3;4;5;6;7;8;9;".to_string()];
-    let starter = ["SERVER_STARTER_GENERATION=1".into(), format!("SERVER_STARTER_PORT={places}")];
+    let starter =
+        ["SERVER_STARTER_GENERATION=1".into(), format!("SERVER_STARTER_PORT={addresses}")];
     let upstart = ["UPSTART_EVENTS=socket".to_string(), "UPSTART_FDS=3 4 5 6 7 8 9".into()];
     let mut einhorn = vec!["EINHORN_FD_COUNT=7".into(), format!("EINHORN_MASTER_PID={parent}")];
     let families = ["AF_INET", "AF_INET6", "AF_INET", "AF_UNIX", "AF_UNIX"];
@@ -198,18 +199,18 @@ fn every_convention_describes_the_descriptors() {
         for (options, due) in conventions {
             let command = &mut activate(options);
             command.arg(&daemon.path).args(all.iter().map(|held| OsStr::from_bytes(&held.id)));
-            let (look, mut variables) = look(command);
+            let (report, mut variables) = self::report(command);
             variables.retain(|one| !one.starts_with(process));
             assert_eq!(variables, due, "{options:?}");
             for (number, held) in (3..).zip(&all) {
-                assert_eq!(look.inode(number), inode(&held.fd), "{options:?}");
+                assert_eq!(report.inode(number), inode(&held.fd), "{options:?}");
             }
         }
     }
 }
 
 #[test]
-fn names_are_made_valid() {
+fn invalid_bytes_in_names_are_replaced() {
     let long = [b'x'; 255];
     // An identifier, and the name that prog gets.
     let cases: &[(&[u8], &str)] = &[
@@ -223,12 +224,12 @@ fn names_are_made_valid() {
     ];
     let daemon = Daemon::start(Generation::Ours);
     let all: Vec<_> = cases.iter().map(|(id, _)| *id).collect();
-    holding(&daemon, &all);
+    store(&daemon, &all);
     let mut command = activate(&[]);
     command.arg(&daemon.path).args(all.iter().map(|id| OsStr::from_bytes(id)));
     let due: Vec<_> = cases.iter().map(|(_, name)| *name).collect();
-    assert_eq!(names(&look(&mut command).1), due.join(":"));
-    // Names on the command line are separated by the byte that no name may have.
+    assert_eq!(names(&self::report(&mut command).1), due.join(":"));
+    // Names on the command line are separated by a colon, which no name may contain.
     let given: [(&[u8], &str); 6] = [
         (b"http", "http"),
         (b"", "unknown"),
@@ -241,16 +242,16 @@ fn names_are_made_valid() {
     let mut command = activate(&["-n"]);
     command.arg(OsStr::from_bytes(&value.join(&b':'))).arg(&daemon.path);
     command.args(all[..6].iter().map(|id| OsStr::from_bytes(id)));
-    assert_eq!(names(&look(&mut command).1), due.join(":"));
+    assert_eq!(names(&self::report(&mut command).1), due.join(":"));
 }
 
 #[test]
-fn a_prefix_stands_for_all_that_begin_with_it_in_the_order_of_names_and_numbers() {
+fn a_prefix_selects_all_identifiers_that_begin_with_it_sorted_by_name_and_number() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         let ids: [&[u8]; 9] =
             [b"w:b", b"other", b"w:", b"w:a", b"w:a#2", b"w:a#10", b"w:\xff", b"w", b"w:a#01"];
-        let files = holding(&daemon, &ids);
+        let files = store(&daemon, &ids);
         let file = |id: &[u8]| files[ids.iter().position(|other| *other == id).unwrap()];
         // Options and operands, and the identifiers and names that prog gets.
         type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a [&'a [u8]], &'a str);
@@ -272,44 +273,48 @@ fn a_prefix_stands_for_all_that_begin_with_it_in_the_order_of_names_and_numbers(
         ];
         for (options, operands, due, due_names) in cases {
             let command = &mut activate(options);
-            let (look, variables) = look(command.arg(&daemon.path).args(*operands));
-            let open: Vec<_> =
-                look.open.iter().filter(|(number, _)| *number > 2).map(|(_, file)| *file).collect();
+            let (report, variables) = self::report(command.arg(&daemon.path).args(*operands));
+            let open: Vec<_> = report
+                .open
+                .iter()
+                .filter(|(number, _)| *number > 2)
+                .map(|(_, file)| *file)
+                .collect();
             let due: Vec<_> = due.iter().map(|id| file(id)).collect();
             assert_eq!(open, due, "{options:?}");
             assert_eq!(names(&variables), *due_names, "{options:?}");
         }
-        let (look, variables) = look(activate(&["-p", ""]).arg(&daemon.path));
-        assert_eq!(look.open.iter().filter(|(number, _)| *number > 2).count(), ids.len());
+        let (report, variables) = self::report(activate(&["-p", ""]).arg(&daemon.path));
+        assert_eq!(report.open.iter().filter(|(number, _)| *number > 2).count(), ids.len());
         assert_eq!(names(&variables), "other:w:w_:w_a:w_a:w_a:w_a#01:w_b:w__");
         let ended = run(activate(&["-p", "x"]).arg(&daemon.path).args(["--", "echo", "executed"]));
-        assert_eq!(said(&ended), (1, "", &fatal("no identifier begins with x")[..]));
+        assert_eq!(ending(&ended), (1, "", &fatal("no identifier begins with x")[..]));
         let ended = run(activate(&["-p", "x"]).arg(&daemon.path).args(["w", "--", "true"]));
-        assert_eq!(ended.code, 0, "what stands on the command line is enough");
+        assert_eq!(ended.code, 0, "the identifiers on the command line suffice");
     }
 }
 
-/// The line that says what failed.
+/// The message of an error.
 fn fatal(what: &str) -> String {
     format!("{NAME}: fatal: {what}\n")
 }
 
-/// Import numbers equal names. Their order by bytes would be `#10`, `#2`.
+/// fdholder-import numbers equal names. Sorted by bytes, `#10` would come before `#2`.
 #[test]
-fn equal_names_are_in_the_order_of_their_numbers() {
+fn numbered_names_are_sorted_by_number() {
     let daemon = Daemon::start(Generation::Ours);
     let numbered = |at: u32| if at == 1 { "p:web".into() } else { format!("p:web#{at}") };
     let all: Vec<String> = (1..=120).map(numbered).collect();
     let all: Vec<_> = all.iter().map(|id| id.as_bytes()).chain([&b"p:web!"[..]]).collect();
-    let files = holding(&daemon, &all);
-    let (look, variables) = look(activate(&["-p", "p:"]).arg(&daemon.path));
-    let open = look.open.iter().filter(|(number, _)| *number > 2).map(|(_, file)| *file);
+    let files = store(&daemon, &all);
+    let (report, variables) = self::report(activate(&["-p", "p:"]).arg(&daemon.path));
+    let open = report.open.iter().filter(|(number, _)| *number > 2).map(|(_, file)| *file);
     assert_eq!(open.collect::<Vec<_>>(), files);
     assert_eq!(names(&variables), format!("{}web!", "web:".repeat(120)));
 }
 
 #[test]
-fn listing_and_retrieving_are_the_rights_that_a_prefix_needs() {
+fn a_prefix_needs_the_rights_to_list_and_to_retrieve() {
     for generation in Generation::DAEMONS {
         for (rights, due) in [
             (&[SETDUMP, LIST, RETRIEVE][..], ""),
@@ -318,18 +323,18 @@ fn listing_and_retrieving_are_the_rights_that_a_prefix_needs() {
         ] {
             let setup = Setup { rights: Some(rights), ..Setup::default() };
             let daemon = Daemon::start_with(generation, setup);
-            holding(&daemon, &[b"a"]);
+            store(&daemon, &[b"a"]);
             let mut command = activate(&["-p", ""]);
             let ended = run(command.arg(&daemon.path).args(["--", "echo", "executed"]));
             match due {
-                "" => assert_eq!(said(&ended), (0, "executed\n", "")),
+                "" => assert_eq!(ending(&ended), (0, "executed\n", "")),
                 due => {
                     let (what, right) = due.split_once(": ").unwrap();
                     let line = format!(
                         "unable to {what}: Operation not permitted (the right S6_FDHOLDER_{right} is \
                          missing)"
                     );
-                    assert_eq!(said(&ended), (1, "", &fatal(&line)[..]));
+                    assert_eq!(ending(&ended), (1, "", &fatal(&line)[..]));
                 }
             }
         }
@@ -337,10 +342,10 @@ fn listing_and_retrieving_are_the_rights_that_a_prefix_needs() {
 }
 
 #[test]
-fn if_one_cannot_be_retrieved_nothing_is_executed_or_deleted() {
+fn if_an_entry_cannot_be_retrieved_nothing_is_executed_or_deleted() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
-        holding(&daemon, &[b"a", b"b"]);
+        store(&daemon, &[b"a", b"b"]);
         let long = "x".repeat(256);
         let cases = [
             ("absent", "absent: No such file or directory".to_string()),
@@ -352,7 +357,7 @@ fn if_one_cannot_be_retrieved_nothing_is_executed_or_deleted() {
                 let mut command = activate(options);
                 command.arg(&daemon.path).args(["b", id, "a", "--", "echo", "executed"]);
                 let line = fatal(&format!("unable to retrieve fd for id {reason}"));
-                assert_eq!(said(&run(&mut command)), (1, "", &line[..]), "{generation:?}");
+                assert_eq!(ending(&run(&mut command)), (1, "", &line[..]), "{generation:?}");
             }
         }
         assert_eq!(ids(&daemon), [b"a", b"b"]);
@@ -360,34 +365,34 @@ fn if_one_cannot_be_retrieved_nothing_is_executed_or_deleted() {
 }
 
 #[test]
-fn what_is_handed_over_is_deleted_only_if_that_is_asked_for() {
+fn entries_are_deleted_only_with_option_d() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
-        let files = holding(&daemon, &[b"a", b"b", b"c", b"d"]);
-        let (look, _) = look(activate(&["-D"]).arg(&daemon.path).args(["a", "c"]));
-        assert_eq!((look.inode(3), look.inode(4)), (files[0], files[2]));
+        let files = store(&daemon, &[b"a", b"b", b"c", b"d"]);
+        let (report, _) = self::report(activate(&["-D"]).arg(&daemon.path).args(["a", "c"]));
+        assert_eq!((report.inode(3), report.inode(4)), (files[0], files[2]));
         assert_eq!(ids(&daemon), [b"b", b"d"]);
         succeeded(&run(activate(&["-wDp", ""]).arg(&daemon.path).args(["--", "true"])));
         assert!(ids(&daemon).is_empty());
     }
 }
 
-/// The daemon may have given it to both before one of them deletes it: then both are executed.
+/// Both tools may retrieve the entries before one of them deletes them. Then both execute their program.
 #[test]
-fn of_two_that_delete_the_same_one_is_executed_at_least() {
+fn of_two_tools_that_delete_the_same_entries_at_least_one_executes_its_program() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         for _ in 0..20 {
-            holding(&daemon, &[b"a", b"b"]);
+            store(&daemon, &[b"a", b"b"]);
             let begin = || {
                 let mut command = activate(&["-D"]);
                 command.arg(&daemon.path).args(["a", "b", "--", "echo", "executed"]);
                 crate::kit::tool::Running::start(&mut command)
             };
             let all = [begin(), begin()].map(|running| running.wait());
-            let is_executed = |ended: &Ended| said(ended) == (0, "executed\n", "");
+            let is_executed = |ended: &Ended| ending(ended) == (0, "executed\n", "");
             let is_late = |ended: &Ended| {
-                // A daemon of C disconnects if what it is about to send has just been deleted.
+                // A C daemon disconnects if a descriptor that it is about to send has been deleted.
                 let is_absent = ended.err.ends_with(": No such file or directory\n");
                 ended.code == 1 && (is_absent || generation != Generation::Ours)
             };
@@ -399,11 +404,11 @@ fn of_two_that_delete_the_same_one_is_executed_at_least() {
 }
 
 #[test]
-fn a_refused_deletion_leaves_all_as_it_was() {
+fn if_the_deletion_is_refused_nothing_is_executed_or_deleted() {
     for generation in Generation::DAEMONS {
         let rights = Some(&[GETDUMP, SETDUMP, LIST, RETRIEVE][..]);
         let daemon = Daemon::start_with(generation, Setup { rights, ..Setup::default() });
-        holding(&daemon, &[b"a", b"b"]);
+        store(&daemon, &[b"a", b"b"]);
         for options in ["-D", "-wD"] {
             let mut command = activate(&[options]);
             command.arg(&daemon.path).args(["b", "a", "--", "echo", "executed"]);
@@ -411,7 +416,7 @@ fn a_refused_deletion_leaves_all_as_it_was() {
                 "unable to delete fd for id b: Operation not permitted (the right \
                  S6_FDHOLDER_STORE_REGEX is missing)",
             );
-            assert_eq!(said(&run(&mut command)), (1, "", &line[..]), "{generation:?}");
+            assert_eq!(ending(&run(&mut command)), (1, "", &line[..]), "{generation:?}");
         }
         assert_eq!(ids(&daemon), [b"a", b"b"]);
     }
@@ -422,13 +427,13 @@ fn granted() -> Step {
     Step::Send(frame(&[0], 1), vec![memfd()])
 }
 
-fn says(number: u8) -> Step {
+fn answers(number: u8) -> Step {
     Step::Send(status(number), Vec::new())
 }
 
-/// Once something is deleted, only this process has it.
+/// After a deletion, only this process has the descriptor, so the tool must go on.
 #[test]
-fn after_the_first_deletion_prog_is_executed_with_a_warning_of_what_may_still_be_held() {
+fn after_the_first_deletion_prog_is_executed_even_if_another_deletion_fails() {
     const BUSY: u8 = libc::EBUSY as u8;
     const NOENT: u8 = libc::ENOENT as u8;
     let retrieved = || [Step::Receive, granted(), Step::Receive, granted()];
@@ -437,14 +442,17 @@ fn after_the_first_deletion_prog_is_executed_with_a_warning_of_what_may_still_be
     let lost = "; the daemon may still hold it and what comes behind it";
     let closed = format!("connection closed{lost}");
     let cases = [
-        (vec![says(0), Step::Receive, says(BUSY)], warning("b", "Device or resource busy")),
-        // The daemon does not hold it: there is nothing to warn of.
-        (vec![says(NOENT), Step::Receive, says(0)], String::new()),
-        (vec![says(0), Step::Receive, says(NOENT)], String::new()),
-        (vec![says(NOENT), Step::Receive, says(NOENT)], String::new()),
-        (vec![says(NOENT), Step::Receive, says(BUSY)], warning("b", "Device or resource busy")),
+        (vec![answers(0), Step::Receive, answers(BUSY)], warning("b", "Device or resource busy")),
+        // The daemon does not hold the entry any more, which needs no warning.
+        (vec![answers(NOENT), Step::Receive, answers(0)], String::new()),
+        (vec![answers(0), Step::Receive, answers(NOENT)], String::new()),
+        (vec![answers(NOENT), Step::Receive, answers(NOENT)], String::new()),
+        (
+            vec![answers(NOENT), Step::Receive, answers(BUSY)],
+            warning("b", "Device or resource busy"),
+        ),
         (vec![Step::HangUp], warning("a", &closed)),
-        (vec![says(0), Step::Receive, Step::HangUp], warning("b", &closed)),
+        (vec![answers(0), Step::Receive, Step::HangUp], warning("b", &closed)),
         (
             vec![Step::Send(b"xxxxxxx".to_vec(), vec![])],
             warning("a", &format!("Protocol error{lost}")),
@@ -456,15 +464,15 @@ fn after_the_first_deletion_prog_is_executed_with_a_warning_of_what_may_still_be
         let fake = Fake::start(script);
         let mut command = activate(&["-D", "-t500"]);
         command.arg(&fake.path).args(["a", "b", "--", "echo", "executed"]);
-        assert_eq!(said(&run(&mut command)), (0, "executed\n", &due[..]));
+        assert_eq!(ending(&run(&mut command)), (0, "executed\n", &due[..]));
         fake.seen();
     }
 }
 
 #[test]
-fn a_program_that_cannot_be_executed_is_noticed_before_anything_is_done() {
+fn a_program_that_cannot_be_executed_is_reported_before_anything_is_done() {
     let daemon = Daemon::start(Generation::Ours);
-    holding(&daemon, &[b"a"]);
+    store(&daemon, &[b"a"]);
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.child(name).to_str().unwrap().to_string();
     fs::write(path("file"), "").unwrap();
@@ -477,7 +485,7 @@ fn a_program_that_cannot_be_executed_is_noticed_before_anything_is_done() {
         ("/no/such/program".into(), absent),
         (path("link"), absent),
         (path("file"), refused),
-        // By way of PATH as well.
+        // The same file, found by PATH.
         ("file".into(), refused),
         (path("fifo"), refused),
         (path("."), refused),
@@ -490,8 +498,8 @@ fn a_program_that_cannot_be_executed_is_noticed_before_anything_is_done() {
                 run(&mut command)
             };
             let line = fatal(&format!("unable to exec {prog}: {reason}"));
-            assert_eq!(said(&command(&daemon.path)), (*code, "", &line[..]), "{options:?}");
-            // No daemon is asked.
+            assert_eq!(ending(&command(&daemon.path)), (*code, "", &line[..]), "{options:?}");
+            // The tool does not connect.
             let fake = Fake::start(vec![]);
             command(&fake.path);
             assert!(!fake.seen().connected);
@@ -500,7 +508,7 @@ fn a_program_that_cannot_be_executed_is_noticed_before_anything_is_done() {
     assert_eq!(ids(&daemon), [b"a"]);
 }
 
-/// A file that may be executed, with this content.
+/// An executable file with this content.
 fn executable(dir: &TempDir, name: &str, content: &str) -> String {
     let path = dir.child(name);
     fs::write(&path, content).unwrap();
@@ -508,8 +516,8 @@ fn executable(dir: &TempDir, name: &str, content: &str) -> String {
     path.to_str().unwrap().to_string()
 }
 
-/// Runs a command that deletes, and checks what it says and that the daemon holds everything again.
-fn stores_again(daemon: &Daemon, command: &mut Command, code: i32, what: &str) {
+/// Runs a command that deletes and fails. Checks its message, and that the daemon holds all entries again.
+fn assert_stored_again(daemon: &Daemon, command: &mut Command, code: i32, what: &str) {
     let sorted = || {
         let mut held = wire::get_dump(&daemon.path).unwrap();
         held.sort_by(|one, other| one.id.cmp(&other.id));
@@ -517,7 +525,7 @@ fn stores_again(daemon: &Daemon, command: &mut Command, code: i32, what: &str) {
     };
     let before: Vec<_> = sorted().collect();
     let line = fatal(&format!("{what}; what was deleted is stored again, without an expiry"));
-    assert_eq!(said(&run(command)), (code, "", &line[..]));
+    assert_eq!(ending(&run(command)), (code, "", &line[..]));
     let after: Vec<_> = sorted().collect();
     type One = (Vec<u8>, (u64, u64), [u8; 12]);
     let files =
@@ -527,9 +535,9 @@ fn stores_again(daemon: &Daemon, command: &mut Command, code: i32, what: &str) {
     assert!(after.iter().all(|(.., expiry)| *expiry > lasting));
 }
 
-/// Some reasons the kernel tells only when it executes.
+/// Some errors show only when the kernel executes the program.
 #[test]
-fn what_was_deleted_is_stored_again_if_prog_cannot_be_executed_after_all() {
+fn deleted_entries_are_stored_again_if_prog_cannot_be_executed() {
     let dir = TempDir::new().unwrap();
     let folder = format!("#!{}\n", dir.path().display());
     let cases = [
@@ -542,52 +550,56 @@ fn what_was_deleted_is_stored_again_if_prog_cannot_be_executed_after_all() {
         for (prog, code, reason) in &cases {
             let what = format!("unable to exec {prog}: {reason}");
             for option in ["-D", "-wD"] {
-                holding(&daemon, &[b"a", b"b"]);
+                store(&daemon, &[b"a", b"b"]);
                 let mut command = activate(&[option]);
-                // One that is named twice is deleted and stored once.
+                // An identifier that is given twice is deleted and stored once.
                 command.arg(&daemon.path).args(["b", "a", "b", "--", prog]);
-                stores_again(&daemon, &mut command, *code, &what);
+                assert_stored_again(&daemon, &mut command, *code, &what);
             }
             let mut command = activate(&[]);
             let ended = run(command.arg(&daemon.path).args(["a", "--", prog]));
-            assert_eq!(said(&ended), (*code, "", &fatal(&what)[..]));
+            assert_eq!(ending(&ended), (*code, "", &fatal(&what)[..]));
         }
-        // The variables of the program are longer than those of the tool.
+        // The variables of the program are larger than those of the tool.
         let ids: Vec<_> = (0..40).map(|at| format!("{at:0>250}")).collect();
         let ids: Vec<_> = ids.iter().map(|id| id.as_bytes()).collect();
         for options in [["-D", "-p", "0"], ["-wD", "-p", "0"]] {
-            holding(&daemon, &ids);
-            holding(&daemon, &[b"a", b"b"]);
+            store(&daemon, &ids);
+            store(&daemon, &[b"a", b"b"]);
             let mut command = through("ulimit -s 256;", "", &options, &daemon.path);
             command.env_clear().envs([("PATH", "/usr/bin:/bin"), ("LONG", &"x".repeat(126_000))]);
             command.args(["a", "b", "--", "/bin/true"]);
             let what = "unable to exec /bin/true: Argument list too long";
-            stores_again(&daemon, &mut command, 111, what);
+            assert_stored_again(&daemon, &mut command, 111, what);
         }
     }
 }
 
 #[test]
-fn what_cannot_be_stored_again_is_counted() {
+fn the_message_counts_entries_that_could_not_be_stored_again() {
     let dir = TempDir::new().unwrap();
     let prog = executable(&dir, "empty", "");
     let [busy, perm, noent] = [libc::EBUSY, libc::EPERM, libc::ENOENT].map(|code| code as u8);
-    let deleted = || vec![Step::Receive, says(0)];
+    let deleted = || vec![Step::Receive, answers(0)];
     let all = "; what was deleted is stored again, without an expiry";
     let lost =
         |count: u32| format!("; of the deleted descriptors {count} could not be stored again");
     let closed = "connection closed; the daemon may still hold it and what comes behind it";
     let cases: Vec<(Vec<Step>, &str, String)> = vec![
         (vec![deleted(), deleted(), deleted(), deleted()].concat_steps(), "", all.into()),
-        // Somebody has stored another one since.
+        // Another client has stored an entry under the identifier meanwhile.
         (
-            [deleted(), deleted(), vec![Step::Receive, says(busy)], deleted()].concat_steps(),
+            [deleted(), deleted(), vec![Step::Receive, answers(busy)], deleted()].concat_steps(),
             "",
             lost(1),
         ),
         (
-            [deleted(), deleted(), vec![Step::Receive, says(perm), Step::Receive, says(perm)]]
-                .concat_steps(),
+            [
+                deleted(),
+                deleted(),
+                vec![Step::Receive, answers(perm), Step::Receive, answers(perm)],
+            ]
+            .concat_steps(),
             "",
             lost(2),
         ),
@@ -598,16 +610,21 @@ fn what_cannot_be_stored_again_is_counted() {
             "",
             lost(1),
         ),
-        // What the daemon did not hold is not stored.
-        ([vec![Step::Receive, says(noent)], deleted(), deleted()].concat_steps(), "", all.into()),
-        (vec![Step::Receive, says(noent), Step::Receive, says(noent)], "", String::new()),
-        // The first is deleted, the second is in doubt: the daemon still holds it, or stores it again.
+        // An entry that the daemon did not hold is not stored.
+        (
+            [vec![Step::Receive, answers(noent)], deleted(), deleted()].concat_steps(),
+            "",
+            all.into(),
+        ),
+        (vec![Step::Receive, answers(noent), Step::Receive, answers(noent)], "", String::new()),
+        // The first is deleted, and the deletion of the second is unknown. The daemon still holds it, or stores
+        // it again.
         (
             [
                 deleted(),
                 vec![Step::Receive, Step::HangUp, Step::Next],
                 deleted(),
-                vec![Step::Receive, says(busy)],
+                vec![Step::Receive, answers(busy)],
             ]
             .concat_steps(),
             closed,
@@ -630,12 +647,12 @@ fn what_cannot_be_stored_again_is_counted() {
             let what = "warning: unable to delete fd for id b";
             due = format!("{NAME}: {what}: {warning}\n{due}");
         }
-        assert_eq!(said(&ended), (126, "", &due[..]));
+        assert_eq!(ending(&ended), (126, "", &due[..]));
         fake.seen();
     }
 }
 
-/// Puts scripts one after the other.
+/// Concatenates scripts.
 trait Concat {
     fn concat_steps(self) -> Vec<Step>;
 }
@@ -646,34 +663,34 @@ impl<I: IntoIterator<Item = Vec<Step>>> Concat for I {
     }
 }
 
-/// Somebody may store another one under it between two deletions.
+/// Another client may store an entry under the identifier between two deletions.
 #[test]
-fn an_identifier_that_is_named_twice_is_deleted_once() {
+fn an_identifier_that_is_given_twice_is_deleted_once() {
     let granted = || [Step::Receive, granted()];
     let script = [granted(), granted(), granted()].into_iter().flatten();
     let fake =
-        Fake::start(script.chain([Step::Receive, says(0), Step::Receive, says(0)]).collect());
+        Fake::start(script.chain([Step::Receive, answers(0), Step::Receive, answers(0)]).collect());
     let mut command = activate(&["-D"]);
     command.arg(&fake.path).args(["a", "b", "a", "--", "echo", "executed"]);
-    assert_eq!(said(&run(&mut command)), (0, "executed\n", ""));
+    assert_eq!(ending(&run(&mut command)), (0, "executed\n", ""));
     let requests = [&b"a"[..], b"b"].map(|id| frame(&wire::delete_request(id), 0));
     let seen = fake.seen().bytes;
     assert!(seen.ends_with(&requests.concat()), "{seen:?}");
     assert_eq!(seen.iter().filter(|byte| **byte == b'D').count(), 2);
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
-        holding(&daemon, &[b"a", b"b"]);
+        store(&daemon, &[b"a", b"b"]);
         for option in ["-D", "-wD"] {
             let mut command = activate(&[option]);
             command.arg(&daemon.path).args(["a", "b", "a", "--", "echo", "executed"]);
-            assert_eq!(said(&run(&mut command)), (0, "executed\n", ""), "{generation:?}");
+            assert_eq!(ending(&run(&mut command)), (0, "executed\n", ""), "{generation:?}");
             assert!(ids(&daemon).is_empty());
-            holding(&daemon, &[b"a", b"b"]);
+            store(&daemon, &[b"a", b"b"]);
         }
     }
 }
 
-/// A shell that does something and redirects before it becomes the tool.
+/// A command that runs a shell, which runs `first`, redirects, and executes the tool.
 fn through(first: &str, redirections: &str, options: &[&str], path: &Path) -> Command {
     let mut command = Command::new("sh");
     command.arg("-c").arg(format!("{first} exec \"$0\" \"$@\" {redirections}"));
@@ -682,10 +699,10 @@ fn through(first: &str, redirections: &str, options: &[&str], path: &Path) -> Co
 }
 
 #[test]
-fn a_number_that_is_open_already_is_an_error_where_prog_needs_it() {
+fn an_open_descriptor_at_a_number_for_prog_is_an_error() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
-        let files = holding(&daemon, &[b"a", b"b"]);
+        let files = store(&daemon, &[b"a", b"b"]);
         let open = |redirections: &str, options: &[&str], ids: &[&str]| {
             let mut command = through("", redirections, options, &daemon.path);
             run(command.args(ids).args(["--", "sh", "-c", REPORT_SCRIPT]))
@@ -694,20 +711,24 @@ fn a_number_that_is_open_already_is_an_error_where_prog_needs_it() {
             for options in [&[][..], &["-D"], &["-p", "x"]] {
                 let ended = open(redirections, options, &["b", "a"]);
                 let line = format!("number {number} is open already, but is to be id {id}");
-                assert_eq!(said(&ended), (100, "", &fatal(&line)[..]));
+                assert_eq!(ending(&ended), (100, "", &fatal(&line)[..]));
             }
         }
-        // The program gets what is open above.
+        // The program inherits open descriptors at higher numbers.
         for redirections in ["5</dev/null 7</dev/null", "6</dev/null", "5</ 6</dev/null 7</ 8</"] {
             let ended = open(redirections, &[], &["b", "a"]);
             succeeded(&ended);
-            let look = Report::parse(&ended.out);
+            let report = Report::parse(&ended.out);
             let due = redirections.split(' ').map(|one| one[..1].parse::<u32>().unwrap());
             let due: Vec<_> = due.collect();
-            let open: Vec<_> =
-                look.open.iter().map(|(number, _)| *number).filter(|number| *number > 4).collect();
+            let open: Vec<_> = report
+                .open
+                .iter()
+                .map(|(number, _)| *number)
+                .filter(|number| *number > 4)
+                .collect();
             assert_eq!(open, due, "{redirections}");
-            assert_eq!((look.inode(3), look.inode(4)), (files[1], files[0]));
+            assert_eq!((report.inode(3), report.inode(4)), (files[1], files[0]));
         }
         assert_eq!(ids(&daemon), [b"a", b"b"]);
     }
@@ -716,11 +737,11 @@ fn a_number_that_is_open_already_is_an_error_where_prog_needs_it() {
 #[test]
 fn closed_standard_descriptors_stay_closed() {
     let daemon = Daemon::start(Generation::Ours);
-    let files = holding(&daemon, &[b"a", b"b"]);
+    let files = store(&daemon, &[b"a", b"b"]);
     for (redirections, _) in closed() {
         for options in [&[][..], &["-w"], &["-p", ""]] {
             let dir = TempDir::new().unwrap();
-            // The shell looks first and redirects then.
+            // The shell checks its descriptors before it redirects.
             let script = "for n in 0 1 2 3 4 5 6 7; do [ -h /proc/$$/fd/$n ] && all=\"$all$n \"; done; \
                           { echo \"$all\"; stat -Lc%i /proc/$$/fd/3 /proc/$$/fd/4; } >\"$0\"";
             let out = dir.child("out");
@@ -738,15 +759,15 @@ fn closed_standard_descriptors_stay_closed() {
     }
 }
 
-/// Prints which signals are blocked and ignored, and the limits on open files: those of the process itself,
-/// since a shell changes them.
+/// A command that prints the blocked and ignored signals, and the limits on open files, of its own process. A
+/// shell would change them.
 const STATE: [&str; 5] =
     ["grep", "-hE", "^Sig(Blk|Ign)|open files", "/proc/self/status", "/proc/self/limits"];
 
 #[test]
-fn signals_and_limits_are_those_of_the_caller() {
+fn prog_gets_the_signals_and_limits_of_the_caller() {
     let daemon = Daemon::start(Generation::Ours);
-    holding(&daemon, &[b"a"]);
+    store(&daemon, &[b"a"]);
     for options in [&[][..], &["-w"], &["-wD"]] {
         for limit in ["ulimit -Sn 64;", "ulimit -n 77;", ""] {
             let env = ["env", "--block-signal=USR1,TERM", "--ignore-signal=PIPE,HUP", "sh", "-c"];
@@ -764,20 +785,20 @@ fn signals_and_limits_are_those_of_the_caller() {
                 let ended = run(command.args(["a", "--"]).args(STATE));
                 succeeded(&ended);
                 assert_eq!(ended.out, expected, "{options:?} {limit}");
-                holding(&daemon, &[b"a"]);
+                store(&daemon, &[b"a"]);
             }
         }
     }
 }
 
 #[test]
-fn three_hundred_are_handed_over() {
+fn prog_can_get_three_hundred_descriptors() {
     raise_open_file_limit();
     let all: Vec<_> = (0..300).map(|at| format!("{at:0>5}{}", "x".repeat(250))).collect();
     let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
-        let files = holding(&daemon, &all);
+        let files = store(&daemon, &all);
         for options in [&["-p", ""][..], &["-wp", ""], &["-p", "", "-e", "einhorn"], &[]] {
             let mut command = activate(options);
             command.arg(&daemon.path);
@@ -786,46 +807,46 @@ fn three_hundred_are_handed_over() {
             }
             let ended = run(command.args(["--", "sh", "-c", REPORT_SCRIPT]));
             succeeded(&ended);
-            let look = Report::parse(&ended.out);
+            let report = Report::parse(&ended.out);
             let open: Vec<_> =
-                look.open.iter().filter(|(number, _)| *number > 2).copied().collect();
+                report.open.iter().filter(|(number, _)| *number > 2).copied().collect();
             let due: Vec<_> = (3..).zip(files.iter().copied()).collect();
             assert!(open == due, "{generation:?} {options:?}");
-            let has = |text: &str| look.environment.iter().any(|one| one == text.as_bytes());
+            let has = |text: &str| report.environment.iter().any(|one| one == text.as_bytes());
             assert!(has("LISTEN_FDS=300") || has("EINHORN_FD_COUNT=300"));
         }
     }
 }
 
-/// The program cannot be executed with them. That is known before they are deleted.
+/// The kernel limits the length of a variable. The tool checks that before it deletes.
 #[test]
-fn more_names_than_a_variable_has_room_for_are_an_error_and_nothing_is_deleted() {
+fn if_the_names_are_too_long_for_a_variable_nothing_is_deleted() {
     raise_open_file_limit();
     let all: Vec<_> = (0..600).map(|at| format!("{at:0>5}{}", "x".repeat(250))).collect();
     let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
     let daemon = Daemon::start(Generation::S6_2_15);
-    holding(&daemon, &all);
+    store(&daemon, &all);
     let mut command = activate(&["-Dp", ""]);
     let ended = run(command.arg(&daemon.path).args(["--", "echo", "executed"]));
     let line = fatal("unable to prepare what prog gets: Argument list too long");
-    assert_eq!(said(&ended), (111, "", &line[..]));
+    assert_eq!(ending(&ended), (111, "", &line[..]));
     let stream = UnixStream::connect(&daemon.path).unwrap();
     assert_eq!(wire::list(&stream).unwrap().len(), all.len());
-    // Numbers alone take less.
+    // A convention without names needs less room.
     let mut command = activate(&["-De", "nginx", "-p", ""]);
     let ended = run(command.arg(&daemon.path).args(["--", "echo", "executed"]));
-    assert_eq!(said(&ended), (0, "executed\n", ""));
+    assert_eq!(ending(&ended), (0, "executed\n", ""));
     assert!(wire::list(&stream).unwrap().is_empty());
 }
 
 #[test]
-fn a_limit_that_leaves_no_room_for_all_is_raised_for_prog_as_well_or_named() {
+fn a_low_soft_limit_is_raised_for_prog_too_and_a_low_hard_limit_is_reported() {
     raise_open_file_limit();
     let all: Vec<_> = (0..30).map(|at| format!("{at:0>3}")).collect();
     let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
     let daemon = Daemon::start(Generation::Ours);
-    holding(&daemon, &all);
-    // The first three, these, and two more. Without -w one more is enough if need be.
+    store(&daemon, &all);
+    // The standard descriptors, the entries, and two more. Without -w one more suffices if the limit is hard.
     let needed = 3 + all.len() + 2;
     for (limit, is_hard) in (5..needed + 3).flat_map(|limit| [(limit, false), (limit, true)]) {
         for options in [&["-p", ""][..], &["-wDp", ""], &[]] {
@@ -841,20 +862,20 @@ fn a_limit_that_leaves_no_room_for_all_is_raised_for_prog_as_well_or_named() {
                     "unable to prepare what prog gets: Too many open files: the open-file limit is \
                      {limit}, but has to be {needed} at least"
                 );
-                assert_eq!(said(&ended), (111, "", &fatal(&line)[..]));
+                assert_eq!(ending(&ended), (111, "", &fatal(&line)[..]));
                 assert_eq!(ids(&daemon).len(), all.len());
             } else {
                 let due = format!("{}\n", limit.max(needed));
-                assert_eq!(said(&ended), (0, &due[..], ""), "{limit} {is_hard} {options:?}");
-                holding(&daemon, &all);
+                assert_eq!(ending(&ended), (0, &due[..], ""), "{limit} {is_hard} {options:?}");
+                store(&daemon, &all);
             }
         }
     }
 }
 
-/// A daemon may send what is wrong.
+/// The daemon may break the protocol.
 #[test]
-fn a_daemon_that_lies_executes_nothing() {
+fn after_an_invalid_answer_nothing_is_executed() {
     let send = |bytes: Vec<u8>, count: usize| {
         Step::Send(bytes, std::iter::repeat_with(memfd).take(count).collect())
     };
@@ -894,14 +915,14 @@ fn a_daemon_that_lies_executes_nothing() {
             command.args(["a", "b"]);
         }
         let ended = run(command.args(["--", "echo", "executed"]));
-        assert_eq!(said(&ended), (1, "", &fatal(&format!("unable to {what}"))[..]));
+        assert_eq!(ending(&ended), (1, "", &fatal(&format!("unable to {what}"))[..]));
         fake.seen();
     }
 }
 
-/// A list may be longer than the limit on open files.
+/// A list may have more identifiers than the limit on open files.
 #[test]
-fn a_list_of_any_length_is_sorted_or_refused() {
+fn a_list_beyond_the_open_file_limit_is_refused() {
     let ids: Vec<u8> =
         (0..200_000u32).rev().flat_map(|id| format!("{id:06}\0").into_bytes()).collect();
     let reply = frame(&[&[0], &200_000u32.to_be_bytes()[..], &ids].concat(), 0);
@@ -910,12 +931,12 @@ fn a_list_of_any_length_is_sorted_or_refused() {
     let ended = run(command.args(["--", "true"]));
     let line = "unable to prepare what prog gets: Too many open files: the open-file limit is 1000, \
                 but has to be 200004 at least";
-    assert_eq!(said(&ended), (111, "", &fatal(line)[..]));
+    assert_eq!(ending(&ended), (111, "", &fatal(line)[..]));
     fake.seen();
 }
 
 #[test]
-fn a_right_command_line_is_taken_as_getopt_does() {
+fn a_valid_command_line_is_parsed_like_getopt() {
     let cases: &[&[&str]] = &[
         &["PATH", "a", "--", "true"],
         &["PATH", "a", "b", "--", "true", "--", "-x"],
@@ -939,7 +960,7 @@ fn a_right_command_line_is_taken_as_getopt_does() {
         let ended = run(activate(&[]).args(case.iter().map(|word| word.replace("PATH", path))));
         let what =
             format!("unable to connect to a fd-holder daemon at {path}: No such file or directory");
-        assert_eq!(said(&ended), (111, "", &fatal(&what)[..]), "{case:?}");
+        assert_eq!(ending(&ended), (111, "", &fatal(&what)[..]), "{case:?}");
     }
 }
 
@@ -973,14 +994,14 @@ fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
          [ -t timeout ] socket [ id... ] -- prog...\n"
     );
     for case in cases {
-        assert_eq!(said(&run(activate(&[]).args(*case))), (100, "", &usage[..]), "{case:?}");
+        assert_eq!(ending(&run(activate(&[]).args(*case))), (100, "", &usage[..]), "{case:?}");
     }
 }
 
 #[test]
-fn prog_gets_its_arguments_as_they_are() {
+fn prog_gets_its_arguments_unchanged() {
     let daemon = Daemon::start(Generation::Ours);
-    holding(&daemon, &[b"a", b"-D", b"-"]);
+    store(&daemon, &[b"a", b"-D", b"-"]);
     let words = [&b"%s|"[..], b"-D", b"", b"--", b"two  words\n", b"\xff\xfe", b"--help"];
     let mut command = activate(&[]);
     command.arg(&daemon.path).args(["a", "-D", "-", "--", "printf"]);
@@ -990,7 +1011,7 @@ fn prog_gets_its_arguments_as_they_are() {
 }
 
 #[test]
-fn what_is_handed_over_is_the_same_open_file() {
+fn prog_gets_the_same_open_file() {
     let daemon = Daemon::start(Generation::Ours);
     let (reader, writer) = std::io::pipe().unwrap();
     let expiry = expiry_in(Duration::from_secs(3600));
