@@ -4,6 +4,7 @@
 use crate::kit::clients::{hold, same_dump};
 use crate::kit::daemon::{Daemon, Generation, Setup};
 use crate::kit::fake::transfer;
+use crate::kit::process::wait_for_hangup;
 use crate::kit::process::{wait_until, wait_until_read};
 use crate::kit::server::connect;
 use crate::kit::tool::TIMEOUT;
@@ -12,7 +13,6 @@ use crate::kit::wire::{
     set_dump_request, store_request,
 };
 use crate::kit::{memfd, raise_open_file_limit};
-use crate::protocol::daemon_conformance::wait_for_hangup;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs;

@@ -5,7 +5,7 @@ mod cost;
 mod fair_shares;
 mod guarantees;
 mod hash_collisions;
-pub mod hostile_clients;
+mod hostile_clients;
 mod lame_duck;
 mod log;
 mod regex_conformance;

@@ -8,12 +8,12 @@
 //!
 //! `FDHOLDER_SOAK_SECONDS` is the duration in seconds, 20 by default.
 
-use crate::daemon::hostile_clients::WatchedDaemon;
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
 use crate::kit::daemon::Setup;
 use crate::kit::memfd;
 use crate::kit::server::connect;
 use crate::kit::tool::{Ended, run, tool};
+use crate::kit::watched::WatchedDaemon;
 use crate::kit::wire::{
     self, AGAIN, delete_request, entry, frame, inode, label, retrieve_request, set_dump_request,
     store_request,

@@ -2,12 +2,12 @@
 
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
 use crate::kit::fake::fill_backlog;
+use crate::kit::process::{closed, inherited};
 use crate::kit::process::{descriptors, wait_until};
 use crate::kit::server::{DaemonDir, Killed, Server, answer, connect, status, through};
 use crate::kit::tool::{Ended, TIMEOUT, run, tool};
 use crate::kit::wire::{self, Held, retrieve_request, store_request};
 use crate::kit::{make_device, memfd, raise_open_file_limit};
-use crate::limits::open_files::{closed, inherited};
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,

@@ -265,3 +265,17 @@ impl Report {
         found.unwrap_or_else(|| panic!("{number} is not open")).1
     }
 }
+
+/// An identifier as `s6-fdholder-list` prints it.
+pub fn quoted(id: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in id {
+        match byte {
+            7..=13 => text.extend(['\\', char::from(b"abtnvfr"[usize::from(byte - 7)])]),
+            b'\\' => text.push_str("\\\\"),
+            b' '..=b'~' => text.push(char::from(*byte)),
+            _ => text.push_str(&format!("\\0x{byte:02x}")),
+        }
+    }
+    text
+}

@@ -10,6 +10,7 @@ pub mod server;
 pub mod strace;
 pub mod target;
 pub mod tool;
+pub mod watched;
 pub mod wire;
 
 use lzma_rust2::{Lzma2Options, Lzma2Writer, LzmaOptions};
@@ -122,4 +123,9 @@ pub fn lingering(time: Duration) -> (OwnedFd, impl Sized) {
     assert_eq!(full.kind(), ErrorKind::WouldBlock);
     set_socket_linger(&sender, Some(time)).unwrap();
     (sender.into(), (listener, receiver))
+}
+
+/// A port of the loopback that is free at the moment.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

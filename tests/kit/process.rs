@@ -1,11 +1,14 @@
 //! Asks the kernel about a process and its connections, and waits until it reports a given state.
 
-use super::tool::TIMEOUT;
+use super::tool::{TIMEOUT, run};
 use super::wire::inode;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::ioctl::{Getter, Opcode, ioctl};
 use rustix::process::{Pid, PidfdFlags, geteuid, getpid, pidfd_open};
 use std::ffi::c_int;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -94,4 +97,29 @@ pub fn allow_inspection(command: &mut Command) {
     };
     // SAFETY: the closure makes two system calls and nothing else.
     unsafe { command.pre_exec(install) };
+}
+
+/// Waits until the other end of a pipe or socket is closed. False if the time is up.
+pub fn wait_for_hangup(end: &impl AsFd) -> bool {
+    let time = Timespec::try_from(TIMEOUT).unwrap();
+    let mut end = [PollFd::new(end, PollFlags::empty())];
+    retry_on_intr(|| poll(&mut end, Some(&time))).unwrap() > 0
+}
+
+/// The numbers of the descriptors that a program started by this test has from the start.
+pub fn inherited() -> Vec<usize> {
+    // The descriptor by which the shell reads the folder is closed before the test for a link.
+    let script = "cd /proc/$$/fd && for fd in *; do if [ -h $fd ]; then echo $fd; fi; done";
+    let ended = run(Command::new("sh").arg("-c").arg(script));
+    let numbers = String::from_utf8(ended.out).unwrap();
+    numbers.lines().map(|number| number.parse().unwrap()).collect()
+}
+
+/// Redirections that close each combination of the descriptors 0, 1 and 2, and whether 2 is closed.
+pub fn closed() -> impl Iterator<Item = (String, bool)> {
+    (1..8).map(|set| {
+        let each = ["<&-", ">&-", "2>&-"].into_iter().zip([1, 2, 4]);
+        let text: Vec<_> = each.filter(|(_, bit)| set & bit != 0).map(|(text, _)| text).collect();
+        (text.join(" "), set & 4 != 0)
+    })
 }

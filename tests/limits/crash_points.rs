@@ -2,7 +2,6 @@
 //! entries, a destination holds only complete entries, other daemons keep no descriptors of the killed
 //! client, and a second run completes.
 
-use crate::daemon::hostile_clients::WatchedDaemon;
 use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
 use crate::kit::daemon::Setup;
 use crate::kit::fake::{files_to_hold, transfer};
@@ -10,6 +9,7 @@ use crate::kit::program;
 use crate::kit::server::{DaemonDir, Server};
 use crate::kit::strace::{Call, calls, common, strace_detached};
 use crate::kit::tool::Ended;
+use crate::kit::watched::WatchedDaemon;
 use crate::kit::wire::{self, Held, Identity, identities};
 use crate::limits::tool_faults::{Fixture, RUNS, is_between};
 use rustix::process::Signal;

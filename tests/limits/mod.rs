@@ -3,6 +3,6 @@
 
 mod crash_points;
 mod daemon_faults;
-pub mod open_files;
+mod open_files;
 mod socket_faults;
 pub mod tool_faults;

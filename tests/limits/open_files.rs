@@ -1,6 +1,7 @@
 //! Transfers with a low limit on open files, and with closed standard descriptors.
 
 use crate::kit::daemon::{Daemon, Generation, Setup};
+use crate::kit::process::{closed, inherited};
 use crate::kit::tool::{Ended, Running, TIMEOUT, run};
 use crate::kit::wire::{self, Held};
 use crate::kit::{memfd, program, raise_open_file_limit};
@@ -139,15 +140,6 @@ fn nineteen_thousand_descriptors_go_through_a_limit_of_1024() {
     }
 }
 
-/// The numbers of the descriptors that a program started by this test has from the start.
-pub fn inherited() -> Vec<usize> {
-    // The descriptor by which the shell reads the folder is closed before the test for a link.
-    let script = "cd /proc/$$/fd && for fd in *; do if [ -h $fd ]; then echo $fd; fi; done";
-    let ended = run(Command::new("sh").arg("-c").arg(script));
-    let numbers = String::from_utf8(ended.out).unwrap();
-    numbers.lines().map(|number| number.parse().unwrap()).collect()
-}
-
 /// Transfers `count` descriptors under each of these limits. A transfer must succeed if there is room for two
 /// connections and a frame. Otherwise it must not change the destination, and must name the limit that is
 /// needed.
@@ -207,15 +199,6 @@ fn without_room_for_both_connections_the_needed_limit_is_named() {
     for count in [1, 253, 506] {
         succeeds_or_names_the_needed_limit(count, 3..=4);
     }
-}
-
-/// Redirections that close each combination of the descriptors 0, 1 and 2, and whether 2 is closed.
-pub fn closed() -> impl Iterator<Item = (String, bool)> {
-    (1..8).map(|set| {
-        let each = ["<&-", ">&-", "2>&-"].into_iter().zip([1, 2, 4]);
-        let text: Vec<_> = each.filter(|(_, bit)| set & bit != 0).map(|(text, _)| text).collect();
-        (text.join(" "), set & 4 != 0)
-    })
 }
 
 #[test]

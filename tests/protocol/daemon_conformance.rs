@@ -3,17 +3,14 @@
 
 use crate::kit::clients::hold;
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
-use crate::kit::process::wait_until_read;
+use crate::kit::process::{wait_for_hangup, wait_until_read};
 use crate::kit::random_cases;
 use crate::kit::server::connect;
-use crate::kit::tool::TIMEOUT;
 use crate::kit::wire::{
     self, Held, delete_request, entry, expiry_in, frame, inode, retrieve_request, set_dump_request,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::HashMap;
@@ -709,13 +706,6 @@ impl Conversation {
         let open = self.ends.iter().filter(|(origin, end)| gone(*origin) && !wait_for_hangup(end));
         open.map(|(origin, _)| *origin).collect()
     }
-}
-
-/// Waits until the other end of a pipe or socket is closed. False if the time is up.
-pub fn wait_for_hangup(end: &impl AsFd) -> bool {
-    let time = Timespec::try_from(TIMEOUT).unwrap();
-    let mut end = [PollFd::new(end, PollFlags::empty())];
-    retry_on_intr(|| poll(&mut end, Some(&time))).unwrap() > 0
 }
 
 /// Holds a conversation, and returns a description of what went wrong.

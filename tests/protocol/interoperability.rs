@@ -1,6 +1,7 @@
 //! Transfers between real daemons of three generations of s6 and ours. An upgrade transfers descriptors
 //! from one of them to another.
 
+use crate::kit::clients::quoted;
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, Identity, identities};
@@ -258,20 +259,6 @@ fn c_clients_list_and_retrieve_transferred_entries() {
             assert_eq!(String::from_utf8(retrieved.out).unwrap(), texts[at]);
         }
     }
-}
-
-/// An identifier as `s6-fdholder-list` prints it.
-pub fn quoted(id: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in id {
-        match byte {
-            7..=13 => text.extend(['\\', char::from(b"abtnvfr"[usize::from(byte - 7)])]),
-            b'\\' => text.push_str("\\\\"),
-            b' '..=b'~' => text.push(char::from(*byte)),
-            _ => text.push_str(&format!("\\0x{byte:02x}")),
-        }
-    }
-    text
 }
 
 /// The message of a transfer that fails because of the daemon at `path`.

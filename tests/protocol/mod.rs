@@ -4,5 +4,5 @@
 mod activation;
 mod address;
 mod codec;
-pub mod daemon_conformance;
-pub mod interoperability;
+mod daemon_conformance;
+mod interoperability;

@@ -1,8 +1,9 @@
 //! fdholder-adopt: the sockets that it takes out of a process. `adopt_refusals` has its errors.
 
-use super::listen::{free_port, held, ids};
+use super::listen::{held, ids};
 use crate::kit::clients::succeeded;
 use crate::kit::daemon::{Daemon, Generation};
+use crate::kit::free_port;
 use crate::kit::target::{Target, with_high_number};
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, inode};

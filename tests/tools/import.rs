@@ -4,12 +4,12 @@
 use crate::kit::clients::{hold, same_dump, succeeded};
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
 use crate::kit::fake::{Fake, Step, opened, status};
+use crate::kit::process::closed;
 use crate::kit::process::has_unique_id;
 use crate::kit::strace::strace;
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, expiry_in, identities, inode};
 use crate::kit::{memfd, program, raise_open_file_limit};
-use crate::limits::open_files::closed;
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -5,7 +5,7 @@ use crate::kit::daemon::{Daemon, Generation, RETRIEVE, STORE, Setup};
 use crate::kit::process::until;
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, inode};
-use crate::kit::{make_device, memfd};
+use crate::kit::{free_port, make_device, memfd};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::ffi::{OsStr, OsString};
@@ -29,11 +29,6 @@ pub const KINDS: [(&str, SocketType); 3] = [
 
 /// The end of the message about a socket that no client can reach by its path.
 pub const LOST: &str = ": no client can reach it any more; delete it with s6-fdholder-delete";
-
-/// A port of the loopback that is free at the moment.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Runs the tool with a daemon.
 pub fn listen(daemon: &Daemon, options: &[&str], id: impl AsRef<OsStr>, address: &str) -> Ended {

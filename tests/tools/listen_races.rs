@@ -1,7 +1,7 @@
 //! fdholder-listen with others: several at the same time, changes by others while it runs, daemons that break
 //! the protocol, and low limits.
 
-use super::listen::{free_port, held, ids};
+use super::listen::{held, ids};
 use crate::kit::clients::succeeded;
 use crate::kit::daemon::{Daemon, Generation};
 use crate::kit::fake::{
@@ -9,6 +9,7 @@ use crate::kit::fake::{
     Step::{self, Do, HangUp, Next, Receive, Send},
     status,
 };
+use crate::kit::free_port;
 use crate::kit::tool::{Ended, Running, run, tool};
 use crate::kit::wire::{self, Held, frame};
 use crate::kit::{memfd, program};

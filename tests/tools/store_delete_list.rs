@@ -1,13 +1,13 @@
 //! The effects of store, delete and list.
 
 use crate::kit::clients::Implementation::{self, Ours};
+use crate::kit::clients::quoted;
 use crate::kit::clients::{hold, succeeded};
 use crate::kit::daemon::{Daemon, Setup};
 use crate::kit::random_cases;
 use crate::kit::tool::run;
 use crate::kit::wire::{self, expiry_in, inode};
 use crate::kit::{memfd, raise_open_file_limit};
-use crate::protocol::interoperability::quoted;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::collections::{BTreeMap, BTreeSet};
