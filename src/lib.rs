@@ -65,7 +65,7 @@
 //! |---|---|
 //! | transferdump | `tests/tools/command_lines.rs`: the cases, and `USAGE` |
 //! | another client | `tests/tools/usage_and_refusals.rs`: `ONLY_OURS`; `OWN_OPTIONS` in `tests/kit/clients.rs` |
-//! | the daemon | `tests/daemon/startup.rs` |
+//! | the daemon | `tests/daemon/startup/command_lines.rs` |
 //!
 //! **An applet.** Copy the folder `applets/delete`. In `cli.rs`, change the name of the tool (one of our
 //! own is called `fdholder-something`), what it does, exit codes and an example; in `mod.rs`, the name of
@@ -85,7 +85,7 @@
 //! answer is a variant of
 //! `Answer` in `daemon/answer.rs`. A client makes its request in `protocol/request.rs`, and
 //! `protocol/reply.rs` says which replies it takes. C daemons hang up on letters that they do not know. The
-//! letter gets rows in `tests/protocol/daemon_conformance.rs`, with what C does, and an arm in the model of
+//! letter gets rows in `tests/protocol/daemon_conformance/rows.rs`, with what C does, and an arm in the model of
 //! the fuzz targets, `tests/fuzz/checks/model.rs`.
 //!
 //! **A processor.** Write `src/sys/arch/NAME.rs` after the model of `riscv64.rs`: the entry, a system call
@@ -104,7 +104,7 @@
 //! |---|---|
 //! | a command line | see above |
 //! | a reply that a tool gets | `tests/tools/hostile_replies.rs` |
-//! | a request that a daemon gets | `tests/protocol/daemon_conformance.rs` |
+//! | a request that a daemon gets | `tests/protocol/daemon_conformance/rows.rs` |
 //! | an access rule | `tests/daemon/access_control.rs` |
 //! | a system call that fails | `tests/limits/tool_faults.rs`, `socket_faults.rs` and `daemon_faults.rs` there |
 //!

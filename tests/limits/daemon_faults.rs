@@ -95,7 +95,7 @@ const ROWS: &[Row<Expected>] = &[
     Row("", "setuid", "", &[EAGAIN, EINVAL, EPERM], PRIVILEGES),
     // limits and memory,
     Row("", "prctl", "PR_SET_NAME", &[EPERM], Unnoticed),
-    // A standard input that is no socket has another exit code, which tests/daemon/startup.rs tests.
+    // A standard input that is no socket has another exit code, which tests/daemon/startup tests.
     Row("", "getsockname", "#1", &[EBADF, ENOBUFS], LISTENING),
     Row("", "getsockname", "", &[EBADF, ENOBUFS], Unnoticed),
     Row("", "getsockopt", "SO_TYPE", &[EBADF, ENOBUFS, ENOMEM], LISTENING),
