@@ -3,14 +3,12 @@
 
 use crate::kit::daemon::Generation::Ours;
 use crate::kit::daemon::{GETDUMP, LIST, RETRIEVE, SETDUMP, STORE};
-use crate::kit::process::wait_for_hangup;
-use crate::kit::process::{descriptors, wait_until_read};
-use crate::kit::random_cases;
+use crate::kit::process::{descriptors, wait_for_hangup, wait_until_read};
 use crate::kit::server::{DaemonDir, Server, answer, assert_disconnects, connect, status};
 use crate::kit::wire::{
     self, FRAME_ENTRIES, Held, entry, frame, retrieve_request, set_dump_request, store_request,
 };
-use crate::kit::{memfd, raise_open_file_limit};
+use crate::kit::{memfd, raise_open_file_limit, random_cases};
 use fdholder::daemon::connection::Connection;
 use fdholder::daemon::eviction::candidate;
 use proptest::prelude::*;

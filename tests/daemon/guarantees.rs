@@ -4,8 +4,7 @@
 use crate::kit::clients::{hold, same_dump};
 use crate::kit::daemon::{Daemon, Generation, Setup};
 use crate::kit::fake::transfer;
-use crate::kit::process::wait_for_hangup;
-use crate::kit::process::{wait_until, wait_until_read};
+use crate::kit::process::{wait_for_hangup, wait_until, wait_until_read};
 use crate::kit::server::connect;
 use crate::kit::tool::TIMEOUT;
 use crate::kit::wire::{

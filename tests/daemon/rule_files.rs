@@ -2,8 +2,7 @@
 
 use crate::kit::cdb::{HEADER, allow, file as cdb, hash};
 use crate::kit::daemon::Generation;
-use crate::kit::random_cases;
-use crate::kit::wire;
+use crate::kit::{random_cases, wire};
 use fdholder::daemon::access::cdb::{self, Missing};
 use fdholder::daemon::access::rules::{self, PART_MAX, VALUE_MAX};
 use fdholder::daemon::access::{Identity, Right};

@@ -10,13 +10,12 @@ use super::socket_faults;
 use crate::kit::daemon::Generation::{self, Ours};
 use crate::kit::daemon::Setup;
 use crate::kit::fake::{Fake, Step, files_to_hold, frames, opened, source, status};
-use crate::kit::free_port;
 use crate::kit::strace::{Call, Row, calls, common, reason, rows, strace};
 use crate::kit::target::{Target, with_high_number};
 use crate::kit::tool::Ended;
 use crate::kit::watched::WatchedDaemon;
 use crate::kit::wire::{self, FRAME_ENTRIES, Held, expiry_in};
-use crate::kit::{self, memfd, program, raise_open_file_limit};
+use crate::kit::{self, free_port, memfd, program, raise_open_file_limit};
 use fdholder::applets::APPLETS;
 use libc::{
     E2BIG, EACCES, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EDQUOT, EEXIST,

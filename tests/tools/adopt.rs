@@ -3,11 +3,10 @@
 use super::listen::{held, ids};
 use crate::kit::clients::succeeded;
 use crate::kit::daemon::{Daemon, Generation};
-use crate::kit::free_port;
 use crate::kit::target::{Target, with_high_number};
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, inode};
-use crate::kit::{memfd, program, raise_open_file_limit};
+use crate::kit::{free_port, memfd, program, raise_open_file_limit};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::fs;
 use std::io::{Read, Write};

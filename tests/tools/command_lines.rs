@@ -2,10 +2,9 @@
 //! that cannot be connected to: messages and exit codes.
 
 use crate::kit::fake::{Fake, Step, files_to_hold, source, status, transfer};
-use crate::kit::program;
-use crate::kit::random_cases;
 use crate::kit::strace::strace;
 use crate::kit::tool::{Ended, run, tool};
+use crate::kit::{program, random_cases};
 use argh::FromArgs;
 use proptest::prelude::*;
 use rustix::process::geteuid;

@@ -4,8 +4,7 @@
 use crate::kit::clients::{hold, same_dump, succeeded};
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
 use crate::kit::fake::{Fake, Step, opened, status};
-use crate::kit::process::closed;
-use crate::kit::process::has_unique_id;
+use crate::kit::process::{closed, has_unique_id};
 use crate::kit::strace::strace;
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, expiry_in, identities, inode};

@@ -9,10 +9,9 @@ use crate::kit::fake::{
     Step::{self, Do, HangUp, Next, Receive, Send},
     status,
 };
-use crate::kit::free_port;
 use crate::kit::tool::{Ended, Running, run, tool};
 use crate::kit::wire::{self, Held, frame};
-use crate::kit::{memfd, program};
+use crate::kit::{free_port, memfd, program};
 use rustix::fs::{FlockOperation, flock};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,

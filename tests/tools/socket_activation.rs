@@ -4,8 +4,7 @@
 use crate::kit::clients::{REPORT_SCRIPT, Report, hold, succeeded};
 use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
 use crate::kit::fake::{Fake, Step, status};
-use crate::kit::process::closed;
-use crate::kit::process::has_unique_id;
+use crate::kit::process::{closed, has_unique_id};
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, expiry_in, frame, inode};
 use crate::kit::{memfd, program, raise_open_file_limit};

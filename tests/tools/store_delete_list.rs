@@ -1,13 +1,11 @@
 //! The effects of store, delete and list.
 
 use crate::kit::clients::Implementation::{self, Ours};
-use crate::kit::clients::quoted;
-use crate::kit::clients::{hold, succeeded};
+use crate::kit::clients::{hold, quoted, succeeded};
 use crate::kit::daemon::{Daemon, Setup};
-use crate::kit::random_cases;
 use crate::kit::tool::run;
 use crate::kit::wire::{self, expiry_in, inode};
-use crate::kit::{memfd, raise_open_file_limit};
+use crate::kit::{memfd, raise_open_file_limit, random_cases};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,25 @@
 //! Garbage, and requests that are split, incomplete or end in a disconnect.
 
 use super::*;
+use crate::kit::daemon::Generation::{self, Ours};
+use crate::kit::daemon::Setup;
+use crate::kit::fake::files_to_hold;
+use crate::kit::process::wait_until_read;
+use crate::kit::server::connect;
+use crate::kit::tool::TIMEOUT;
+use crate::kit::watched::{WatchedDaemon, in_an_hour};
+use crate::kit::wire::{
+    self, FRAME_ENTRIES, Held, delete_request, frame, retrieve_request, set_dump_request,
+    store_request,
+};
+use crate::kit::{memfd, random_cases};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::TestRunner;
+use std::cell::RefCell;
+use std::io::Read;
+use std::net::Shutdown;
 
 with_ours_and_c! {
     a_disconnect_at_any_byte_changes_nothing

@@ -1,6 +1,22 @@
 //! Many requests, connections and clients.
 
 use super::*;
+use crate::kit::daemon::Generation::{self, Ours};
+use crate::kit::daemon::Setup;
+use crate::kit::fake::files_to_hold;
+use crate::kit::memfd;
+use crate::kit::process::wait_until_read;
+use crate::kit::server::connect;
+use crate::kit::watched::{MARGIN, WatchedDaemon, in_an_hour};
+use crate::kit::wire::{
+    self, FRAME_ENTRIES, Held, delete_request, frame, retrieve_request, set_dump_request,
+    store_request,
+};
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 with_ours_and_c! {
     clients_that_do_not_read_delay_no_other_client

@@ -1,6 +1,14 @@
 //! The memory that clients make the daemon allocate.
 
 use super::*;
+use crate::kit::daemon::Generation::Ours;
+use crate::kit::daemon::Setup;
+use crate::kit::fake::files_to_hold;
+use crate::kit::process::{wait_until, wait_until_read};
+use crate::kit::server::connect;
+use crate::kit::watched::{MARGIN, WatchedDaemon, in_an_hour};
+use crate::kit::wire::{self, FRAME_ENTRIES, entry, frame, set_dump_request};
+use std::time::Duration;
 
 const FULL: i32 = 23;
 

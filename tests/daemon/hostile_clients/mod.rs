@@ -29,34 +29,20 @@ mod floods;
 mod memory;
 mod slow_readers;
 
-use crate::kit::daemon::Generation::{self, Ours};
-use crate::kit::daemon::{Daemon, Setup};
-use crate::kit::fake::files_to_hold;
 use crate::kit::memfd;
-use crate::kit::process::{descriptors, wait_until, wait_until_read};
-use crate::kit::random_cases;
 use crate::kit::server::connect;
-use crate::kit::tool::TIMEOUT;
-use crate::kit::watched::{MARGIN, WatchedDaemon, in_an_hour};
+use crate::kit::watched::in_an_hour;
 use crate::kit::wire::{
-    self, FRAME_ENTRIES, Held, delete_request, entry, frame, retrieve_request, set_dump_request,
-    store_request,
+    self, Held, delete_request, entry, frame, retrieve_request, set_dump_request, store_request,
 };
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::{Index, select};
-use proptest::test_runner::TestRunner;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
-use std::cell::RefCell;
-use std::io::{ErrorKind, Read};
-use std::net::Shutdown;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long other clients may delay the answer to a client: a second. If an emulator runs the daemon,
 /// `FDHOLDER_SLOWER` says how many times slower it is than a processor.

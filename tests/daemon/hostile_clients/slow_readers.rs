@@ -1,6 +1,15 @@
 //! Clients that read their answers slowly.
 
-use super::*;
+use crate::kit::daemon::Generation::Ours;
+use crate::kit::daemon::{Daemon, Setup};
+use crate::kit::fake::files_to_hold;
+use crate::kit::memfd;
+use crate::kit::process::{descriptors, wait_until_read};
+use crate::kit::server::connect;
+use crate::kit::watched::{WatchedDaemon, in_an_hour};
+use crate::kit::wire::{self, FRAME_ENTRIES, Held, entry, frame};
+use std::thread;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_slow_reader_gets_what_was_held_when_it_sent_its_request() {

@@ -1,6 +1,21 @@
 //! The numbers of clients and entries, limits of the kernel, and memory.
 
-use super::*;
+use crate::kit::daemon::Generation::Ours;
+use crate::kit::process::{descriptors, inherited, wait_until};
+use crate::kit::server::{DaemonDir, Killed, Server, answer, connect, status};
+use crate::kit::tool::TIMEOUT;
+use crate::kit::wire::{self, Held, store_request};
+use crate::kit::{memfd, raise_open_file_limit};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+use rustix::process::Signal;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Stores entries until one is refused. Returns their number and the error.
 fn store_until_refused(client: &UnixStream) -> (usize, i32) {

@@ -6,29 +6,10 @@ mod sockets;
 mod standard_descriptors;
 mod users;
 
-use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
-use crate::kit::fake::fill_backlog;
-use crate::kit::process::{closed, inherited};
-use crate::kit::process::{descriptors, wait_until};
-use crate::kit::server::{DaemonDir, Killed, Server, answer, connect, status, through};
-use crate::kit::tool::{Ended, TIMEOUT, run, tool};
-use crate::kit::wire::{self, Held, retrieve_request, store_request};
-use crate::kit::{make_device, memfd, raise_open_file_limit};
-use rustix::net::sockopt::set_socket_passcred;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
-};
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Signal, geteuid, getgid, getgroups, getuid};
-use std::fs::{self, File, Permissions};
-use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use crate::kit::daemon::Generation::{self};
+use crate::kit::server::DaemonDir;
+use crate::kit::tool::{Ended, run};
+use std::process::Stdio;
 
 /// The names of both daemons, with the operands of a valid command line.
 const TOOLS: [(&str, &[&str]); 2] =

@@ -1,6 +1,21 @@
 //! The socket that fdholder-daemon makes: what it replaces, its mode, its path and its backlog.
 
 use super::*;
+use crate::kit::daemon::Generation::Ours;
+use crate::kit::fake::fill_backlog;
+use crate::kit::process::wait_until;
+use crate::kit::server::{DaemonDir, Server, connect, status, through};
+use crate::kit::tool::{TIMEOUT, run};
+use crate::kit::wire::{self, store_request};
+use crate::kit::{make_device, memfd};
+use rustix::net::listen;
+use rustix::process::{Signal, geteuid};
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Makes a file at a path, and returns a descriptor that must stay open.
 type Make = fn(&Path) -> Option<OwnedFd>;

@@ -1,6 +1,24 @@
 //! Standard descriptors: the listening socket, the report that the daemon is ready, and closed ones.
 
 use super::*;
+use crate::kit::daemon::Generation::{self, Ours};
+use crate::kit::memfd;
+use crate::kit::process::closed;
+use crate::kit::server::{DaemonDir, Killed, Server, answer, connect, status, through};
+use crate::kit::tool::{TIMEOUT, run};
+use crate::kit::wire::{self, retrieve_request, store_request};
+use rustix::net::sockopt::set_socket_passcred;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_ready_daemon_writes_a_newline_and_closes_standard_output() {

@@ -1,6 +1,11 @@
 //! The user and the groups of the daemon.
 
 use super::*;
+use crate::kit::server::{DaemonDir, Killed, Server, answer, status};
+use rustix::process::{geteuid, getgid, getgroups, getuid};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 /// A line of /proc/PID/status.
 fn process(pid: u32, name: &str) -> String {

@@ -6,20 +6,16 @@ mod rights;
 mod rows;
 
 use crate::kit::clients::hold;
-use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
+use crate::kit::daemon::{Daemon, Generation, Setup};
 use crate::kit::process::{wait_for_hangup, wait_until_read};
-use crate::kit::random_cases;
 use crate::kit::server::connect;
 use crate::kit::wire::{
     self, Held, delete_request, entry, expiry_in, frame, inode, retrieve_request, set_dump_request,
 };
-use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
 use rows::{broken_frames, invalid, valid};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::HashMap;
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;

@@ -1,6 +1,14 @@
 //! Requests that arrive in pieces.
 
 use super::*;
+use crate::kit::daemon::Generation;
+use crate::kit::process::wait_until_read;
+use crate::kit::random_cases;
+use crate::kit::wire::{self};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 #[test]
 fn a_request_may_arrive_in_two_pieces() {

@@ -1,6 +1,10 @@
 //! The rights of clients.
 
 use super::*;
+use crate::kit::daemon::{Daemon, GETDUMP, Generation, LIST, RETRIEVE, SETDUMP, STORE, Setup};
+use crate::kit::server::connect;
+use crate::kit::wire::{self};
+use std::fs;
 
 /// Rights, and the requests of a client that has these rights only, with their answers.
 type Permitted = (&'static [(&'static str, &'static str)], Vec<(Request, Answer)>);

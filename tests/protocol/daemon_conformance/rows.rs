@@ -1,6 +1,8 @@
 //! The conversations.
 
 use super::*;
+use crate::kit::wire::{self, entry, expiry_in, frame};
+use std::time::Duration;
 
 /// Why C refuses set dumps that ours accepts.
 const TWICE: &str = "what would be replaced counts twice";
