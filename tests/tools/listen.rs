@@ -2,7 +2,7 @@
 
 use crate::kit::clients::succeeded;
 use crate::kit::daemon::{Daemon, Generation, RETRIEVE, STORE, Setup};
-use crate::kit::process::until;
+use crate::kit::process::wait_until;
 use crate::kit::tool::{Ended, run, tool};
 use crate::kit::wire::{self, Held, inode};
 use crate::kit::{free_port, make_device, memfd};
@@ -337,7 +337,7 @@ fn what_the_daemon_does_not_take_is_removed_again() {
             assert!(fs::symlink_metadata(&path).is_err(), "{generation:?} {number}");
             // The daemon may close its descriptor some moments after its reply.
             let is_free = || TcpListener::bind(("127.0.0.1", port)).is_ok();
-            until(|| format!("port {port} is free"), is_free);
+            wait_until(|| format!("port {port} is free"), is_free);
         }
         let daemon = Daemon::start_with(generation, setup(&[STORE]));
         let ended = listen(&daemon, &[], "it", &format!("unix:{}", dir.child("x").display()));
