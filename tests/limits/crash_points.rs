@@ -122,28 +122,28 @@ fn a_killed_activate_or_import_loses_no_descriptor() {
 
 /// The daemon of a transfer that is killed.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Victim {
+enum Side {
     Source,
     Destination,
 }
-use Victim::{Destination, Source};
+use Side::{Destination, Source};
 
 /// A daemon that is killed, the entries of the source, and the other daemon, which survives.
 struct Pair {
-    victim: Victim,
+    killed: Side,
     daemon_dir: DaemonDir,
     all: Vec<Held>,
     survivor: WatchedDaemon,
 }
 
 impl Pair {
-    fn new(victim: Victim) -> Pair {
+    fn new(killed: Side) -> Pair {
         let daemon_dir = DaemonDir::open();
         daemon_dir.compile(S6_2_15, &daemon_dir.child("file"));
         let all = files_to_hold(MANY, 20);
-        let mine = if victim == Source { Vec::new() } else { files_to_hold(MANY, 20) };
+        let mine = if killed == Source { Vec::new() } else { files_to_hold(MANY, 20) };
         let setup = Setup { maxfds: MANY, ..Setup::default() };
-        Pair { victim, daemon_dir, all, survivor: WatchedDaemon::start(Ours, setup, mine) }
+        Pair { killed, daemon_dir, all, survivor: WatchedDaemon::start(Ours, setup, mine) }
     }
 
     /// Starts the daemon, fills it if it is the source, makes the transfer, and ends the daemon. Returns its
@@ -153,7 +153,7 @@ impl Pair {
         command.arg(self.daemon_dir.socket()).stdin(Stdio::null());
         let server = Server::attempt(self.daemon_dir.clone(), &mut command);
         let (mine, other) = (self.daemon_dir.socket(), self.survivor.path());
-        let ended = match self.victim {
+        let ended = match self.killed {
             Source => {
                 // The daemon may have been killed already.
                 let _ = wire::set_dump(&mine, &self.all);
@@ -177,22 +177,22 @@ impl Pair {
         let (code, ended, _) = self.run(strace_detached(&trace, &[call.kill_injection()]));
         let (expected, is_dead) = (identities(&self.all), code == KILLED);
         assert!(is_dead || code == 0, "exit {code}");
-        let what = if self.victim == Source {
+        let what = if self.killed == Source {
             "get dump from the source"
         } else {
             "set dump in the destination"
         };
-        let side = if self.victim == Source { 1 } else { 2 };
+        let failed = if self.killed == Source { 1 } else { 2 };
         let lines = ["connect to a ", what]
             .map(|what| format!("s6-fdholder-transferdump: fatal: unable to {what}"));
         let is_named = match ended.code {
             0 => ended.err.is_empty(),
             111 => ended.err.starts_with(&lines[0]),
-            code => code == side && ended.err.starts_with(&lines[1]),
+            code => code == failed && ended.err.starts_with(&lines[1]),
         };
         let is_line = ended.err.lines().count() <= 1;
-        assert!(is_named && is_line, "{:?} {}: {ended:?}", self.victim, call.line);
-        if self.victim == Source {
+        assert!(is_named && is_line, "{:?} {}: {ended:?}", self.killed, call.line);
+        if self.killed == Source {
             // The tool checks the whole dump before it connects to the destination.
             let arrived = self.held_by_survivor();
             let right = if ended.code == 0 { arrived == expected } else { arrived.is_empty() };
@@ -203,14 +203,14 @@ impl Pair {
         let (code, ended, held) = self.run(Command::new(program()));
         assert_eq!((code, ended.code, &ended.err[..]), (0, 0, ""), "{}", call.line);
         let right = held == self.held_by_survivor() && held.len() == MANY;
-        assert!(right, "{:?} {}: {} are held", self.victim, call.line, held.len());
+        assert!(right, "{:?} {}: {} are held", self.killed, call.line, held.len());
         self.survivor.check_unchanged();
         is_dead
     }
 }
 
-fn kill_daemon_at_each_call(victim: Victim) {
-    let mut pair = Pair::new(victim);
+fn kill_daemon_at_each_call(killed: Side) {
+    let mut pair = Pair::new(killed);
     let trace = pair.daemon_dir.child("trace");
     let runs = [(); 3].map(|()| {
         let (code, ended, _) = pair.run(strace_detached(&trace, &[]));
@@ -225,7 +225,7 @@ fn kill_daemon_at_each_call(victim: Victim) {
             assert!(tries < 2 * all.len() + 50, "{} cannot be reached", call.line);
         }
     }
-    eprintln!("{victim:?}: {} kills, {tries} not reached", all.len());
+    eprintln!("{killed:?}: {} kills, {tries} not reached", all.len());
 }
 
 #[test]

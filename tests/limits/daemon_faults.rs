@@ -291,7 +291,7 @@ impl Model {
     fn allows(&self, id: &[u8], is: Option<(u64, u64)>) -> bool {
         let nothing = vec![None];
         let may = self.states.get(id).unwrap_or(&nothing);
-        may.iter().any(|thing| thing.map(|(_, file)| file) == is)
+        may.iter().any(|entry| entry.map(|(_, file)| file) == is)
     }
 
     /// Whether these may be all entries of the daemon.

@@ -58,13 +58,15 @@ pub enum Expected {
     /// The tool exits with this code and this message.
     Says(i32, &'static str),
     /// The message is lost.
-    Mute,
+    Silent,
     /// The tool goes on, with a warning that an entry could not be deleted.
     Warned,
     /// One of these two.
     Either(&'static Expected, &'static Expected),
 }
-use Expected::{Closed, Either, Failed, Mute, Never, Says, Unable, Unnoticed, Unreachable, Warned};
+use Expected::{
+    Closed, Either, Failed, Never, Says, Silent, Unable, Unnoticed, Unreachable, Warned,
+};
 
 /// All rows. Those of `socket_faults` come first, because they apply to fewer tools.
 fn all_rows() -> Vec<Row<Expected>> {
@@ -152,7 +154,7 @@ const ROWS: &[Row<Expected>] = &[
     Row("", "execve", "", EXECUTE, Unable(126, "exec PROG: REASON")),
     // Standard output may be in non-blocking mode. The tool waits for room.
     Row("", "write", "", &[EAGAIN, EINTR], Unnoticed),
-    Row("refused", "write", "", WRITE, Mute),
+    Row("refused", "write", "", WRITE, Silent),
     Row("", "write", "", WRITE, Unable(111, "write to standard output: REASON")),
     // The tool was called by an absolute path, which it uses instead.
     Row("", "readlinkat", "/proc/self/exe", &[ENOENT], Unnoticed),
@@ -429,7 +431,7 @@ impl Fixture {
         let expiry = |hours: u64| expiry_in(Duration::from_secs(3600 * hours));
         let other = |id: &[u8], hours| Held::new(id, expiry(hours), memfd());
         let theirs = vec![other(b"old", 7), other(&mine[1].id, 8)];
-        let daemons = [mine, theirs].map(|things| WatchedDaemon::start(generation, setup, things));
+        let daemons = [mine, theirs].map(|held| WatchedDaemon::start(generation, setup, held));
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let listeners = listeners.map(with_high_number);
@@ -568,7 +570,7 @@ impl Fault<'_> {
         let (object, poll) = (self.call.object(), format!("[{{fd={number}"));
         let is_made = self.call.name == "socket" && line.ends_with(&format!("= {number}"));
         let side = is_made || object == number || object == poll;
-        let of = |sought: &str| PHRASES.iter().find(|(name, ..)| *name == sought);
+        let of = |key: &str| PHRASES.iter().find(|(name, ..)| *name == key);
         let phrases = of(self.run.name).or(of(tool));
         let [connect, transfer] = match phrases {
             Some((_, _, second)) if side => *second,
@@ -633,7 +635,7 @@ impl Fault<'_> {
                 let wrong = |expected: &Expected| Fault { expected: *expected, ..*self }.wrong(is);
                 return wrong(one).and(wrong(other));
             }
-            Mute => (code, &err[..], &out[..]) == (normal.ended.code, "", b""),
+            Silent => (code, &err[..], &out[..]) == (normal.ended.code, "", b""),
             Warned => {
                 let warning = "fdholder-activate: warning: unable to delete fd for id 00";
                 let is_warning = err.starts_with(warning) && err.lines().count() == 1;

@@ -1,6 +1,6 @@
-//! What the tools make of surroundings that are not as usual: a clock that is refused, waits of which
-//! the kernel does not say how long they were, little memory, output that does not block, descriptors
-//! that are withheld; and what others may make of the flags of their calls.
+//! The tools in unusual surroundings: a sandbox that refuses the clock, a kernel that does not report the
+//! time that remains of a wait, little memory, non-blocking output, descriptors that a security module
+//! withholds, and a sandbox that checks the flags of calls.
 
 use crate::kit::clients::describe;
 use crate::kit::daemon::{Daemon, Generation};
@@ -28,19 +28,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 use temp_dir::TempDir;
 
-/// How much longer than its limit something may take on a busy machine.
+/// How long a tool may run after its deadline, on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// The calls that read a clock. 32-bit processors have both.
+/// The calls that read a clock. 32-bit processors have both. strace ignores a name with `?` that it does
+/// not know.
 const CLOCKS: [&str; 2] = ["?clock_gettime64", "clock_gettime"];
 
-/// The answers of sandboxes to them.
+/// The faults to inject into these calls, as a sandbox answers them. `when` is strace's choice of calls.
 fn no_clock(errno: &str, when: &str) -> Vec<String> {
     CLOCKS.iter().map(|call| format!("{call}:error={errno}{when}")).collect()
 }
 
 #[test]
-fn without_a_clock_nothing_is_asked_of_a_daemon() {
+fn a_tool_that_cannot_read_the_clock_sends_no_request() {
     let cases: [(&str, &[&str], &[&str]); 8] = [
         ("store", &[], &["PATH", "it"]),
         ("store", &["-T", "3600000"], &["PATH", "it"]),
@@ -72,7 +73,7 @@ fn without_a_clock_nothing_is_asked_of_a_daemon() {
 }
 
 #[test]
-fn what_needs_no_clock_works_without() {
+fn tools_without_a_timeout_work_if_the_clock_is_refused() {
     let daemon = Daemon::start(Generation::Ours);
     let client = connect(&daemon.path);
     wire::store(&client, &Held::new("it", wire::never(), memfd())).unwrap();
@@ -90,8 +91,8 @@ fn what_needs_no_clock_works_without() {
 }
 
 #[test]
-fn a_daemon_does_not_start_without_a_clock() {
-    // Of the two that it needs the second one may be refused as well.
+fn a_daemon_that_cannot_read_the_clock_does_not_start() {
+    // The daemon reads two clocks at its start. In the second case it can read the first one.
     for when in ["", ":when=2+"] {
         let daemon_dir = DaemonDir::open();
         let mut command = strace_detached(&daemon_dir.child("trace"), &no_clock("EPERM", when));
@@ -104,9 +105,9 @@ fn a_daemon_does_not_start_without_a_clock() {
 }
 
 #[test]
-fn a_daemon_whose_clock_is_refused_later_drops_nothing_and_does_not_spin() {
+fn a_daemon_that_can_no_longer_read_the_clock_keeps_its_entries_and_does_not_poll() {
     let daemon_dir = DaemonDir::open();
-    // It is at its first waits by then.
+    // At the ninth reading the daemon has started and waits for clients.
     let answers = no_clock("EPERM", ":when=9+");
     let mut command = strace_detached(&daemon_dir.child("trace"), &answers);
     command
@@ -133,34 +134,34 @@ fn a_daemon_whose_clock_is_refused_later_drops_nothing_and_does_not_spin() {
     assert_eq!(server.stop(), [""; 0]);
 }
 
-/// The tool of that name where the kernel writes nothing back of the time that a wait was given.
+/// The tool with this name, on a kernel that does not write the remaining time of a wait back.
 fn sticky(name: &str) -> Command {
     let mut command = Command::new("setarch");
     command.arg("--sticky-timeouts").arg(program()).arg(name);
     command
 }
 
-/// The reply to a request for a list that has so many bytes of payload and so many identifiers.
+/// The start of the reply to a request for a list: the length of its payload, and the number of identifiers.
 fn list_reply(length: u32, count: u32) -> Vec<u8> {
     [&length.to_be_bytes()[..], &[0, 0, 0], &count.to_be_bytes()].concat()
 }
 
-/// Checks that a deadline has ended it, not too early, and soon.
-fn is_late(ended: &Ended, code: i32, doing: &str, least: Duration) {
+/// Checks that the tool has ended because of its deadline, at the deadline or soon after it.
+fn assert_timed_out(ended: &Ended, code: i32, doing: &str, least: Duration) {
     let right = ended.err.contains(doing) && ended.err.contains(": Connection timed out");
     assert!(ended.code == code && right, "{ended:?}");
     assert!((least..least + SLACK).contains(&ended.wall), "{ended:?}");
 }
 
 #[test]
-fn a_peer_that_drips_is_late_also_where_waits_are_not_written_back() {
+fn the_deadline_ends_a_slow_transfer_even_if_the_kernel_does_not_report_the_remaining_time() {
     let limit = Duration::from_millis(300);
-    let drip = |bytes: Vec<u8>| SendSlowly(bytes, vec![], Duration::from_millis(40));
+    let slow = |bytes: Vec<u8>| SendSlowly(bytes, vec![], Duration::from_millis(40));
     let many = || vec![b'x'; 250];
 
-    let fake = Fake::start(vec![Receive, Send(list_reply(5 + 255, 1), vec![]), drip(many())]);
+    let fake = Fake::start(vec![Receive, Send(list_reply(5 + 255, 1), vec![]), slow(many())]);
     let ended = run(sticky("list").args(["-t", "300"]).arg(&fake.path));
-    is_late(&ended, 1, "unable to get fd list", limit);
+    assert_timed_out(&ended, 1, "unable to get fd list", limit);
 
     let all = files_to_hold(3, 255);
     let mut script = source(&all);
@@ -169,30 +170,30 @@ fn a_peer_that_drips_is_late_also_where_waits_are_not_written_back() {
     let (from, to) = (Fake::start(script), Fake::start(vec![AcceptDump]));
     let mut command = sticky("transferdump");
     let ended = run(command.args(["-t", "300:5000"]).arg(&from.path).arg(&to.path));
-    is_late(&ended, 1, "unable to get dump from the source", limit);
+    assert_timed_out(&ended, 1, "unable to get dump from the source", limit);
 
-    // Many answers, none of which takes long.
+    // There are many answers, and each of them is within the limit.
     let all = files_to_hold(100, 9);
     let mut script = vec![Receive, Send(granted(100, 100), vec![])];
     script.extend(frames(&all, 1).into_iter().map(|(bytes, fds)| Send(bytes, fds)));
-    let answers = (0..99).flat_map(|_| [Receive, drip(status(11))]);
-    let taking = [Receive, Send(opened(100), vec![])].into_iter().chain(answers).collect();
-    let (from, to) = (Fake::start(script), Fake::start(taking));
+    let answers = (0..99).flat_map(|_| [Receive, slow(status(11))]);
+    let accepting = [Receive, Send(opened(100), vec![])].into_iter().chain(answers).collect();
+    let (from, to) = (Fake::start(script), Fake::start(accepting));
     let mut command = sticky("transferdump");
     let ended = run(command.args(["-t", "5000:300"]).arg(&from.path).arg(&to.path));
-    is_late(&ended, 2, "unable to set dump in the destination", limit);
+    assert_timed_out(&ended, 2, "unable to set dump in the destination", limit);
 }
 
 #[test]
-fn a_peer_that_never_stops_sending_is_late() {
-    // As much as a reply may be.
+fn the_deadline_ends_a_reply_without_end() {
+    // The longest reply that a tool accepts.
     let reply = list_reply(1 << 28, 1 << 20);
     let identifiers = vec![[&[b'x'; 255][..], b"\0"].concat(); 256].concat();
     let fake = Fake::start(vec![Receive, Send(reply, vec![]), Flood(identifiers, vec![])]);
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$0\" list -t 300 \"$1\" >/dev/null"]).arg(program()).arg(&fake.path);
     let ended = run(&mut shell);
-    is_late(&ended, 1, "unable to get fd list", Duration::from_millis(300));
+    assert_timed_out(&ended, 1, "unable to get fd list", Duration::from_millis(300));
 
     raise_open_file_limit();
     let (bytes, fds) = frames(&files_to_hold(1, 9), 1).pop().unwrap();
@@ -206,7 +207,7 @@ fn a_peer_that_never_stops_sending_is_late() {
 }
 
 #[test]
-fn what_a_slow_reader_of_a_list_takes_is_not_the_daemons_time() {
+fn the_time_of_a_slow_reader_of_the_list_does_not_count_against_the_daemon() {
     let daemon = Daemon::start(Generation::Ours);
     wire::set_dump(&daemon.path, &files_to_hold(40, 200)).unwrap();
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
@@ -214,8 +215,8 @@ fn what_a_slow_reader_of_a_list_takes_is_not_the_daemons_time() {
     let mut command = tool("s6-fdholder-list");
     let mut child = command.args(["-t", "200"]).arg(&daemon.path).stdout(writer).spawn().unwrap();
     drop(command);
-    asleep(&mut child);
-    // Longer than it waits for the daemon.
+    wait_until_asleep(&mut child);
+    // Longer than the tool waits for the daemon.
     thread::sleep(Duration::from_millis(400));
     let mut all = Vec::new();
     File::from(reader).read_to_end(&mut all).unwrap();
@@ -223,8 +224,8 @@ fn what_a_slow_reader_of_a_list_takes_is_not_the_daemons_time() {
     assert_eq!(all.len(), 40 * 201);
 }
 
-/// Waits until a process sleeps and stays asleep: then it waits for something.
-fn asleep(child: &mut Child) {
+/// Waits until a process sleeps each time that it is looked at, so that it waits for an event.
+fn wait_until_asleep(child: &mut Child) {
     let pid = child.id();
     let mut times = 0;
     wait_until(
@@ -239,21 +240,21 @@ fn asleep(child: &mut Child) {
     );
 }
 
-/// A pipe that is full and whose end for writing does not block.
+/// A full pipe. Its end for writing is in non-blocking mode.
 fn full_pipe() -> (File, OwnedFd) {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
     let mut writer = File::from(writer);
-    let full = loop {
+    let error = loop {
         if let Err(error) = writer.write(&[b'#'; 4096]) {
             break error;
         }
     };
-    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::empty()).unwrap();
     (File::from(reader), writer.into())
 }
 
-/// What is read to the end from a pipe that was full.
+/// Reads a pipe of [`full_pipe`] to its end. Returns what followed the bytes that filled it.
 fn rest(mut reader: File) -> String {
     let mut all = Vec::new();
     reader.read_to_end(&mut all).unwrap();
@@ -261,46 +262,46 @@ fn rest(mut reader: File) -> String {
 }
 
 #[test]
-fn output_that_does_not_block_and_is_full_is_waited_for() {
+fn a_tool_waits_if_its_non_blocking_output_is_full() {
     let daemon = Daemon::start(Generation::Ours);
     wire::set_dump(&daemon.path, &files_to_hold(900, 200)).unwrap();
     let path = daemon.path.to_str().unwrap();
-    // More than a pipe has room for; and less.
+    // The list is longer than a pipe, the help is shorter.
     let all: String = (0..900).map(|n| format!("{n:0>200}\n")).collect();
     let help = String::from_utf8(run(tool("fdholder").arg("--help")).out).unwrap();
     let cases: [(&[&str], &str); 3] =
         [(&["list", path], &all), (&["list", "-t", "20000", path], &all), (&["--help"], &help)];
-    for (words, due) in cases {
+    for (words, expected) in cases {
         let (reader, writer) = full_pipe();
         let mut command = Command::new(program());
         let mut child = command.args(words).stdout(writer).spawn().unwrap();
         drop(command);
-        asleep(&mut child);
-        assert!(rest(reader) == due, "{words:?}");
+        wait_until_asleep(&mut child);
+        assert!(rest(reader) == expected, "{words:?}");
         assert_eq!(child.wait().unwrap().code(), Some(0), "{words:?}");
     }
 }
 
 #[test]
-fn a_message_waits_for_room_for_a_moment() {
+fn a_message_is_lost_only_if_standard_error_stays_full() {
     let (reader, writer) = full_pipe();
     let mut command = tool("s6-fdholder-list");
     let mut child = command.arg("/nowhere/s").stderr(writer).spawn().unwrap();
     drop(command);
-    asleep(&mut child);
+    wait_until_asleep(&mut child);
     let line = "s6-fdholder-list: fatal: unable to connect to a fd-holder daemon at /nowhere/s: \
         No such file or directory\n";
     assert_eq!(rest(reader), line);
     assert_eq!(child.wait().unwrap().code(), Some(111));
-    // Nobody reads it: then it is lost.
+    // Nothing reads this pipe, so the message is lost, and the tool ends.
     let (_reader, writer) = full_pipe();
     let mut command = tool("s6-fdholder-list");
     let mut child = command.arg("/nowhere/s").stderr(writer).spawn().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(111));
 }
 
-/// The flags of each call that has any, as strace prints the arguments from there to the end; `*` is
-/// anything.
+/// The calls that have flags. The second column has the allowed ends of the arguments as strace prints
+/// them. `*` stands for any text.
 const FLAGS: &[(&str, &[&str])] = &[
     ("accept4", &["NULL, NULL, SOCK_CLOEXEC|SOCK_NONBLOCK"]),
     ("close_range", &["*, 0"]),
@@ -355,7 +356,7 @@ const FLAGS: &[(&str, &[&str])] = &[
     ("unlinkat", &["*, 0"]),
 ];
 
-/// Calls that not all processors have.
+/// Calls of [`FLAGS`] that some processors lack.
 const OTHERS: [&str; 4] = ["ppoll", "ppoll_time64", "newfstatat", "fstatat64"];
 
 /// The calls that have no flags.
@@ -397,17 +398,19 @@ fn wrong_flags(call: &Call) -> Option<String> {
     let (arguments, _) = call.line.rsplit_once(" = ").expect("a result");
     let arguments = arguments.trim_end().trim_end_matches(')');
     let (_, behind) = arguments.split_once(", ").expect("arguments");
-    let right = allowed.iter().any(|due| match (due.strip_prefix('*'), due.strip_suffix('*')) {
-        (Some(middle), Some(_)) => arguments.contains(middle.trim_end_matches('*')),
-        (Some(end), _) => arguments.ends_with(end),
-        (_, Some(start)) => behind.starts_with(start),
-        _ => behind == *due,
+    let right = allowed.iter().any(|expected| {
+        match (expected.strip_prefix('*'), expected.strip_suffix('*')) {
+            (Some(middle), Some(_)) => arguments.contains(middle.trim_end_matches('*')),
+            (Some(end), _) => arguments.ends_with(end),
+            (_, Some(start)) => behind.starts_with(start),
+            _ => behind == *expected,
+        }
     });
     (!right).then(|| call.line.clone())
 }
 
 #[test]
-fn each_call_has_the_flags_of_its_manual_page_and_no_others() {
+fn each_call_has_only_flags_of_its_manual_page() {
     let mut all = Vec::new();
     let mut fixture = Fixture::new(Generation::Ours, 300);
     for run in RUNS {
@@ -449,7 +452,7 @@ fn each_call_has_the_flags_of_its_manual_page_and_no_others() {
     }
 }
 
-/// A command that has `prlimit` set a limit and run our program, in a small environment.
+/// A command that runs our program with this limit, an option of `prlimit`, and with a small environment.
 fn limited(limit: &str, words: &[&str]) -> Command {
     let mut command = Command::new("prlimit");
     command.env_clear().env("PATH", "/usr/bin:/bin");
@@ -459,11 +462,11 @@ fn limited(limit: &str, words: &[&str]) -> Command {
 
 #[test]
 fn four_megabytes_are_enough_for_all_tools() {
-    // C works with identifiers up to this length.
-    let things = files_to_hold(900, 79);
+    // The C daemon works with identifiers up to this length.
+    let held = files_to_hold(900, 79);
     for limit in ["--data=4000000", "--as=4000000"] {
         let source = Daemon::start(Generation::S6_2_15);
-        wire::set_dump(&source.path, &things).unwrap();
+        wire::set_dump(&source.path, &held).unwrap();
         let from = source.path.to_str().unwrap();
         let [a, b] = [(); 2].map(|()| Daemon::start(Generation::Ours));
         let [to, other] = [&a, &b].map(|daemon| daemon.path.to_str().unwrap());
@@ -481,15 +484,15 @@ fn four_megabytes_are_enough_for_all_tools() {
         }
         for daemon in [&a, &b] {
             let found = identities(&wire::get_dump(&daemon.path).unwrap());
-            assert!(found == identities(&things), "{limit}");
+            assert!(found == identities(&held), "{limit}");
         }
     }
 }
 
 #[test]
-fn a_small_stack_is_no_matter() {
-    let things = files_to_hold(10, 100);
-    // Sixty-four groups take the deepest calls.
+fn a_stack_of_16_kilobytes_is_enough_for_all_tools() {
+    let held = files_to_hold(10, 100);
+    // An expression with 64 nested groups makes the deepest calls.
     let expression = format!("{}0|[[:digit:]]{{2}}{}\n", "(".repeat(64), ")".repeat(64));
     for stack in [16, 20] {
         let limit = format!("--stack={}", stack * 1024);
@@ -503,11 +506,11 @@ fn a_small_stack_is_no_matter() {
         let mut command = limited(&limit, &words);
         command.arg(rules).arg(&socket).stdin(Stdio::null());
         let server = Server::start(daemon_dir, &mut command);
-        wire::set_dump(&socket, &things).unwrap();
+        wire::set_dump(&socket, &held).unwrap();
         let other = Daemon::start(Generation::Ours);
         let (from, to) = (socket.to_str().unwrap(), other.path.to_str().unwrap());
         let program = program().to_str().unwrap();
-        // What stands on the command line takes of the same stack.
+        // The words of the command line are on the same stack.
         let large = "x".repeat(5_000);
         let cases: [&[&str]; 8] = [
             &["store", from, "10"],
@@ -525,21 +528,27 @@ fn a_small_stack_is_no_matter() {
             assert!(is_right, "{limit} {}: {} {}", words[0], ended.code, ended.err);
         }
         let found = identities(&wire::get_dump(&other.path).unwrap());
-        assert!(found == identities(&things), "{limit}");
+        assert!(found == identities(&held), "{limit}");
         server.signal(Signal::TERM);
         assert_eq!(server.end().0, 0, "{limit}");
     }
 }
 
-/// How long a call waits for us.
+/// How long strace delays a call, so that the test can change the limit before it. In microseconds.
 const DELAY: &str = "3000000";
 
-/// Runs a tool that loses all descriptors that come with its receipt of that number, since its limit is
-/// lowered then; and has it look for room, which is its `fcntl` of that number, when there is some
-/// again.
-fn loses(name: &str, words: &[&str], script: Vec<Step>, receipt: usize, look: usize) -> Ended {
+/// Runs a tool that loses the descriptors of one message, although its limit on open files is high enough.
+/// The limit is low only during the `recvmsg` call with the number `receipt`. It is high again at the
+/// `fcntl` call with the number `look`, by which the tool looks for free descriptor numbers.
+fn run_without_descriptors(
+    name: &str,
+    words: &[&str],
+    script: Vec<Step>,
+    receipt: usize,
+    look: usize,
+) -> Ended {
     let fake = Fake::start(script);
-    let sink = Fake::start(vec![AcceptDump]);
+    let destination = Fake::start(vec![AcceptDump]);
     let dir = TempDir::new().unwrap();
     let trace = dir.child("trace");
     let mut command = strace_detached(
@@ -552,7 +561,7 @@ fn loses(name: &str, words: &[&str], script: Vec<Step>, receipt: usize, look: us
     );
     command.arg(name).args(words.iter().map(|word| match *word {
         "PATH" => fake.path.as_os_str(),
-        "SINK" => sink.path.as_os_str(),
+        "DESTINATION" => destination.path.as_os_str(),
         word => word.as_ref(),
     }));
     command.stdin(Stdio::null());
@@ -570,7 +579,7 @@ fn loses(name: &str, words: &[&str], script: Vec<Step>, receipt: usize, look: us
         let is_over = |line: &&str| line.starts_with(&format!("{call}(")) && line.contains(") = ");
         trace.lines().filter(is_over).count()
     };
-    // The one before it has been answered: it is delayed now.
+    // The call before it has returned, so strace delays this one now.
     wait_until(
         || String::from("it receives"),
         || count("sendmsg") == 1 && count("recvmsg") + 1 == receipt,
@@ -581,12 +590,12 @@ fn loses(name: &str, words: &[&str], script: Vec<Step>, receipt: usize, look: us
     let code = child.wait().unwrap().code().unwrap();
     let mut err = String::new();
     File::from(reader).read_to_string(&mut err).unwrap();
-    drop((fake.seen(), sink.seen()));
+    drop((fake.seen(), destination.seen()));
     Ended { code, out: vec![], err, wall: begun.elapsed() }
 }
 
 #[test]
-fn descriptors_that_are_withheld_are_not_taken_for_a_limit() {
+fn a_message_about_withheld_descriptors_does_not_blame_the_limit() {
     const WHY: &str = "descriptors were withheld: does a security module forbid it?";
     raise_open_file_limit();
     let all = files_to_hold(3, 9);
@@ -600,7 +609,7 @@ fn descriptors_that_are_withheld_are_not_taken_for_a_limit() {
             ("getdump", &["PATH", "true"][..], dump(), 2, 2, "get dump: ", ""),
             (
                 "transferdump",
-                &["PATH", "SINK"],
+                &["PATH", "DESTINATION"],
                 dump(),
                 2,
                 2,
@@ -618,12 +627,12 @@ fn descriptors_that_are_withheld_are_not_taken_for_a_limit() {
                 "; the daemon may no longer hold it",
             ),
         ];
-        for (name, words, script, receipt, look, what, behind) in cases {
+        for (name, words, script, receipt, look, what, end) in cases {
             scope.spawn(move || {
-                let ended = loses(name, words, script, receipt, look);
+                let ended = run_without_descriptors(name, words, script, receipt, look);
                 let line = format!("s6-fdholder-{name}: fatal: unable to {what}");
                 assert!(ended.err.starts_with(&line), "{name}: {ended:?}");
-                assert!(ended.err.ends_with(&format!("{WHY}{behind}\n")), "{name}: {ended:?}");
+                assert!(ended.err.ends_with(&format!("{WHY}{end}\n")), "{name}: {ended:?}");
                 assert_eq!(ended.code, 111, "{name}: {ended:?}");
             });
         }
@@ -631,7 +640,7 @@ fn descriptors_that_are_withheld_are_not_taken_for_a_limit() {
 }
 
 #[test]
-fn no_reply_is_longer_than_2_to_the_28() {
+fn a_list_longer_than_2_to_the_28_bytes_is_refused() {
     let most = 1_u32 << 28;
     for length in [most + 1, 1 << 29, u32::MAX - 6, u32::MAX - 5, u32::MAX] {
         for count in [most >> 8, 1 << 24, u32::MAX >> 1] {

@@ -310,7 +310,7 @@ fn any_other_file_at_the_path_stays_and_is_an_error() {
 }
 
 #[test]
-fn what_the_daemon_does_not_take_is_removed_again() {
+fn a_socket_that_the_daemon_does_not_hold_is_removed_again() {
     for generation in Generation::DAEMONS {
         let dir = TempDir::new().unwrap();
         let port = free_port();
