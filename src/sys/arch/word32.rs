@@ -26,6 +26,7 @@ const PPOLL: libc::c_long = libc::SYS_pidfd_open - 434 + 414;
 
 /// `fstatat64`, which the libc crate lacks on MIPS: 293, where `statx` is 366.
 #[cfg(target_arch = "mips")]
+#[allow(non_upper_case_globals, reason = "the libc crate names the others like this")]
 pub const SYS_fstatat: libc::c_long = libc::SYS_statx - 366 + 293;
 
 /// A time of the older calls: seconds and nanoseconds.
