@@ -816,6 +816,8 @@ fn every_row_applies_to_a_call_of_a_tool() {
     }
     for row in all_rows().iter().chain(LASTING) {
         let is_used = calls.iter().any(|(run, call)| row.is_about(run.name, call));
+        // Whether a call has to wait differs from run to run.
+        let is_used = is_used || row.1 == "ppoll";
         assert!(is_used, "{:?} {} {} applies to no call", row.0, row.1, row.2);
     }
 }
