@@ -136,8 +136,7 @@ fn delete(
             Err(error) => return Err((&RETRIEVE, error)),
         }
     }
-    let request = frame.delete(identifier).map_err(Error::Denied);
-    match request.and_then(|request| daemon.change(request, &[])) {
+    match daemon.delete(frame, identifier) {
         Ok(()) => Ok(Outcome::Deleted),
         Err(Error::Denied(Errno::NOENT)) => Ok(Outcome::NotHeld),
         Err(error) => Err((&DELETE, error)),
@@ -151,7 +150,6 @@ fn is_same(
     identifier: &[u8],
     fd: BorrowedFd,
 ) -> Result<bool, Error> {
-    let request = frame.retrieve(identifier, false).map_err(Error::Denied)?;
-    let held = daemon.retrieve(request, false)?;
+    let held = daemon.retrieve(frame, identifier, false)?;
     Ok(file::identity_of(held.borrow())? == file::identity_of(fd)?)
 }

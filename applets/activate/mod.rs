@@ -193,9 +193,7 @@ fn retrieve(
             line.text(" is open already, but is to be id ").quoted(identifier);
             return Err(line.end(Exit::USAGE));
         }
-        // No daemon holds anything under an identifier that is not valid. The exit code is that of a denial.
-        let request = frame.retrieve(identifier, false).map_err(Error::Denied);
-        let retrieved = request.and_then(|request| daemon.retrieve(request, false));
+        let retrieved = daemon.retrieve(frame, identifier, false);
         let placed = retrieved.and_then(|fd| Ok(put(fd, place)?));
         placed.map_err(|error| failed(daemon, errors, &RETRIEVE, identifier, error))?;
     }

@@ -172,9 +172,7 @@ impl Adopted {
             copy += 1;
             let mut buffer = PathBuffer::EMPTY;
             let identifier = self.identifier_of(text, copy, &mut buffer);
-            let request =
-                identifier.and_then(|it| frame.retrieve(it, false).map_err(Error::Denied));
-            match request.and_then(|request| daemon.retrieve(request, false)) {
+            match identifier.and_then(|it| daemon.retrieve(frame, it, false)) {
                 Err(Error::Denied(Errno::NOENT)) => {
                     free += 1;
                     self.offer(text, copy);

@@ -5,7 +5,6 @@ use crate::cli::exit::Exit;
 use crate::cli::getopt::{Stop, number};
 use crate::client::Connection;
 use crate::client::failure::Wording;
-use crate::io::error::Error;
 use crate::process::Process;
 
 const WORDING: Wording = Wording::only("delete fd for id ", "; it may have been done");
@@ -20,8 +19,6 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let (path, identifier) = (process.arguments.operand()?, process.arguments.operand()?);
     let mut daemon = Connection::new(path, timeout, &process.open_files);
     let identifier = identifier.to_bytes();
-    // No daemon holds an identifier that is not valid. The exit code is that of a denial, as in C.
-    let request = process.frame.delete(identifier).map_err(Error::Denied);
-    let deleted = request.and_then(|request| daemon.change(request, &[]));
+    let deleted = daemon.delete(process.frame, identifier);
     Ok(daemon.conclude(&mut process.errors, &WORDING, identifier, deleted))
 }

@@ -164,9 +164,7 @@ impl Wanted<'_> {
         frame: &mut Frame,
         open_files: &OpenFiles,
     ) -> Result<bool, Failure> {
-        let request = frame.retrieve(self.identifier, false).map_err(Error::Denied);
-        let retrieved = request.and_then(|request| daemon.retrieve(request, false));
-        let fd = match retrieved {
+        let fd = match daemon.retrieve(frame, self.identifier, false) {
             Ok(fd) => fd,
             Err(Error::Denied(Errno::NOENT)) => {
                 // Making the socket is not the daemon's time.

@@ -25,10 +25,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     let program = process.arguments.program()?;
     let mut daemon = Connection::new(path, timeout, &process.open_files);
     let identifier = identifier.to_bytes();
-    // No daemon holds an identifier that is not valid. The exit code is that of a denial, as in C.
-    let request = process.frame.retrieve(identifier, deletes).map_err(Error::Denied);
-    let retrieved = request.and_then(|request| daemon.retrieve(request, deletes));
-    let fd = match retrieved {
+    let fd = match daemon.retrieve(process.frame, identifier, deletes) {
         Ok(fd) => fd,
         Err(error) => {
             return Ok(daemon.fail(&mut process.errors, &WORDING, identifier, error));

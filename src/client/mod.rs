@@ -30,6 +30,9 @@ pub struct Announced {
 }
 
 /// A connection to a daemon. It may not have been made yet.
+///
+/// No daemon holds anything under an identifier that is not valid. A request with one is not sent: it fails
+/// with [`Error::Denied`], so that the exit code is that of a denial, as in C.
 pub struct Connection<'a> {
     stream: Stream<'a>,
     path: &'static CStr,
@@ -91,9 +94,7 @@ impl<'a> Connection<'a> {
         // The label for "never" depends on the current time too.
         let expiry = tai::after(expire, time::now().map_err(Error::NoClock)?);
         let request = frame.request(b'S').entry(&expiry, identifier);
-        // No daemon holds an identifier that is not valid. The exit code is that of a denial, as in C.
-        let request = request.map_err(Error::Denied)?.finish(1);
-        self.change(request, &[fd])
+        self.change(request.map_err(Error::Denied)?.finish(1), &[fd])
     }
 
     /// Sends a request for a change, whose reply is a status alone.
@@ -104,9 +105,22 @@ impl<'a> Connection<'a> {
         self.reply(Expected::STATUS, 0)
     }
 
-    /// Requests a descriptor. First makes sure that the process has room for it. If the request
-    /// `deletes` it, the connection is in doubt from the moment of sending until the reply.
-    pub fn retrieve(&mut self, request: &[u8], deletes: bool) -> Result<Fd, Error> {
+    /// Deletes the descriptor of an identifier.
+    pub fn delete(&mut self, frame: &mut Frame, identifier: &[u8]) -> Result<(), Error> {
+        let request = frame.delete(identifier).map_err(Error::Denied)?;
+        self.change(request, &[])
+    }
+
+    /// Retrieves the descriptor of an identifier. First makes sure that the process has room for it. If
+    /// the request also `deletes` it, the connection is in doubt from the moment of sending until the
+    /// reply.
+    pub fn retrieve(
+        &mut self,
+        frame: &mut Frame,
+        identifier: &[u8],
+        deletes: bool,
+    ) -> Result<Fd, Error> {
+        let request = frame.retrieve(identifier, deletes).map_err(Error::Denied)?;
         self.connect()?;
         self.stream.reserve()?;
         self.stream.send(request, &[])?;

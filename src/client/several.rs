@@ -95,8 +95,7 @@ impl Connection<'_> {
     fn remove_doubtful(&mut self, all: &dyn Several, index: usize, frame: &mut Frame) -> bool {
         let mut buffer = PathBuffer::EMPTY;
         let identifier = all.identifier(index, &mut buffer);
-        let request = identifier.and_then(|it| frame.retrieve(it, false).map_err(Error::Denied));
-        let Ok(held) = request.and_then(|request| self.retrieve(request, false)) else {
+        let Ok(held) = identifier.and_then(|it| self.retrieve(frame, it, false)) else {
             return false;
         };
         match [held.borrow(), all.descriptor(index)].map(file::identity_of) {
@@ -115,8 +114,7 @@ impl Connection<'_> {
         for index in which {
             let mut buffer = PathBuffer::EMPTY;
             let identifier = all.identifier(index, &mut buffer);
-            let request = identifier.and_then(|it| frame.delete(it).map_err(Error::Denied));
-            match request.and_then(|request| self.change(request, &[])) {
+            match identifier.and_then(|it| self.delete(frame, it)) {
                 // ENOENT: another client has deleted it.
                 Ok(()) | Err(Error::Denied(Errno::NOENT)) => left -= 1,
                 Err(Error::Denied(_)) => {}

@@ -191,10 +191,7 @@ fn store(path: &'static CStr, id: &'static CStr, fd: BorrowedFd) -> u8 {
 fn retrieve(path: &'static CStr, id: &'static CStr) -> Fd {
     let (pool, open_files) = (POOL.take(), OpenFiles::new());
     let mut daemon = Connection::new(path, MILLISECONDS, &open_files);
-    let request = pool.frame.retrieve(id.to_bytes(), false);
-    let retrieved =
-        request.map_err(Error::Denied).and_then(|request| daemon.retrieve(request, false));
-    retrieved.unwrap_or_else(|error| {
+    daemon.retrieve(&mut pool.frame, id.to_bytes(), false).unwrap_or_else(|error| {
         let exit = daemon.fail(&mut errors(&mut pool.messages), &RETRIEVE, id.to_bytes(), error);
         process::exit(exit.0)
     })
