@@ -206,7 +206,7 @@ impl<'a> Connection<'a> {
     pub fn list(
         &mut self,
         Announced { number, bytes: mut missing }: Announced,
-        mut put: impl FnMut(&[u8]) -> Result<(), Error>,
+        put: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (mut complete, mut length) = (0, 0);
         let (mut buffer, mut received) = ([0; 1024], Received::NOTHING);

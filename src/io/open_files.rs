@@ -53,9 +53,12 @@ impl OpenFiles {
 
     /// Opens something. If that fails because of the limit and the limit can be raised, it tries again.
     pub fn open<T>(&self, open: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
-        match open() {
-            Err(Errno::MFILE) if self.raise() => open(),
-            opened => opened,
+        loop {
+            match open() {
+                // It is raised once.
+                Err(Errno::MFILE) if self.raise() => {}
+                opened => return opened,
+            }
         }
     }
 
