@@ -55,7 +55,7 @@ pub fn list(daemon: &mut Connection, prefix: Option<&CStr>) -> Result<Listed, Er
         return Err(Errno::NOMEM.into());
     }
     let mut end = 0;
-    daemon.list(announced, |piece| {
+    daemon.list(announced, &mut |piece| {
         let start = end;
         end += piece.len();
         part_mut(&mut listed, start..end).copy_from_slice(piece);

@@ -24,7 +24,7 @@ pub fn run(process: &mut Process) -> Result<Exit, Stop> {
     }
     let out = &mut process.out;
     let listed = daemon.request_list().and_then(|announced| {
-        daemon.list(announced, |piece| {
+        daemon.list(announced, &mut |piece| {
             for byte in piece {
                 match byte {
                     0 => out.byte(b'\n'),
