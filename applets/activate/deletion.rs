@@ -9,6 +9,7 @@ use crate::client::failure::Wording;
 use crate::io::error::Error;
 use crate::protocol::activation::FIRST;
 use crate::protocol::frame::Frame;
+use crate::slice::part;
 use crate::sys::fd::BorrowedFd;
 use crate::sys::memory::List;
 use crate::sys::{Errno, file};
@@ -53,12 +54,12 @@ impl<'a> Deleted<'a> {
         has_waited: bool,
         errors: &mut Writer,
     ) -> Result<Deleted<'a>, Exit> {
-        let mut deleted = List::new(wanted.count);
+        let mut deleted = List::new(wanted.identifiers.len());
         if deleted.capacity() == 0 {
             return Err(unprepared(daemon, errors, Errno::NOMEM.into()));
         }
-        for (index, identifier) in wanted.identifiers().enumerate() {
-            if wanted.is_repeated(index) {
+        for (index, identifier) in wanted.identifiers.iter().enumerate() {
+            if part(&wanted.identifiers, ..index).contains(identifier) {
                 continue;
             }
             let fd = BorrowedFd::named(FIRST + index as u32);

@@ -23,7 +23,7 @@ use crate::sys::strings::{Builder, Strings};
 use crate::sys::{Errno, process as own, socket};
 use core::ffi::CStr;
 use deletion::Deleted;
-use wanted::Wanted;
+use wanted::{Listed, Wanted};
 
 const LIST: Wording = Wording {
     advice: " (the right S6_FDHOLDER_LIST is missing)",
@@ -87,8 +87,17 @@ fn activate(process: &mut Process, order: &Order) -> Result<Exit, Exit> {
     let mut signals = signals.map_err(|errno| unprepared(&daemon, errors, errno.into()))?;
     daemon.set_interrupt(signals.as_ref().map(Signals::descriptor));
     exec::require(errors, *inherited, order.program)?;
-    let wanted = wanted(&mut daemon, order, errors)?;
-    let moved = make_way(&mut daemon, &mut signals, wanted.count, open_files);
+    let listed = Listed::request(&mut daemon, order.prefix);
+    let listed = listed.map_err(|error| failed(&daemon, errors, &LIST, b"", error))?;
+    let wanted = Wanted::new(&order.ids, &listed);
+    let wanted = wanted.map_err(|errno| unprepared(&daemon, errors, errno.into()))?;
+    let count = wanted.identifiers.len();
+    if count == 0 {
+        let prefix = order.prefix.unwrap_or_default().to_bytes();
+        let line = errors.fatal().text("no identifier begins with ").quoted(prefix);
+        return Err(line.end(Exit::DENIED));
+    }
+    let moved = make_way(&mut daemon, &mut signals, count, open_files);
     moved.map_err(|error| unprepared(&daemon, errors, error))?;
     retrieve(&mut daemon, frame, &wanted, errors)?;
     let environment = || environment(order.convention, &wanted, *inherited);
@@ -98,7 +107,7 @@ fn activate(process: &mut Process, order: &Order) -> Result<Exit, Exit> {
         let fits = environment().and_then(|environment| environment.check());
         fits.map_err(|errno| unprepared(&daemon, errors, errno.into()))?;
         daemon.set_interrupt(None);
-        let waited = daemon.pause().and_then(|()| Ok(wait::wait(wanted.count, &signals)?));
+        let waited = daemon.pause().and_then(|()| Ok(wait::wait(count, &signals)?));
         if !waited.map_err(|error| unprepared(&daemon, errors, error))? {
             return Ok(Exit::SUCCESS);
         }
@@ -143,24 +152,6 @@ fn unprepared(daemon: &Connection, errors: &mut Writer, error: Error) -> Exit {
     failed(daemon, errors, &PREPARE, b"", error)
 }
 
-/// Determines what the program gets. With a prefix, asks the daemon for it.
-fn wanted<'a>(
-    daemon: &mut Connection,
-    order: &'a Order,
-    errors: &mut Writer,
-) -> Result<Wanted<'a>, Exit> {
-    let listed = wanted::list(daemon, order.prefix);
-    let listed = listed.map_err(|error| failed(daemon, errors, &LIST, b"", error))?;
-    let wanted = Wanted::new(&order.ids, order.prefix, &listed);
-    let wanted = wanted.map_err(|errno| unprepared(daemon, errors, errno.into()))?;
-    if wanted.count == 0 {
-        let prefix = order.prefix.unwrap_or_default().to_bytes();
-        let line = errors.fatal().text("no identifier begins with ").quoted(prefix);
-        return Err(line.end(Exit::DENIED));
-    }
-    Ok(wanted)
-}
-
 /// Connects, and moves what this tool needs above the numbers of that many descriptors: the kernel gives
 /// the lowest free number to what is received. Raises the limit on open files if it is too low for that.
 fn make_way(
@@ -186,7 +177,7 @@ fn retrieve(
     wanted: &Wanted,
     errors: &mut Writer,
 ) -> Result<(), Exit> {
-    for (number, identifier) in (FIRST..).zip(wanted.identifiers()) {
+    for (number, identifier) in (FIRST..).zip(wanted.identifiers.iter()) {
         let place = BorrowedFd::named(number);
         if place.is_open().is_ok() {
             let line = errors.fatal().text("number ").number(number);
@@ -216,8 +207,7 @@ fn environment(
     wanted: &Wanted,
     inherited: Strings,
 ) -> Result<Builder, Errno> {
-    let names = wanted.names()?;
-    let strings = inherited.count() + convention.variables(names.len());
+    let strings = inherited.count() + convention.variables(wanted.names.len());
     let mut environment = Builder::new(strings).ok_or(Errno::NOMEM)?;
     for string in inherited {
         if !activation::is_variable(string.to_bytes()) {
@@ -227,6 +217,6 @@ fn environment(
     let unique = if convention == Convention::Systemd { own::unique_id() } else { None };
     let identity = Identity { process: own::id(), parent: own::parent(), unique };
     let address = |number| Address::of(&socket::describe(BorrowedFd::named(number)).ok()?);
-    convention.describe(&names, &address, identity, &mut environment);
+    convention.describe(&wanted.names, &address, identity, &mut environment);
     Ok(environment)
 }

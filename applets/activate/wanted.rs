@@ -7,7 +7,7 @@ use crate::io::error::Error;
 use crate::protocol::activation::split_suffix;
 use crate::slice::{part, part_mut};
 use crate::sys::Errno;
-use crate::sys::memory::{List, Mapping};
+use crate::sys::memory::{List, Mapping, at};
 use crate::sys::strings::Strings;
 use core::ffi::CStr;
 
@@ -34,6 +34,11 @@ impl Named {
         let is_named = names.is_none_or(|names| split(names).count() == count);
         if is_named { Ok((Named { count, strings: operands, names }, program)) } else { Err(Stop) }
     }
+
+    /// The identifiers.
+    fn ids(&self) -> impl Iterator<Item = &[u8]> {
+        self.strings.take(self.count).map(|id| id.to_bytes())
+    }
 }
 
 /// The names in a value of `-n`.
@@ -41,116 +46,84 @@ fn split(names: &CStr) -> impl Iterator<Item = &[u8]> {
     names.to_bytes().split(|byte| *byte == b':')
 }
 
-/// Identifiers, each with NUL behind it.
-pub type Listed = Mapping<u8>;
-
-/// Requests the identifiers of all that a daemon holds, if a prefix is given.
-pub fn list(daemon: &mut Connection, prefix: Option<&CStr>) -> Result<Listed, Error> {
-    if prefix.is_none() {
-        return Ok(Mapping::EMPTY);
-    }
-    let announced = daemon.request_list()?;
-    let mut listed = Mapping::new_or_empty(announced.bytes);
-    if listed.len() < announced.bytes {
-        return Err(Errno::NOMEM.into());
-    }
-    let mut end = 0;
-    daemon.list(announced, &mut |piece| {
-        let start = end;
-        end += piece.len();
-        part_mut(&mut listed, start..end).copy_from_slice(piece);
-        Ok(())
-    })?;
-    Ok(listed)
+/// The identifiers of a daemon that begin with a prefix.
+pub struct Listed {
+    /// The prefix. Without one, there are no identifiers.
+    prefix: &'static [u8],
+    /// The identifiers, with a NUL behind each.
+    bytes: Mapping<u8>,
+    /// The number of these bytes; others may follow.
+    length: usize,
 }
 
-/// What the program gets. It takes little memory, since the tool may wait with it for a long time: apart
-/// from the command line it consists of the identifiers that begin with the prefix.
+impl Listed {
+    /// Requests the identifiers of all that a daemon holds, if a prefix is given. It keeps those that begin
+    /// with it. The others take no memory: each is overwritten by the next one.
+    pub fn request(
+        daemon: &mut Connection,
+        prefix: Option<&'static CStr>,
+    ) -> Result<Listed, Error> {
+        let Some(prefix) = prefix.map(CStr::to_bytes) else {
+            return Ok(Listed { prefix: &[], bytes: Mapping::EMPTY, length: 0 });
+        };
+        let announced = daemon.request_list()?;
+        let mut bytes = Mapping::new_or_empty(announced.bytes);
+        if bytes.len() < announced.bytes {
+            return Err(Errno::NOMEM.into());
+        }
+        let (mut start, mut end) = (0, 0);
+        daemon.list(announced, &mut |piece| {
+            for byte in piece {
+                *at(&mut bytes, end) = *byte;
+                end += 1;
+                if *byte == 0 {
+                    if part(&bytes, start..end).starts_with(prefix) {
+                        start = end;
+                    }
+                    end = start;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Listed { prefix, bytes, length: start })
+    }
+
+    /// The identifiers.
+    fn ids(&self) -> impl Iterator<Item = &[u8]> {
+        part(&self.bytes, ..self.length).split(|byte| *byte == 0).filter(|id| !id.is_empty())
+    }
+}
+
+/// What the program gets, in the order of the numbers. It takes little memory, since the tool may wait with
+/// it for a long time.
 pub struct Wanted<'a> {
-    named: &'a Named,
-    /// The identifiers that begin with the prefix and are not on the command line, in their order.
-    listed: Listed,
-    /// The length of the prefix.
-    skipped: usize,
-    /// The number of all identifiers.
-    pub count: usize,
+    /// The identifiers.
+    pub identifiers: List<&'a [u8]>,
+    /// Their names.
+    pub names: List<&'a [u8]>,
 }
 
 impl<'a> Wanted<'a> {
-    /// The identifiers on the command line, and after them the listed ones that begin with the prefix.
-    /// `ENOMEM` if there is no memory for them.
-    pub fn new(
-        named: &'a Named,
-        prefix: Option<&CStr>,
-        listed: &Listed,
-    ) -> Result<Wanted<'a>, Errno> {
-        let prefix = prefix.map(CStr::to_bytes);
-        let is_wanted = |id: &&[u8]| {
-            let begins = prefix.is_some_and(|prefix| id.starts_with(prefix));
-            begins && !named.ids().any(|named| named == *id)
-        };
-        let found = || entries(listed).filter(is_wanted);
-        let (mut count, mut bytes) = (0, 0);
-        for id in found() {
-            count += 1;
-            bytes += id.len() + 1;
-        }
-        let skipped = prefix.map_or(0, <[u8]>::len);
-        if count == 0 {
-            return Ok(Wanted { named, listed: Mapping::EMPTY, skipped, count: named.count });
-        }
-        let (mut sorted, mut kept) = (List::new(count), Mapping::new_or_empty(bytes));
-        if sorted.capacity() < count || kept.len() < bytes {
+    /// The identifiers on the command line, and after them the listed ones that are not there. `ENOMEM` if
+    /// there is no memory for them.
+    pub fn new(named: &'a Named, listed: &'a Listed) -> Result<Wanted<'a>, Errno> {
+        let most = named.count + listed.ids().count();
+        let (mut identifiers, mut names) = (List::new(most), List::new(most));
+        if identifiers.capacity().min(names.capacity()) < most {
             return Err(Errno::NOMEM);
         }
-        sorted.extend(found());
-        sort(&mut sorted, skipped);
-        let mut start = 0;
-        for id in sorted.iter() {
-            let end = start + id.len();
-            part_mut(&mut kept, start..end).copy_from_slice(id);
-            start = end + 1;
-        }
-        Ok(Wanted { named, listed: kept, skipped, count: named.count + count })
-    }
-
-    /// The identifiers, in the order of the numbers.
-    pub fn identifiers(&self) -> impl Iterator<Item = &[u8]> {
-        self.named.ids().chain(entries(&self.listed))
-    }
-
-    /// True if the command line has the identifier at this index earlier as well.
-    pub fn is_repeated(&self, index: usize) -> bool {
-        let mut before = self.named.ids().take(index);
-        let this = self.named.ids().nth(index);
-        this.is_some_and(|this| before.any(|other| other == this))
-    }
-
-    /// The names, in the order of the numbers. `ENOMEM` if there is no memory for them.
-    pub fn names(&self) -> Result<List<&[u8]>, Errno> {
-        let mut names = List::new(self.count);
-        if names.capacity() < self.count {
-            return Err(Errno::NOMEM);
-        }
-        match self.named.names {
+        identifiers.extend(named.ids());
+        identifiers.extend(listed.ids().filter(|id| !named.ids().any(|named| named == *id)));
+        let others = part_mut(&mut identifiers, named.count..);
+        let skipped = listed.prefix.len();
+        sort(others, skipped);
+        match named.names {
             Some(given) => names.extend(split(given)),
-            None => names.extend(self.named.ids()),
+            None => names.extend(named.ids()),
         }
-        names.extend(entries(&self.listed).map(|id| split_suffix(part(id, self.skipped..)).0));
-        Ok(names)
+        names.extend(others.iter().map(|id| split_suffix(part(id, skipped..)).0));
+        Ok(Wanted { identifiers, names })
     }
-}
-
-impl Named {
-    /// The identifiers.
-    fn ids(&self) -> impl Iterator<Item = &[u8]> {
-        self.strings.take(self.count).map(|id| id.to_bytes())
-    }
-}
-
-/// The identifiers in a list.
-fn entries(listed: &Listed) -> impl Iterator<Item = &[u8]> {
-    listed.split(|byte| *byte == 0).filter(|id| !id.is_empty())
 }
 
 /// Sorts identifiers by the names after the prefix, and equal names by their numbers. This is Shell's
