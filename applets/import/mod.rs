@@ -28,7 +28,7 @@ const STORE: Wording = Wording {
 };
 const REPLACE: Wording = Wording {
     advice: " (the right S6_FDHOLDER_SETDUMP is missing)",
-    ..Wording::only("replace what is held under prefix ", "")
+    ..Wording::only("replace what is held", "")
 };
 
 /// The descriptors to store, from number 3 on.
@@ -143,7 +143,7 @@ impl Import {
         let done = self.deliver(&mut delivery, frame);
         let (total, acknowledged) = (delivery.total, delivery.acknowledged);
         done.map_err(|error| {
-            let line = daemon.report(errors, &REPLACE, self.prefix, error);
+            let line = daemon.report(errors, &REPLACE, b"", error);
             failure::progress(line, acknowledged, total, "");
             line.end(error.exit(REPLACE.blame))
         })

@@ -393,7 +393,7 @@ const PHRASES: &[(&str, [&str; 2], [&str; 2])] = &[
     ("activate", [CONNECT_TO, "retrieve fd for id *"], [CONNECT_TO, "retrieve fd for id *"]),
     ("activate -p", [CONNECT_TO, "*"], [""; 2]),
     ("import", [CONNECT_TO, "store fd for id p:*"], [""; 2]),
-    ("import -r", [CONNECT_TO, "replace what is held under prefix 00"], [""; 2]),
+    ("import -r", [CONNECT_TO, "replace what is held"], [""; 2]),
 ];
 const CONNECT_TO: &str = "connect to a fd-holder daemon at FROM";
 

@@ -222,7 +222,7 @@ fn a_full_daemon_stays_unchanged() {
         let before = identities(&wire::get_dump(&daemon.path).unwrap());
         for (options, what) in [
             ("-t0", "store fd for id c: Too many open files in system"),
-            ("-r", "replace what is held under prefix : Too many open files in system"),
+            ("-r", "replace what is held: Too many open files in system"),
         ] {
             let files = memfds(4);
             let mut command = import(&files, Some(b"a:b:c:d"));
@@ -252,7 +252,7 @@ fn storing_and_replacing_need_their_own_rights() {
                 &[GETDUMP, STORE, LIST, RETRIEVE],
                 "-r",
                 Some(format!(
-                    "replace what is held under prefix : {DENIED} (the right S6_FDHOLDER_SETDUMP is \
+                    "replace what is held: {DENIED} (the right S6_FDHOLDER_SETDUMP is \
                      missing)"
                 )),
             ),
@@ -396,8 +396,8 @@ fn equal_or_too_long_identifiers_are_refused_before_anything_is_stored() {
 fn entries_that_were_stored_are_deleted_if_a_call_fails() {
     for generation in Generation::DAEMONS {
         for (answer, why) in [
-            ("recvmsg:error=ECONNRESET:when=3", "connection closed; it may have been done"),
-            ("recvmsg:error=ENOMEM:when=3", "Cannot allocate memory; it may have been done"),
+            ("recvmsg:error=ECONNRESET:when=3", "connection closed"),
+            ("recvmsg:error=ENOMEM:when=3", "Cannot allocate memory"),
             ("sendmsg:error=ENOMEM:when=3", "Cannot allocate memory"),
         ] {
             let daemon = Daemon::start(generation);
@@ -419,11 +419,13 @@ fn entries_that_were_stored_are_deleted_if_a_call_fails() {
             }
             command = shell;
             let ended = run(&mut command);
-            let due = fatal(&format!("unable to store fd for id c: {why}"));
-            assert_eq!(ended.err, due, "{generation:?}");
-            // The one in doubt stays: it may be another client's.
+            let due = |doubt| fatal(&format!("unable to store fd for id c: {why}{doubt}"));
             let left: Vec<_> = held(&daemon.path).into_iter().map(|(id, _)| id).collect();
-            assert!(left.is_empty() || left == [b"c"], "{left:?}");
+            // The one in doubt is removed, unless the daemon stores it only after it was asked for it.
+            let is_known = ended.err == due("") && left.is_empty();
+            let is_late =
+                ended.err == due("; it may have been done") && (left.is_empty() || left == [b"c"]);
+            assert!(is_known || is_late, "{generation:?} {left:?} {}", ended.err);
         }
     }
 }
@@ -441,9 +443,9 @@ fn after_a_disconnect_the_tool_connects_again_to_delete_its_entries() {
         wire::receive_frame(&stream).unwrap();
         drop(stream);
         let (stream, _) = listener.accept().unwrap();
-        [(); 2].map(|()| {
+        [libc::ENOENT as u8, 0, 0].map(|answer| {
             let (request, _) = wire::receive_frame(&stream).unwrap();
-            wire::send(&stream, &status(0), &[]).unwrap();
+            wire::send(&stream, &status(answer), &[]).unwrap();
             request
         })
     });
@@ -451,7 +453,9 @@ fn after_a_disconnect_the_tool_connects_again_to_delete_its_entries() {
     let ended = run(import(&files, Some(b"a:b:c")).arg("-t20000").arg(dir.child("s")));
     let line = fatal("unable to store fd for id c: connection closed; it may have been done");
     assert_eq!(ending(&ended), (1, "", &line[..]));
-    assert_eq!(daemon.join().unwrap(), [&b"a"[..], b"b"].map(wire::delete_request));
+    // The one in doubt is deleted only if the daemon holds it.
+    let [a, b] = [&b"a"[..], b"b"].map(wire::delete_request);
+    assert_eq!(daemon.join().unwrap(), [b"R\0\x01c\0".to_vec(), a, b]);
 }
 
 #[test]
@@ -513,7 +517,7 @@ fn the_message_counts_entries_that_could_not_be_deleted() {
     let fake = Fake::start(script);
     let files = memfds(3);
     let ended = run(import(&files, None).args(["-r", "-p", "p:"]).arg(&fake.path));
-    let line = "unable to replace what is held under prefix p:: Operation not permitted (the right \
+    let line = "unable to replace what is held: Operation not permitted (the right \
                 S6_FDHOLDER_SETDUMP is missing); 0 of 3 descriptors acknowledged";
     assert_eq!(ending(&ended), (1, "", &fatal(line)[..]));
     fake.seen();
