@@ -10,13 +10,13 @@ use argh::{ArgsInfo, FromArgs};
     example = "fdholder-activate -w -e nginx -p web: /run/fdholder/s -- nginx",
     note = "The numbers from 3 on that prog gets must not be open. If the soft limit on open files
         does not allow two more numbers than those, it is raised that far, and stays so for prog.",
-    note = "-D: if the daemon refuses the first deletion, nothing is deleted or executed. After that
-        prog is executed in any case, and a warning says what may still be held. Of two that do this
-        at the same time both may execute prog. If prog then cannot be executed, what was deleted is
-        stored again, without an expiry.",
+    note = "-D: if the daemon refuses the first deletion, nothing is deleted or executed. After that,
+        and with -w, prog is executed in any case, and a warning says what may still be held. prog gets
+        what is deleted, even if it has just been stored. Of two that do this at the same time both may
+        execute prog. If prog then cannot be executed, what was deleted is stored again, without an
+        expiry.",
     note = "-D with -w: before each deletion it compares what the daemon holds then, by device and
-        inode. Another file stays held, with a warning. A file that is stored between this and the
-        deletion is deleted.",
+        inode. Another file stays held, with a warning.",
     note = "-w: until the first client has come SIGTERM ends it with 0, even if the caller ignores or
         blocks SIGTERM. It takes less than 64 KB of memory while it waits, and the bytes of the
         identifiers that begin with prefix.",

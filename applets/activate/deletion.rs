@@ -1,7 +1,7 @@
 //! Deletion: the daemon forgets what the program gets.
 
 use super::wanted::Wanted;
-use super::{RETRIEVE, failed, unprepared};
+use super::{RETRIEVE, failed, put, unprepared};
 use crate::cli::exit::Exit;
 use crate::cli::output::Writer;
 use crate::client::Connection;
@@ -42,8 +42,8 @@ enum Outcome {
 
 impl<'a> Deleted<'a> {
     /// Has the daemon delete all. If it refuses the first one, it still holds all, and this is an error.
-    /// After that the program may be the only one to have them. So what cannot be deleted stays held, and
-    /// a warning says so.
+    /// After that the program may be the only one to have them, and after a wait too, since another daemon
+    /// may have taken over. So what cannot be deleted stays held, and a warning says so.
     ///
     /// After a wait somebody may have stored another file under an identifier. Then it stays held, with a
     /// warning.
@@ -63,8 +63,7 @@ impl<'a> Deleted<'a> {
                 continue;
             }
             let fd = BorrowedFd::named(FIRST + index as u32);
-            let compared = if has_waited { Some(fd) } else { None };
-            match delete(daemon, frame, identifier, compared) {
+            match delete(daemon, frame, identifier, fd, has_waited) {
                 Ok(Outcome::Deleted) => {
                     deleted.push(One { fd, identifier, is_certain: true });
                 }
@@ -73,7 +72,7 @@ impl<'a> Deleted<'a> {
                     let line = errors.message().text("warning: id ").quoted(identifier);
                     line.text(" is another descriptor by now: the daemon keeps it").end_line();
                 }
-                Err((wording, error @ Error::Denied(_))) if index == 0 => {
+                Err((wording, error @ Error::Denied(_))) if index == 0 && !has_waited => {
                     return Err(failed(daemon, errors, wording, identifier, error));
                 }
                 Err((_, error)) => {
@@ -121,24 +120,30 @@ impl<'a> Deleted<'a> {
     }
 }
 
-/// Deletes an identifier. With `compared`, first retrieves it, and deletes it only if it is that file. An
-/// error has the words for what failed.
+/// Deletes an identifier. What is deleted becomes the descriptor at `place`: somebody may have stored another
+/// file a moment ago. After a wait it is deleted only if it is the file at `place`. An error has the words
+/// for what failed.
 fn delete(
     daemon: &mut Connection,
     frame: &mut Frame,
     identifier: &[u8],
-    compared: Option<BorrowedFd>,
+    place: BorrowedFd,
+    has_waited: bool,
 ) -> Result<Outcome, (&'static Wording, Error)> {
-    if let Some(fd) = compared {
-        match is_same(daemon, frame, identifier, fd) {
+    if has_waited {
+        match is_same(daemon, frame, identifier, place) {
             Ok(true) => {}
             Ok(false) => return Ok(Outcome::Other),
             Err(Error::Denied(Errno::NOENT)) => return Ok(Outcome::NotHeld),
             Err(error) => return Err((&RETRIEVE, error)),
         }
     }
-    match daemon.delete(frame, identifier) {
-        Ok(()) => Ok(Outcome::Deleted),
+    match daemon.retrieve(frame, identifier, true) {
+        Ok(fd) => {
+            // It does not fail: `place` is open.
+            let _ = put(fd, place);
+            Ok(Outcome::Deleted)
+        }
         Err(Error::Denied(Errno::NOENT)) => Ok(Outcome::NotHeld),
         Err(error) => Err((&DELETE, error)),
     }

@@ -18,7 +18,7 @@ use crate::protocol::activation::{self, Convention, FIRST, Identity};
 use crate::protocol::address::Address;
 use crate::protocol::frame::Frame;
 use crate::sys::fd::{BorrowedFd, Fd};
-use crate::sys::signal::Signals;
+use crate::sys::signal::{self, Signals};
 use crate::sys::strings::{Builder, Strings};
 use crate::sys::{Errno, process as own, socket};
 use core::ffi::CStr;
@@ -97,7 +97,7 @@ fn activate(process: &mut Process, order: &Order) -> Result<Exit, Exit> {
         let line = errors.fatal().text("no identifier begins with ").quoted(prefix);
         return Err(line.end(Exit::DENIED));
     }
-    let moved = make_way(&mut daemon, &mut signals, count, open_files);
+    let moved = make_way(&mut daemon, &mut signals, count, order, open_files);
     moved.map_err(|error| unprepared(&daemon, errors, error))?;
     retrieve(&mut daemon, frame, &wanted, errors)?;
     let environment = || environment(order.convention, &wanted, *inherited);
@@ -117,7 +117,9 @@ fn activate(process: &mut Process, order: &Order) -> Result<Exit, Exit> {
     let environment = environment.map_err(|errno| unprepared(&daemon, errors, errno.into()))?;
     let mut deleted = None;
     if order.deletes {
-        deleted = Some(Deleted::delete(&mut daemon, frame, &wanted, order.waits, errors)?);
+        // A warning that nobody can read must not end the process: it may have the only descriptors.
+        let delete = || Deleted::delete(&mut daemon, frame, &wanted, order.waits, errors);
+        deleted = Some(signal::without_those_of_writing(delete)?);
     }
     let errno = exec::attempt(open_files, order.program, environment);
     let count = deleted.as_ref().map_or(0, Deleted::count);
@@ -158,12 +160,14 @@ fn make_way(
     daemon: &mut Connection,
     signals: &mut Option<Signals>,
     count: usize,
+    order: &Order,
     open_files: &OpenFiles,
 ) -> Result<(), Error> {
     let end = FIRST + count as u32;
-    // Two more numbers: for the connection, and for the signals or what tells the unique id.
+    // Two more numbers: for the connection, and for the signals, what is received again when it is deleted,
+    // or what tells the unique id.
     open_files.allow(u64::from(end) + 2);
-    daemon.connect_from(end + u32::from(signals.is_some()))?;
+    daemon.connect_from(end + u32::from(order.waits || order.deletes))?;
     let Some(signals) = signals else { return Ok(()) };
     signals.move_to(|fd| open_files.copy_from(fd, end))?;
     daemon.set_interrupt(Some(signals.descriptor()));

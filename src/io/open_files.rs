@@ -63,10 +63,10 @@ impl OpenFiles {
     }
 
     /// Returns another descriptor of the same open file, with a number that is not below `least`.
-    /// [`Error::LimitTooLow`] if the limit allows no such number.
+    /// [`Error::LimitTooLow`] if the limit allows no such number, `EMFILE` if all of them are in use.
     pub fn copy_from(&self, of: BorrowedFd, least: u32) -> Result<Fd, Error> {
         self.open(|| of.duplicate_from(least)).map_err(|errno| match errno {
-            Errno::INVAL | Errno::MFILE => Error::LimitTooLow(least as usize + 1),
+            Errno::INVAL => Error::LimitTooLow(least as usize + 1),
             errno => errno.into(),
         })
     }

@@ -32,12 +32,49 @@ const fn bit(signal: i32) -> usize {
     1 << (signal - 1)
 }
 
+/// The signals that writing can raise: SIGPIPE in a pipe that nobody reads, SIGXFSZ in a file that may not
+/// become longer.
+const WRITING: usize = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
+
+/// The set of the signals whose bits are set.
+fn set_of(bits: usize) -> Set {
+    let mut set = Set::default();
+    set[0] = bits;
+    set
+}
+
+/// Changes what is blocked, and returns what was blocked before.
+fn mask(how: i32, set: &Set) -> Set {
+    let mut before = Set::default();
+    let (place, old) = (ptr::from_ref(set) as usize, ptr::from_mut(&mut before) as usize);
+    let length = size_of::<Set>();
+    // SAFETY: the kernel reads one set and writes the other. It cannot fail.
+    let _ = unsafe { call5(libc::SYS_rt_sigprocmask, how as usize, place, old, length, 0) };
+    before
+}
+
+/// Does something in which a write that fails raises no signal.
+pub fn without_those_of_writing<T>(something: impl FnOnce() -> T) -> T {
+    let set = set_of(WRITING);
+    let before = mask(libc::SIG_BLOCK, &set);
+    let done = something();
+    let (place, length) = (ptr::from_ref(&set) as usize, size_of::<Set>());
+    // The kernel's `struct timespec`, of 128 bits or less.
+    let no_time = [0_u64; 2];
+    let time = ptr::from_ref(&no_time) as usize;
+    // Takes those that have come.
+    // SAFETY: the kernel reads a set and a duration.
+    let take = || unsafe { call5(libc::SYS_rt_sigtimedwait, place, 0, time, length, 0) };
+    while take().is_ok_and(|signal| signal > 0) {}
+    mask(libc::SIG_SETMASK, &before);
+    done
+}
+
 impl Signals {
-    /// Blocks SIGTERM and SIGHUP, which arrive on the descriptor from now on. Also blocks SIGPIPE and
-    /// SIGXFSZ, which writing to a log can raise; [`Signals::next`] skips them.
+    /// Blocks SIGTERM and SIGHUP, which arrive on the descriptor from now on. Also blocks those
+    /// that writing to a log can raise; [`Signals::next`] skips them.
     pub fn of_a_daemon() -> Result<Signals, Errno> {
-        let log = bit(libc::SIGPIPE) | bit(libc::SIGXFSZ);
-        Signals::new(bit(libc::SIGTERM) | bit(libc::SIGHUP) | log)
+        Signals::new(bit(libc::SIGTERM) | bit(libc::SIGHUP) | WRITING)
     }
 
     /// Blocks SIGTERM, which arrives on the descriptor from now on.
@@ -47,13 +84,9 @@ impl Signals {
 
     /// Blocks the signals whose bits are set.
     fn new(bits: usize) -> Result<Signals, Errno> {
-        let mut set = Set::default();
-        set[0] = bits;
-        let mut before = Set::default();
+        let set = set_of(bits);
+        let before = mask(libc::SIG_BLOCK, &set);
         let (place, length) = (ptr::from_ref(&set) as usize, size_of::<Set>());
-        let (how, old) = (libc::SIG_BLOCK as usize, ptr::from_mut(&mut before) as usize);
-        // SAFETY: the kernel reads one set and writes the other. It cannot fail.
-        let _ = unsafe { call5(libc::SYS_rt_sigprocmask, how, place, old, length, 0) };
         let flags = (libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) as usize;
         let new = usize::MAX;
         loop {
@@ -70,10 +103,7 @@ impl Signals {
     /// Blocks again what was blocked before, and nothing else. A signal that has come and has not been
     /// read is delivered.
     pub fn restore(self) {
-        let (how, place) = (libc::SIG_SETMASK as usize, ptr::from_ref(&self.before) as usize);
-        let length = size_of::<Set>();
-        // SAFETY: the kernel reads the set. It cannot fail.
-        let _ = unsafe { call5(libc::SYS_rt_sigprocmask, how, place, 0, length, 0) };
+        mask(libc::SIG_SETMASK, &self.before);
     }
 
     /// Moves the descriptor to another number: `place` makes a copy of it.

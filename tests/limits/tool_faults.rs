@@ -133,12 +133,15 @@ const ROWS: &[Row<Expected>] = &[
     Row("", "fcntl", "F_GETFD", &[EBADF], Failed),
     // After descriptors have been lost, the tool checks whether there is room.
     Row("low limit", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE], Unnoticed),
-    Row("activate -wD", "fcntl", "F_DUPFD_CLOEXEC, 0", NO_COPY, Either(&Failed, &Warned)),
+    Row("D", "fcntl", "F_DUPFD_CLOEXEC, 0", NO_COPY, Either(&Failed, &Warned)),
     Row("activate", "fcntl", "F_DUPFD_CLOEXEC, 0", NO_COPY, Failed),
-    Row("activate", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE, EINVAL], NO_ROOM),
+    Row("activate", "fcntl", "F_DUPFD_CLOEXEC", &[EINVAL], NO_ROOM),
+    Row("activate", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE], PREPARE),
     Row("", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE, EINVAL], Failed),
     Row("", "fcntl", "F_SETFD", &[], Never("the descriptor is open")),
     Row("", "dup3", "", &[EINTR], Unnoticed),
+    // The tool has retrieved the entry before.
+    Row("activate", "dup3", "", &[EBADF, EBUSY, EMFILE], Unnoticed),
     Row("", "dup3", "", &[EBADF, EBUSY, EMFILE], Failed),
     Row("activate", "mmap", "", &[ENOMEM], Unable(111, "*")),
     Row("import", "mmap", "", &[ENOMEM], Unable(111, "store fd for id : REASON")),
@@ -189,6 +192,7 @@ const ROWS: &[Row<Expected>] = &[
     // A descriptor without an address is described by its name.
     Row("activate", "getsockname", "", &[ENOBUFS, EPERM, EINVAL], Unnoticed),
     Row("activate", "rt_sigprocmask", "", &[], Never("the arguments are valid")),
+    Row("activate", "rt_sigtimedwait", "", &[EINTR, EINVAL, ENOSYS], Unnoticed),
     Row("activate", "signalfd4", "", &[EINVAL, EMFILE, ENFILE, ENOMEM, ENOSYS], PREPARE),
     // The tool takes the event for a client.
     Row("activate", "read", "", &[EIO, EINTR], Unnoticed),

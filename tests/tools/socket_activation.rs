@@ -408,15 +408,20 @@ fn if_the_deletion_is_refused_nothing_is_executed_or_deleted() {
         let rights = Some(&[GETDUMP, SETDUMP, LIST, RETRIEVE][..]);
         let daemon = Daemon::start_with(generation, Setup { rights, ..Setup::default() });
         store(&daemon, &[b"a", b"b"]);
-        for options in ["-D", "-wD"] {
-            let mut command = activate(&[options]);
-            command.arg(&daemon.path).args(["b", "a", "--", "echo", "executed"]);
-            let line = fatal(
-                "unable to delete fd for id b: Operation not permitted (the right \
-                 S6_FDHOLDER_STORE_REGEX is missing)",
-            );
-            assert_eq!(ending(&run(&mut command)), (1, "", &line[..]), "{generation:?}");
-        }
+        let mut command = activate(&["-D"]);
+        command.arg(&daemon.path).args(["b", "a", "--", "echo", "executed"]);
+        let line = fatal(
+            "unable to delete fd for id b: Operation not permitted (the right S6_FDHOLDER_STORE_REGEX is \
+             missing)",
+        );
+        assert_eq!(ending(&run(&mut command)), (1, "", &line[..]), "{generation:?}");
+        // After a wait another daemon may have taken over.
+        let mut command = activate(&["-wD"]);
+        command.arg(&daemon.path).args(["b", "a", "--", "echo", "executed"]);
+        let lines = ["b", "a"].map(|id| {
+            format!("{NAME}: warning: unable to delete fd for id {id}: Operation not permitted\n")
+        });
+        assert_eq!(ending(&run(&mut command)), (0, "executed\n", &lines.concat()[..]));
         assert_eq!(ids(&daemon), [b"a", b"b"]);
     }
 }
@@ -441,17 +446,17 @@ fn after_the_first_deletion_prog_is_executed_even_if_another_deletion_fails() {
     let lost = "; the daemon may still hold it and what comes behind it";
     let closed = format!("connection closed{lost}");
     let cases = [
-        (vec![answers(0), Step::Receive, answers(BUSY)], warning("b", "Device or resource busy")),
+        (vec![granted(), Step::Receive, answers(BUSY)], warning("b", "Device or resource busy")),
         // The daemon does not hold the entry any more, which needs no warning.
-        (vec![answers(NOENT), Step::Receive, answers(0)], String::new()),
-        (vec![answers(0), Step::Receive, answers(NOENT)], String::new()),
+        (vec![answers(NOENT), Step::Receive, granted()], String::new()),
+        (vec![granted(), Step::Receive, answers(NOENT)], String::new()),
         (vec![answers(NOENT), Step::Receive, answers(NOENT)], String::new()),
         (
             vec![answers(NOENT), Step::Receive, answers(BUSY)],
             warning("b", "Device or resource busy"),
         ),
         (vec![Step::HangUp], warning("a", &closed)),
-        (vec![answers(0), Step::Receive, Step::HangUp], warning("b", &closed)),
+        (vec![granted(), Step::Receive, Step::HangUp], warning("b", &closed)),
         (
             vec![Step::Send(b"xxxxxxx".to_vec(), vec![])],
             warning("a", &format!("Protocol error{lost}")),
@@ -465,6 +470,50 @@ fn after_the_first_deletion_prog_is_executed_even_if_another_deletion_fails() {
         command.arg(&fake.path).args(["a", "b", "--", "echo", "executed"]);
         assert_eq!(ending(&run(&mut command)), (0, "executed\n", &due[..]));
         fake.seen();
+    }
+}
+
+/// Another client may store another file between the retrieval and the deletion. Then no other process has it.
+#[test]
+fn prog_gets_what_is_deleted() {
+    let files = [memfd(), memfd()];
+    let due = inode(&files[1]);
+    let answers = files.map(|file| [Step::Receive, Step::Send(frame(&[0], 1), vec![file])]);
+    let fake = Fake::start(answers.into_iter().flatten().collect());
+    let (look, _) = look(activate(&["-D"]).arg(&fake.path).arg("a"));
+    let open: Vec<_> = look.open.iter().filter(|(number, _)| *number > 2).copied().collect();
+    assert_eq!(open, [(3, due)]);
+    fake.seen();
+}
+
+/// The program gets the descriptors that only this process has, and the signals of the caller.
+#[test]
+fn a_warning_that_cannot_be_written_does_not_end_it() {
+    let closed = || Stdio::from(std::io::pipe().unwrap().1);
+    let full = || Stdio::from(memfd());
+    for (first, stderr) in [("", &closed as &dyn Fn() -> Stdio), ("ulimit -f 0;", &full)] {
+        for env in [&["sh", "-c"][..], &["env", "--block-signal=PIPE,XFSZ", "sh", "-c"]] {
+            let begin = || {
+                let mut command = Command::new(env[0]);
+                command.args(&env[1..]).arg(format!("{first} exec \"$0\" \"$@\""));
+                command
+            };
+            let expected = run(begin().args(STATE)).out;
+            let denied = Step::Send(status(libc::EPERM as u8), vec![]);
+            let granted = || [Step::Receive, granted()];
+            let script = [granted(), granted(), granted(), [Step::Receive, denied]];
+            let fake = Fake::start(script.into_iter().flatten().collect());
+            let mut command = begin();
+            command.arg(program()).args([NAME, "-D"]).arg(&fake.path).args(["a", "b", "--"]);
+            let output =
+                command.args(STATE).stdin(Stdio::null()).stderr(stderr()).output().unwrap();
+            assert_eq!(
+                (output.status.code(), output.stdout),
+                (Some(0), expected),
+                "{first} {env:?}"
+            );
+            fake.seen();
+        }
     }
 }
 
@@ -579,16 +628,17 @@ fn the_message_counts_entries_that_could_not_be_stored_again() {
     let dir = TempDir::new().unwrap();
     let prog = executable(&dir, "empty", "");
     let [busy, perm, noent] = [libc::EBUSY, libc::EPERM, libc::ENOENT].map(|code| code as u8);
-    let deleted = || vec![Step::Receive, answers(0)];
+    let deleted = || vec![Step::Receive, granted()];
+    let stored = || vec![Step::Receive, answers(0)];
     let all = "; what was deleted is stored again, without an expiry";
     let lost =
         |count: u32| format!("; of the deleted descriptors {count} could not be stored again");
     let closed = "connection closed; the daemon may still hold it and what comes behind it";
     let cases: Vec<(Vec<Step>, &str, String)> = vec![
-        (vec![deleted(), deleted(), deleted(), deleted()].concat_steps(), "", all.into()),
+        (vec![deleted(), deleted(), stored(), stored()].concat_steps(), "", all.into()),
         // Another client has stored an entry under the identifier meanwhile.
         (
-            [deleted(), deleted(), vec![Step::Receive, answers(busy)], deleted()].concat_steps(),
+            [deleted(), deleted(), vec![Step::Receive, answers(busy)], stored()].concat_steps(),
             "",
             lost(1),
         ),
@@ -604,17 +654,12 @@ fn the_message_counts_entries_that_could_not_be_stored_again() {
         ),
         ([deleted(), deleted(), vec![Step::Receive, Step::HangUp]].concat_steps(), "", lost(2)),
         (
-            [deleted(), deleted(), deleted(), vec![Step::Receive, Step::StopReading]]
-                .concat_steps(),
+            [deleted(), deleted(), stored(), vec![Step::Receive, Step::StopReading]].concat_steps(),
             "",
             lost(1),
         ),
         // An entry that the daemon did not hold is not stored.
-        (
-            [vec![Step::Receive, answers(noent)], deleted(), deleted()].concat_steps(),
-            "",
-            all.into(),
-        ),
+        ([vec![Step::Receive, answers(noent)], deleted(), stored()].concat_steps(), "", all.into()),
         (vec![Step::Receive, answers(noent), Step::Receive, answers(noent)], "", String::new()),
         // The first is deleted, and the deletion of the second is unknown. The daemon still holds it, or stores
         // it again.
@@ -622,7 +667,7 @@ fn the_message_counts_entries_that_could_not_be_stored_again() {
             [
                 deleted(),
                 vec![Step::Receive, Step::HangUp, Step::Next],
-                deleted(),
+                stored(),
                 vec![Step::Receive, answers(busy)],
             ]
             .concat_steps(),
@@ -630,7 +675,7 @@ fn the_message_counts_entries_that_could_not_be_stored_again() {
             all.into(),
         ),
         (
-            [deleted(), vec![Step::Receive, Step::HangUp, Step::Next], deleted(), deleted()]
+            [deleted(), vec![Step::Receive, Step::HangUp, Step::Next], stored(), stored()]
                 .concat_steps(),
             closed,
             all.into(),
@@ -666,16 +711,14 @@ impl<I: IntoIterator<Item = Vec<Step>>> Concat for I {
 #[test]
 fn an_identifier_that_is_given_twice_is_deleted_once() {
     let granted = || [Step::Receive, granted()];
-    let script = [granted(), granted(), granted()].into_iter().flatten();
-    let fake =
-        Fake::start(script.chain([Step::Receive, answers(0), Step::Receive, answers(0)]).collect());
+    // Three are retrieved, and two are deleted.
+    let fake = Fake::start((0..5).flat_map(|_| granted()).collect());
     let mut command = activate(&["-D"]);
     command.arg(&fake.path).args(["a", "b", "a", "--", "echo", "executed"]);
     assert_eq!(ending(&run(&mut command)), (0, "executed\n", ""));
-    let requests = [&b"a"[..], b"b"].map(|id| frame(&wire::delete_request(id), 0));
-    let seen = fake.seen().bytes;
-    assert!(seen.ends_with(&requests.concat()), "{seen:?}");
-    assert_eq!(seen.iter().filter(|byte| **byte == b'D').count(), 2);
+    let requests =
+        [&b"R\0\x01a\0"[..], b"R\0\x01b\0", b"R\0\x01a\0", b"R\x01\x01a\0", b"R\x01\x01b\0"];
+    assert_eq!(fake.seen().bytes, requests.map(|request| frame(request, 0)).concat());
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         store(&daemon, &[b"a", b"b"]);
@@ -848,9 +891,10 @@ fn a_low_soft_limit_is_raised_for_prog_too_and_a_low_hard_limit_is_reported() {
     // The standard descriptors, the entries, and two more. Without -w one more suffices if the limit is hard.
     let needed = 3 + all.len() + 2;
     for (limit, is_hard) in (5..needed + 3).flat_map(|limit| [(limit, false), (limit, true)]) {
-        for options in [&["-p", ""][..], &["-wDp", ""], &[]] {
+        for options in [&["-p", ""][..], &["-wDp", ""], &["-Dp", ""], &[]] {
             let first = format!("ulimit -{}n {limit};", if is_hard { "" } else { "S" });
-            let needed = needed - usize::from(is_hard && options != ["-wDp", ""]);
+            let is_two = options.first().is_some_and(|option| option.contains('D'));
+            let needed = needed - usize::from(is_hard && !is_two);
             let mut command = through(&first, "", options, &daemon.path);
             if options.is_empty() {
                 command.args(all.iter().map(|id| OsStr::from_bytes(id)));
@@ -870,6 +914,22 @@ fn a_low_soft_limit_is_raised_for_prog_too_and_a_low_hard_limit_is_reported() {
             }
         }
     }
+}
+
+/// The message names no limit that is lower than the present one.
+#[test]
+fn numbers_that_are_all_in_use_are_an_error_that_says_so() {
+    let daemon = Daemon::start(Generation::Ours);
+    store(&daemon, &[b"a"]);
+    let from_5 = "5</dev/null 6</dev/null 7</dev/null";
+    let from_4 = format!("4</dev/null {from_5}");
+    for (options, redirections) in [(&[][..], &from_4[..]), (&["-D"], from_5), (&["-w"], from_5)] {
+        let mut command = through("ulimit -n 8;", redirections, options, &daemon.path);
+        let ended = run(command.args(["a", "--", "echo", "executed"]));
+        let line = fatal("unable to prepare what prog gets: Too many open files");
+        assert_eq!(ending(&ended), (111, "", &line[..]), "{options:?}");
+    }
+    assert_eq!(ids(&daemon), [b"a"]);
 }
 
 /// The daemon may break the protocol.
