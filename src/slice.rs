@@ -1,5 +1,5 @@
-//! Slices of a range that the program itself has computed. A range that is out of bounds is a bug in
-//! the program and ends the process.
+//! Slices of a range that the program itself has computed, and appending to a buffer. A range that is out
+//! of bounds is a bug in the program and ends the process.
 
 use crate::sys::bug;
 use core::slice::SliceIndex;
@@ -17,5 +17,14 @@ pub fn part_mut<T>(slice: &mut [T], range: impl SliceIndex<[T], Output = [T]>) -
     match slice.get_mut(range) {
         Some(part) => part,
         None => bug(),
+    }
+}
+
+/// Appends bytes to the first `length` of a buffer. Bytes that do not fit are left out.
+pub fn append(buffer: &mut [u8], length: &mut usize, bytes: &[u8]) {
+    let place = buffer.get_mut(*length..).and_then(|rest| rest.get_mut(..bytes.len()));
+    if let Some(place) = place {
+        place.copy_from_slice(bytes);
+        *length += bytes.len();
     }
 }

@@ -12,6 +12,7 @@
 
 use super::access::Identity;
 use crate::cli::output::{LINE_MAX, Writer};
+use crate::slice::append;
 use crate::sys::child::{self, Child};
 use crate::sys::kind::{self, CloseTime};
 use crate::sys::{Errno, file, message, time};
@@ -108,11 +109,7 @@ impl<'p> Log<'p> {
             CloseTime::None => {}
             CloseTime::Interruptible => message::send_at_once(to, line),
             CloseTime::Unbounded => {
-                let room = self.pending.get_mut(self.length..).unwrap_or_default();
-                if let Some(room) = room.get_mut(..line.len()) {
-                    room.copy_from_slice(line);
-                    self.length += line.len();
-                }
+                append(&mut self.pending, &mut self.length, line);
                 self.start_writer();
             }
         }

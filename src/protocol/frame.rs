@@ -2,7 +2,7 @@
 
 use super::entry::ENTRY_MAX;
 use super::tai::Label;
-use crate::slice::part;
+use crate::slice::{append, part};
 use crate::sys::Errno;
 use crate::sys::message::DESCRIPTORS_MAX;
 
@@ -80,11 +80,7 @@ impl Frame {
 
     /// Appends bytes.
     pub fn bytes(&mut self, bytes: &[u8]) -> &mut Frame {
-        let place = self.bytes.get_mut(self.length..).and_then(|rest| rest.get_mut(..bytes.len()));
-        if let Some(place) = place {
-            place.copy_from_slice(bytes);
-            self.length += bytes.len();
-        }
+        append(&mut self.bytes, &mut self.length, bytes);
         self
     }
 

@@ -3,6 +3,7 @@
 use super::errno::Errno;
 use super::fd::{BorrowedFd, Fd};
 use super::{call3, call5};
+use crate::slice::append;
 use core::ffi::CStr;
 use core::ptr;
 
@@ -78,11 +79,7 @@ impl Name {
 
     /// Adds bytes. Every address fits; bytes that do not fit are left out.
     pub fn push(&mut self, bytes: &[u8]) -> &mut Name {
-        let place = self.bytes.get_mut(self.length..).and_then(|rest| rest.get_mut(..bytes.len()));
-        if let Some(place) = place {
-            place.copy_from_slice(bytes);
-            self.length += bytes.len();
-        }
+        append(&mut self.bytes, &mut self.length, bytes);
         self
     }
 

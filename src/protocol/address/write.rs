@@ -1,7 +1,7 @@
 //! The text of an address.
 
 use super::Address;
-use crate::slice::part;
+use crate::slice::{append, part};
 use crate::sys::bug;
 use crate::sys::socket::{INET, INET6, PATH_MAX};
 use core::slice::from_ref;
@@ -81,11 +81,7 @@ impl Text {
 
     /// Adds bytes. Every text fits; bytes that do not fit are left out.
     fn push(&mut self, bytes: &[u8]) -> &mut Text {
-        let place = self.bytes.get_mut(self.length..).and_then(|rest| rest.get_mut(..bytes.len()));
-        if let Some(place) = place {
-            place.copy_from_slice(bytes);
-            self.length += bytes.len();
-        }
+        append(&mut self.bytes, &mut self.length, bytes);
         self
     }
 
