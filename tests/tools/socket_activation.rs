@@ -480,8 +480,8 @@ fn prog_gets_what_is_deleted() {
     let due = inode(&files[1]);
     let answers = files.map(|file| [Step::Receive, Step::Send(frame(&[0], 1), vec![file])]);
     let fake = Fake::start(answers.into_iter().flatten().collect());
-    let (look, _) = look(activate(&["-D"]).arg(&fake.path).arg("a"));
-    let open: Vec<_> = look.open.iter().filter(|(number, _)| *number > 2).copied().collect();
+    let (report, _) = report(activate(&["-D"]).arg(&fake.path).arg("a"));
+    let open: Vec<_> = report.open.iter().filter(|(number, _)| *number > 2).copied().collect();
     assert_eq!(open, [(3, due)]);
     fake.seen();
 }
