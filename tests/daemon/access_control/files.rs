@@ -10,7 +10,7 @@ use crate::kit::daemon::LIST;
 use crate::kit::server::{DaemonDir, status};
 use crate::kit::tool::run;
 use rustix::process::Signal;
-use std::fs::{self};
+use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 

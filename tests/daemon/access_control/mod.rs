@@ -11,7 +11,7 @@ use crate::kit::daemon::Generation::{Ours, S6_2_15};
 use crate::kit::daemon::{GETDUMP, LIST, RETRIEVE, SETDUMP, STORE};
 use crate::kit::server::{DaemonDir, Server};
 use crate::kit::tool::TIMEOUT;
-use std::fs::{self};
+use std::fs;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};

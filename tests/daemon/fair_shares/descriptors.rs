@@ -9,7 +9,7 @@ use crate::kit::server::{DaemonDir, Server, assert_disconnects, status};
 use crate::kit::wire::{
     self, FRAME_ENTRIES, entry, frame, retrieve_request, set_dump_request, store_request,
 };
-use std::fs::{self};
+use std::fs;
 use std::os::fd::AsFd;
 
 /// Gives all users exactly these rights from now on.

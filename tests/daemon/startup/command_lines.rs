@@ -5,7 +5,7 @@ use crate::kit::daemon::Generation::{self, Ours, S6_2_15};
 use crate::kit::server::{DaemonDir, Server, answer, connect};
 use crate::kit::tool::{run, tool};
 use rustix::process::{getgid, getuid};
-use std::fs::{self};
+use std::fs;
 
 #[test]
 fn a_wrong_command_line_gets_the_usage_line_and_exit_100() {
