@@ -105,7 +105,7 @@
 //! | a command line | see above |
 //! | a reply that a tool gets | `tests/tools/hostile_replies.rs` |
 //! | a request that a daemon gets | `tests/protocol/daemon_conformance/rows.rs` |
-//! | an access rule | `tests/daemon/access_control.rs` |
+//! | an access rule | `tests/daemon/access_control/` |
 //! | a system call that fails | `tests/limits/tool_faults.rs`, `socket_faults.rs` and `daemon_faults.rs` there |
 //!
 //! What is listed in `for_each_implementation!` runs against the C tools of three generations as well. A
