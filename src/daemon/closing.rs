@@ -33,7 +33,7 @@ const CLOSERS_MAX: usize = 16;
 /// The most closers at a time whose work nothing can interrupt.
 const UNINTERRUPTIBLE_MAX: usize = CLOSERS_MAX / 2;
 
-/// The most sockets that one closer takes.
+/// The most sockets that one closer takes. All closers together take as many as a daemon holds by default.
 pub const BATCH: usize = 64;
 
 /// Milliseconds from the start of one batch to the start of the next, if that is not full before. Also
@@ -72,6 +72,8 @@ pub struct Closing {
     closers: List<Closer>,
     /// Sockets for the next batch.
     batch: FdQueue<BATCH>,
+    /// True if the next batch starts at the next check: a socket in it listens.
+    is_urgent: bool,
     /// When a batch was last started because of its age, in milliseconds of uptime.
     last_batch: u32,
     jobs: List<Job>,
@@ -81,7 +83,8 @@ impl Closing {
     /// No descriptors.
     pub fn new(substitute: BorrowedFd<'static>) -> Closing {
         let (closers, jobs) = (List::new(CLOSERS_MAX), List::new(JOBS_MAX));
-        Closing { substitute, closers, batch: FdQueue::EMPTY, last_batch: 0, jobs }
+        let batch = FdQueue::EMPTY;
+        Closing { substitute, closers, batch, is_urgent: false, last_batch: 0, jobs }
     }
 
     /// False if there was no memory.
@@ -91,11 +94,10 @@ impl Closing {
 
     /// Closes a descriptor, here or in a closer.
     pub fn close(&mut self, fd: Fd) {
-        let mut is_due = false;
         match kind::close_time(fd.borrow()) {
             CloseTime::None => return,
             CloseTime::Interruptible if self.batch.len() < BATCH => {
-                is_due = socket::is_listening(fd.borrow()) != Some(false);
+                self.is_urgent |= socket::is_listening(fd.borrow()) != Some(false);
                 self.batch.push(fd);
             }
             close_time => {
@@ -103,7 +105,7 @@ impl Closing {
                 add(&mut self.jobs, Job { fd, is_socket });
             }
         }
-        self.start(is_due || self.batch.len() == BATCH);
+        self.start(self.batch.len() == BATCH);
     }
 
     /// Disconnects. No other process has the connection. Its receiving direction is shut down first;
@@ -131,7 +133,9 @@ impl Closing {
     /// Returns the milliseconds until the next check; `u32::MAX` if there is nothing to check.
     pub fn tick(&mut self, now: u32, may_wait: bool) -> u32 {
         self.check(now);
-        let is_due = !may_wait || now.wrapping_sub(self.last_batch) >= SOON;
+        let is_old = now.wrapping_sub(self.last_batch) >= SOON;
+        let is_due = !may_wait || is_old || self.is_urgent;
+        self.is_urgent = false;
         if is_due && !self.batch.is_empty() {
             self.last_batch = now;
         }
@@ -155,12 +159,13 @@ impl Closing {
             let has_ended = closer.process.has_ended();
             closer.close_replaced(now);
             let kept = if has_ended {
-                // If it has replaced nothing, for example because another process killed it, the first
-                // one gets no second closer: dropping it closes it here.
-                usize::from(closer.since.is_none())
-            } else if closer.is_blocked(now) {
-                closer.process.kill();
-                // It may still replace the next one, and no other.
+                // If it has replaced nothing, for example because another process killed it, what it had for
+                // itself gets no second closer: dropping it closes it here.
+                usize::from(closer.since.is_none() && closer.fds.len() == 1)
+            } else if closer.is_blocked(now) && closer.process.kill() {
+                // It may have gone on before it was killed. Now it may still replace the next one, and no
+                // other.
+                closer.close_replaced(now);
                 1
             } else {
                 BATCH

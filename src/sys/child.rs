@@ -57,10 +57,11 @@ pub fn spawn_writer(to: BorrowedFd, bytes: &[u8]) -> Result<Child, Errno> {
 }
 
 impl Child {
-    /// Sends SIGKILL.
-    pub fn kill(&self) {
+    /// Sends SIGKILL. After that the process completes at most the system call that it is in. False if
+    /// the kernel refuses it.
+    pub fn kill(&self) -> bool {
         // SAFETY: touches no memory.
-        let _ = unsafe { call3(libc::SYS_kill, self.0, libc::SIGKILL as usize, 0) };
+        unsafe { call3(libc::SYS_kill, self.0, libc::SIGKILL as usize, 0) }.is_ok()
     }
 
     /// True once the process has ended. That call reaps it; no later call returns true.

@@ -387,12 +387,17 @@ fn a_slow_socket_does_not_delay_others_of_its_batch() {
     wait_until(state, || descriptors(pid) == usual && children(&server).is_empty());
 }
 
-/// A daemon whose closers never end: strace delays each one after its `dup3`. The daemon itself calls `dup3`
-/// when it reports that it is ready, so its standard output is closed. Other calls get these answers.
+/// A daemon whose closers never end: strace delays each one after its `dup3`. Other calls get these answers.
 fn with_stuck_closers(answers: &[String]) -> Server {
-    let daemon_dir = DaemonDir::open();
     let delay = format!("dup3:delay_exit={}", LINGER.as_micros());
-    let strace = strace_detached(&daemon_dir.child("trace"), &[&[delay], answers].concat());
+    with_answers(&[&[delay], answers].concat())
+}
+
+/// A daemon under strace, with its closers: their calls get these answers. The daemon itself calls `dup3` when
+/// it reports that it is ready, so its standard output is closed.
+fn with_answers(answers: &[String]) -> Server {
+    let daemon_dir = DaemonDir::open();
+    let strace = strace_detached(&daemon_dir.child("trace"), answers);
     let listener = UnixListener::bind(daemon_dir.socket()).unwrap();
     listener.set_nonblocking(true).unwrap();
     let mut command = Command::new("sh");
@@ -452,18 +457,66 @@ fn closers_that_never_end_delay_no_client() {
     assert_eq!(server.stop(), [""; 0]);
 }
 
-#[test]
-fn a_socket_that_never_closes_does_not_delay_others_of_its_batch() {
-    // The daemon cannot kill the closer.
-    let server = with_stuck_closers(&["kill:error=EPERM".into()]);
-    let client = server.connect();
+/// Sends eight sockets that the daemon closes. The result is the other ends.
+fn send_sockets(server: &Server, client: &UnixStream) -> Vec<UnixStream> {
     let pairs = [(); 8].map(|()| UnixStream::pair().unwrap());
     let (ends, fds): (Vec<_>, Vec<_>) =
         pairs.into_iter().map(|(near, far)| (near, OwnedFd::from(far))).unzip();
-    send_while_stopped(&server, &client, b"L", fds);
-    assert_eq!(wire::receive_frame(&client).unwrap().0, [71]);
+    ends.iter().for_each(|near| near.set_read_timeout(Some(TIMEOUT)).unwrap());
+    send_while_stopped(server, client, b"L", fds);
+    assert_eq!(wire::receive_frame(client).unwrap().0, [71]);
+    ends
+}
+
+#[test]
+fn what_a_closer_replaces_before_it_is_killed_gets_no_other_closer() {
+    // The closer replaces all descriptors while the daemon is about to kill it.
+    let answers = ["kill:delay_enter=1000000".into(), "dup3:delay_enter=50000".into()];
+    let server = with_answers(&answers);
+    let client = server.connect();
+    assert_eq!(status(&client, b"L", &[]), 0);
+    let usual = descriptors(server.pid());
+    send_sockets(&server, &client).iter().for_each(assert_disconnects);
+    // The daemon uses their numbers again.
+    for number in 0..8 {
+        let request = store_request(format!("{number}").as_bytes(), wire::never());
+        assert_eq!(status(&client, &request, &[memfd().as_fd()]), 0);
+    }
+    let pid = server.pid();
+    let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
+    wait_until(state, || descriptors(pid) == usual + 8 && children(&server).is_empty());
+    let trace = fs::read_to_string(server.daemon_dir.child("trace")).unwrap();
+    assert!(trace.contains("SIGKILL"), "{trace}");
+    assert_eq!(server.stop(), [""; 0]);
+}
+
+#[test]
+fn a_closer_that_cannot_be_killed_keeps_its_sockets() {
+    let server = with_stuck_closers(&["kill:error=EPERM".into()]);
+    let client = server.connect();
+    assert_eq!(status(&client, b"L", &[]), 0);
+    let usual = descriptors(server.pid());
+    let ends = send_sockets(&server, &client);
+    assert_disconnects(&ends[0]);
+    // Before that many attempts, the daemon could have given the others to other closers.
+    let trace = || fs::read_to_string(server.daemon_dir.child("trace")).unwrap();
+    wait_until(trace, || trace().matches("SIGKILL").count() > 50);
+    assert_eq!(children(&server).len(), 1);
+    kill_process(tracer(&server), Signal::KILL).unwrap();
+    ends.iter().skip(1).for_each(assert_disconnects);
+    let pid = server.pid();
+    let state = || format!("{} open, {} children", descriptors(pid), children(&server).len());
+    wait_until(state, || descriptors(pid) == usual && children(&server).is_empty());
+    assert_eq!(server.stop(), [""; 0]);
+}
+
+#[test]
+fn a_socket_that_never_closes_does_not_delay_others_of_its_batch() {
+    // The signal has no effect.
+    let server = with_stuck_closers(&["kill:retval=0".into()]);
+    let client = server.connect();
+    let ends = send_sockets(&server, &client);
     for (number, near) in ends.iter().enumerate() {
-        near.set_read_timeout(Some(TIMEOUT)).unwrap();
         // The daemon leaves the second socket to the closer, which may still take it.
         if number != 1 {
             assert_disconnects(near);
