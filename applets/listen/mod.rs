@@ -27,9 +27,10 @@ const STORE: Wording = Wording {
     ..Wording::only("store fd for id ", "; it may have been done")
 };
 
-/// How often the tool checks whether a process that does not take turns has just stored the same socket, and
-/// the milliseconds between two checks.
-const LOOKS: u32 = 5;
+/// How often the tool tries again after a conflict, and the milliseconds between two attempts. A process that
+/// does not take turns may just have stored the same socket. A socket at the address may not be closed yet:
+/// a daemon closes what has been deleted a few milliseconds later.
+const RETRIES: u32 = 5;
 const PAUSE: u32 = 40;
 
 /// The socket to be held.
@@ -59,7 +60,7 @@ enum Failure {
 }
 
 impl Failure {
-    /// True if another process may just have made the same socket.
+    /// True if another attempt may help.
     fn is_conflict(&self) -> bool {
         let errno = match self {
             Failure::Daemon(_, Error::Denied(errno)) => *errno,
@@ -142,19 +143,17 @@ impl Wanted<'_> {
         if has_waited && self.is_held(daemon, frame, open_files)? {
             return Ok(());
         }
-        let done = self.store(daemon, frame, open_files);
-        match &done {
-            Err(failure) if failure.is_conflict() => {
-                for _ in 0..LOOKS {
-                    if self.is_held(daemon, frame, open_files)? {
-                        return Ok(());
-                    }
-                    let _ = time::poll(&mut [], Some(PAUSE));
-                }
+        for _ in 0..RETRIES {
+            match self.store(daemon, frame, open_files) {
+                Err(failure) if failure.is_conflict() => {}
+                done => return done,
             }
-            _ => {}
+            if self.is_held(daemon, frame, open_files)? {
+                return Ok(());
+            }
+            let _ = time::poll(&mut [], Some(PAUSE));
         }
-        done
+        self.store(daemon, frame, open_files)
     }
 
     /// True if the daemon holds it. An error if it holds something else under the identifier.

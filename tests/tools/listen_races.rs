@@ -234,13 +234,41 @@ fn an_entry_that_another_tool_has_stored_meanwhile_counts() {
     let script = at_store([answers(BUSY), Receive, gives(fd)]);
     let (ended, _) = run_with_script(&[], &address, script);
     assert_fatal(&ended, 1, &format!("it is held at {theirs}, not at {address}"));
-    // The other entry is deleted again before it is seen. Then the refusal is reported.
-    let mut script = at_store([answers(BUSY), Receive, answers(NOENT)]);
-    for _ in 0..4 {
-        script.extend([Next, Receive, answers(NOENT)]);
+    // The other entry is deleted again before it is seen, each time. Then the refusal is reported.
+    let mut script = script_up_to_store();
+    for _ in 0..5 {
+        script.extend([answers(BUSY), Receive, answers(NOENT), Next, Receive]);
     }
+    script.push(answers(BUSY));
     let (ended, _) = run_with_script(&[], &address, script);
     assert_fatal(&ended, 1, "unable to store fd for id it: Device or resource busy");
+}
+
+#[test]
+fn an_address_that_becomes_free_meanwhile_is_taken() {
+    let dir = TempDir::new().unwrap();
+    let (port, path) = (free_port(), dir.child("s"));
+    let tcp: OwnedFd = TcpListener::bind(("127.0.0.1", port)).unwrap().into();
+    let unix: OwnedFd = UnixListener::bind(&path).unwrap().into();
+    let rows = [(tcp, format!("tcp:127.0.0.1:{port}")), (unix, format!("unix:{}", path.display()))];
+    for (fd, address) in rows {
+        // The socket is closed when the tool has failed once and asks the daemon again.
+        let closes = Do(Box::new(|| drop(fd)));
+        let script = vec![
+            Receive,
+            answers(NOENT),
+            Next,
+            Receive,
+            closes,
+            answers(NOENT),
+            Next,
+            Receive,
+            answers(0),
+        ];
+        let (ended, seen) = run_with_script(&[], &address, script);
+        succeeded(&ended);
+        assert!(seen.windows(3).any(|bytes| bytes == b"\x02it"));
+    }
 }
 
 /// The script of a daemon that does not hold the identifier, and does these steps at the request to store it.
