@@ -18,10 +18,10 @@ use crate::kit::wire::{self, FRAME_ENTRIES, Held, expiry_in};
 use crate::kit::{self, free_port, memfd, program, raise_open_file_limit};
 use fdholder::applets::APPLETS;
 use libc::{
-    E2BIG, EACCES, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET, EDQUOT, EEXIST,
-    EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENOBUFS, ENOENT,
-    ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTSOCK, EOVERFLOW, EPERM, EPIPE, EPROTOTYPE, EROFS,
-    ETOOMANYREFS, ETXTBSY,
+    E2BIG, EACCES, EADDRINUSE, EAFNOSUPPORT, EAGAIN, EBADF, EBUSY, ECONNREFUSED, ECONNRESET,
+    EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELOOP, EMFILE, ENAMETOOLONG, ENFILE,
+    ENOBUFS, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTSOCK, EOVERFLOW, EPERM, EPIPE,
+    EPROTOTYPE, EROFS, ETOOMANYREFS, ETXTBSY,
 };
 use rustix::net::{
     AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, connect, getsockname,
@@ -202,6 +202,8 @@ const ROWS: &[Row<Expected>] = &[
 const LASTING: &[Row<Expected>] = &[
     Row("transferdump -t", "socket", "#2", SOCKET, Unreachable),
     Row("transferdump -t", "connect", "#2", &[ECONNREFUSED, ENOENT, EACCES], Unreachable),
+    Row("listen", "bind", "#2", &[EADDRINUSE], Unable(111, "bind to ADDRESS: REASON")),
+    Row("listen", "listen", "#2", &[EADDRINUSE], Unable(111, "listen at ADDRESS: REASON")),
     Row("listen", "sendmsg", "", &[ENOMEM, ETOOMANYREFS], Unable(111, "*")),
     Row("listen", "recvmsg", "", &[ENOMEM], Unable(111, "*")),
     Row("listen", "recvmsg", "", &[0, ECONNRESET], Unable(1, "*")),
@@ -772,7 +774,8 @@ fn inject_each_fault(run: &Run, fixture: &mut Fixture) -> Vec<String> {
 /// Injects each fault into all runs whose names begin like this. The first daemon holds `count` entries.
 fn check_runs(count: usize, names: &[&str]) {
     let mut fixture = Fixture::new(Ours, count);
-    let runs = RUNS.iter().filter(|run| names.iter().any(|name| run.name.starts_with(name)));
+    let is_one = |run: &&Run, name: &&str| run.name.split([' ', ',']).next() == Some(name);
+    let runs = RUNS.iter().filter(|run| names.iter().any(|name| is_one(run, name)));
     let wrong: Vec<_> = runs.flat_map(|run| inject_each_fault(run, &mut fixture)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
