@@ -140,7 +140,7 @@ const ROWS: &[Row<Expected>] = &[
     Row("", "fcntl", "F_DUPFD_CLOEXEC", &[EMFILE, EINVAL], Failed),
     Row("", "fcntl", "F_SETFD", &[], Never("the descriptor is open")),
     Row("", "dup3", "", &[EINTR], Unnoticed),
-    // The tool has retrieved the entry before.
+    // The tool has already retrieved the entry.
     Row("activate", "dup3", "", &[EBADF, EBUSY, EMFILE], Unnoticed),
     Row("", "dup3", "", &[EBADF, EBUSY, EMFILE], Failed),
     Row("activate", "mmap", "", &[ENOMEM], Unable(111, "*")),

@@ -337,8 +337,8 @@ fn three_hundred_sockets_are_adopted() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         succeeded(&adopt(&[], &daemon.path, &target, &[]));
-        let due = |number| format!("unix:{}", dir.child(format!("{number:03}")).display());
-        assert_eq!(ids(&daemon), (0..300).map(due).collect::<Vec<_>>());
+        let expected = |number| format!("unix:{}", dir.child(format!("{number:03}")).display());
+        assert_eq!(ids(&daemon), (0..300).map(expected).collect::<Vec<_>>());
         succeeded(&adopt(&["-t5000"], &daemon.path, &target, &[]));
     }
 }
@@ -367,8 +367,8 @@ fn with_closed_standard_descriptors_no_message_goes_into_an_adopted_socket() {
         let script = format!("exec \"$0\" adopt -n s \"$@\" {closed}");
         shell.args(["-c", &script]).arg(program());
         let ended = run(shell.arg(target.pid().to_string()));
-        let due = if closed.contains(" >") || closed.starts_with('>') { 111 } else { 0 };
-        assert_eq!(ended.code, due, "{closed}: {ended:?}");
+        let expected = if closed.contains(" >") || closed.starts_with('>') { 111 } else { 0 };
+        assert_eq!(ended.code, expected, "{closed}: {ended:?}");
     }
     target.kill();
     let mut received = Vec::new();

@@ -262,14 +262,14 @@ fn the_program_serves_its_client_even_if_the_daemon_has_ended() {
 fn the_program_gets_the_descriptors_that_were_retrieved_before_the_wait() {
     let daemon = Daemon::start(Generation::Ours);
     let (reader, _writer) = std::io::pipe().unwrap();
-    let due = inode(&reader);
+    let expected = inode(&reader);
     store(&daemon, "a", reader);
     let waiting = Waiting::start(&mut waiting(&daemon, &[], &["a"], &["true"]));
     let other = hold(["a"]);
     wire::set_dump(&daemon.path, &other).unwrap();
     let link = format!("/proc/{}/fd/3", waiting.id());
     let found = fs::metadata(link).unwrap();
-    assert_eq!(std::os::unix::fs::MetadataExt::ino(&found), due.1);
+    assert_eq!(std::os::unix::fs::MetadataExt::ino(&found), expected.1);
     waiting.signal(Signal::TERM);
     assert_eq!(waiting.wait(), Some(0));
 }
@@ -374,11 +374,11 @@ fn sigterm_ends_the_wait_even_if_the_caller_ignores_it_and_the_program_still_ign
     }
     writer.write_all(b"x").unwrap();
     for env in ["--ignore-signal=TERM", "--block-signal=TERM", "--ignore-signal=HUP"] {
-        let due = crate::kit::tool::run(Command::new("env").arg(env).args(SIGNALS)).out;
+        let expected = crate::kit::tool::run(Command::new("env").arg(env).args(SIGNALS)).out;
         let mut command = Command::new("env");
         command.arg(env).arg(program()).arg(NAME).arg("-w").arg(&daemon.path);
         let ended = crate::kit::tool::run(command.args(["a", "--"]).args(SIGNALS));
-        assert_eq!((ended.code, &ended.err[..], ended.out), (0, "", due), "{env}");
+        assert_eq!((ended.code, &ended.err[..], ended.out), (0, "", expected), "{env}");
     }
 }
 
@@ -437,7 +437,7 @@ fn an_entry_that_was_replaced_during_the_wait_is_not_deleted_and_causes_a_warnin
         store(&daemon, "a", reader);
         store(&daemon, "b", memfd_that_waits());
         let other = hold(["a"]);
-        let due = inode(&other[0].fd);
+        let expected = inode(&other[0].fd);
         let replace = || {
             wire::set_dump(&daemon.path, &other).unwrap();
         };
@@ -446,7 +446,7 @@ fn an_entry_that_was_replaced_during_the_wait_is_not_deleted_and_causes_a_warnin
             format!("{NAME}: warning: id a is another descriptor by now: the daemon keeps it\n");
         assert_eq!(messages, line, "{generation:?}");
         let held = wire::get_dump(&daemon.path).unwrap();
-        assert_eq!(held.iter().map(|held| inode(&held.fd)).collect::<Vec<_>>(), [due]);
+        assert_eq!(held.iter().map(|held| inode(&held.fd)).collect::<Vec<_>>(), [expected]);
         // An entry with the same file and another expiry counts as the same.
         let (reader, writer) = std::io::pipe().unwrap();
         store(&daemon, "a", &reader);

@@ -160,11 +160,12 @@ fn imported_entries_do_not_corrupt_a_c_daemon() {
                 wire::store(&stream, &Held::new(&held.id, expiry, &held.fd)).unwrap();
                 wire::delete(&stream, &held.id).unwrap();
             }
-            let due: Vec<_> = all.iter().map(|held| held.id.clone()).collect();
-            let due: Vec<_> = due.chunks(3).flat_map(|three| three[1..].to_vec()).collect();
+            let expected: Vec<_> = all.iter().map(|held| held.id.clone()).collect();
+            let expected: Vec<_> =
+                expected.chunks(3).flat_map(|three| three[1..].to_vec()).collect();
             let mut found = wire::list(&stream).unwrap();
             found.sort();
-            assert_eq!(found, due, "{generation:?} {options:?}");
+            assert_eq!(found, expected, "{generation:?} {options:?}");
         }
     }
 }
@@ -238,7 +239,7 @@ fn a_full_daemon_stays_unchanged() {
 fn storing_and_replacing_need_their_own_rights() {
     const DENIED: &str = "Operation not permitted";
     for generation in Generation::DAEMONS {
-        for (rights, option, due) in [
+        for (rights, option, expected) in [
             (&[GETDUMP, STORE][..], "-t0", None),
             (&[GETDUMP, SETDUMP], "-r", None),
             (
@@ -262,10 +263,10 @@ fn storing_and_replacing_need_their_own_rights() {
             let files = memfds(2);
             let ended = run(import(&files, Some(b"a:b")).arg(option).arg(&daemon.path));
             let count = wire::get_dump(&daemon.path).unwrap().len();
-            match due {
+            match expected {
                 None => assert_eq!((ending(&ended), count), ((0, "", ""), 2)),
-                Some(due) => {
-                    let line = fatal(&format!("unable to {due}"));
+                Some(expected) => {
+                    let line = fatal(&format!("unable to {expected}"));
                     assert_eq!((ending(&ended), count), ((1, "", &line[..]), 0));
                 }
             }
@@ -379,13 +380,13 @@ fn equal_or_too_long_identifiers_are_refused_before_anything_is_stored() {
             format!("unable to store fd for id {prefix}a: File name too long"),
         ),
     ];
-    for (names, prefix, code, due) in cases {
+    for (names, prefix, code, expected) in cases {
         for option in ["-t0", "-r"] {
             let fake = Fake::start(vec![]);
             let files = memfds(names.split(':').count());
             let mut command = import(&files, Some(names.as_bytes()));
             let ended = run(command.args([option, "-p", prefix]).arg(&fake.path));
-            assert_eq!(ending(&ended), (code, "", &fatal(&due)[..]));
+            assert_eq!(ending(&ended), (code, "", &fatal(&expected)[..]));
             assert!(!fake.seen().connected);
         }
     }
@@ -419,13 +420,13 @@ fn entries_that_were_stored_are_deleted_if_a_call_fails() {
             }
             command = shell;
             let ended = run(&mut command);
-            let due = |doubt| fatal(&format!("unable to store fd for id c: {why}{doubt}"));
+            let expected = |doubt| fatal(&format!("unable to store fd for id c: {why}{doubt}"));
             let left: Vec<_> = held(&daemon.path).into_iter().map(|(id, _)| id).collect();
-            // The one in doubt is removed, unless the daemon stores it only after it was asked for it.
-            let is_known = ended.err == due("") && left.is_empty();
-            let is_late =
-                ended.err == due("; it may have been done") && (left.is_empty() || left == [b"c"]);
-            assert!(is_known || is_late, "{generation:?} {left:?} {}", ended.err);
+            // The tool asks whether the daemon holds `c`, and deletes it then. The daemon may store it later.
+            let is_deleted = ended.err == expected("") && left.is_empty();
+            let is_in_doubt = ended.err == expected("; it may have been done")
+                && (left.is_empty() || left == [b"c"]);
+            assert!(is_deleted || is_in_doubt, "{generation:?} {left:?} {}", ended.err);
         }
     }
 }
@@ -453,7 +454,7 @@ fn after_a_disconnect_the_tool_connects_again_to_delete_its_entries() {
     let ended = run(import(&files, Some(b"a:b:c")).arg("-t20000").arg(dir.child("s")));
     let line = fatal("unable to store fd for id c: connection closed; it may have been done");
     assert_eq!(ending(&ended), (1, "", &line[..]));
-    // The one in doubt is deleted only if the daemon holds it.
+    // The tool deletes `c` only if the daemon holds it.
     let [a, b] = [&b"a"[..], b"b"].map(wire::delete_request);
     assert_eq!(daemon.join().unwrap(), [b"R\0\x01c\0".to_vec(), a, b]);
 }
@@ -502,12 +503,12 @@ fn the_message_counts_entries_that_could_not_be_deleted() {
                 .into(),
         ),
     ];
-    for (steps, due) in cases {
+    for (steps, expected) in cases {
         let fake = Fake::start(two().into_iter().chain(steps).collect());
         let files = memfds(3);
         let mut command = import(&files, Some(b"a:b:c"));
         let ended = run(command.arg("-t500").arg(&fake.path));
-        let line = fatal(&format!("unable to store fd for id c: {due}"));
+        let line = fatal(&format!("unable to store fd for id c: {expected}"));
         assert_eq!(ending(&ended), (1, "", &line[..]));
         fake.seen();
     }
@@ -543,7 +544,7 @@ fn the_tool_works_with_closed_standard_descriptors() {
 #[test]
 fn a_low_soft_limit_is_raised_and_a_low_hard_limit_is_reported() {
     let daemon = Daemon::start(Generation::Ours);
-    for (limit, due) in [("ulimit -Sn 6", 0), ("ulimit -Sn 6; ulimit -Hn 6", 111)] {
+    for (limit, expected) in [("ulimit -Sn 6", 0), ("ulimit -Sn 6; ulimit -Hn 6", 111)] {
         let first = format!("{limit}; LISTEN_PID=$$");
         let files = memfds(3);
         let mut command = import_through(&files, None, &first, "");
@@ -552,8 +553,8 @@ fn a_low_soft_limit_is_raised_and_a_low_hard_limit_is_reported() {
             "unable to connect to a fd-holder daemon at {}: Too many open files",
             daemon.path.to_str().unwrap()
         );
-        let line = if due == 0 { String::new() } else { fatal(&what) };
-        assert_eq!(ending(&ended), (due, "", &line[..]));
+        let line = if expected == 0 { String::new() } else { fatal(&what) };
+        assert_eq!(ending(&ended), (expected, "", &line[..]));
     }
     assert_eq!(held(&daemon.path).len(), 3);
 }

@@ -207,7 +207,7 @@ fn the_file_of_a_socket_has_its_mode_from_the_first_moment() {
         ("022", "--mode=0777", 0o777),
         ("022", "-m 0", 0),
     ];
-    for (number, (umask, option, due)) in rows.into_iter().enumerate() {
+    for (number, (umask, option, expected)) in rows.into_iter().enumerate() {
         let path = dir.child(number.to_string());
         let mut shell = Command::new("sh");
         // A change of the mode after `bind` would be too late.
@@ -219,7 +219,7 @@ fn the_file_of_a_socket_has_its_mode_from_the_first_moment() {
         shell.args(option.split_whitespace()).arg(&daemon.path).arg(number.to_string());
         succeeded(&run(shell.arg(format!("unix:{}", path.display()))));
         let found = fs::symlink_metadata(&path).unwrap().mode() & 0o7777;
-        assert_eq!(found, due, "umask {umask}, {option}");
+        assert_eq!(found, expected, "umask {umask}, {option}");
         let trace = fs::read_to_string(trace).unwrap();
         let last = trace.lines().rfind(|line| !line.starts_with('+')).unwrap();
         assert!(last.starts_with("bind("), "{trace}");

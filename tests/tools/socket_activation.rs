@@ -125,8 +125,8 @@ fn the_variables_name_the_process_by_its_number_and_its_unique_number() {
     let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
     let word = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name));
     assert_eq!(word("LISTEN_PID="), Some(&child.id().to_string()[..]));
-    let due = has_unique_id().then(|| inode(&pidfd).1.to_string());
-    assert_eq!(word("LISTEN_PIDFDID=").map(str::to_string), due, "{line}");
+    let expected = has_unique_id().then(|| inode(&pidfd).1.to_string());
+    assert_eq!(word("LISTEN_PIDFDID=").map(str::to_string), expected, "{line}");
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
 }
@@ -195,12 +195,12 @@ fn every_convention_describes_all_descriptors() {
     for generation in Generation::DAEMONS {
         let daemon = Daemon::start(generation);
         wire::set_dump(&daemon.path, &all).unwrap();
-        for (options, due) in conventions {
+        for (options, expected) in conventions {
             let command = &mut activate(options);
             command.arg(&daemon.path).args(all.iter().map(|held| OsStr::from_bytes(&held.id)));
             let (report, mut variables) = self::report(command);
             variables.retain(|one| !one.starts_with(process));
-            assert_eq!(variables, due, "{options:?}");
+            assert_eq!(variables, expected, "{options:?}");
             for (number, held) in (3..).zip(&all) {
                 assert_eq!(report.inode(number), inode(&held.fd), "{options:?}");
             }
@@ -226,8 +226,8 @@ fn invalid_bytes_in_names_are_replaced() {
     store(&daemon, &all);
     let mut command = activate(&[]);
     command.arg(&daemon.path).args(all.iter().map(|id| OsStr::from_bytes(id)));
-    let due: Vec<_> = cases.iter().map(|(_, name)| *name).collect();
-    assert_eq!(names(&self::report(&mut command).1), due.join(":"));
+    let expected: Vec<_> = cases.iter().map(|(_, name)| *name).collect();
+    assert_eq!(names(&self::report(&mut command).1), expected.join(":"));
     // Names on the command line are separated by a colon, which no name may contain.
     let given: [(&[u8], &str); 6] = [
         (b"http", "http"),
@@ -237,11 +237,11 @@ fn invalid_bytes_in_names_are_replaced() {
         (&[b'y'; 300], std::str::from_utf8(&[b'y'; 255]).unwrap()),
         (b"same#2", "same#2"),
     ];
-    let (value, due): (Vec<_>, Vec<_>) = given.into_iter().unzip();
+    let (value, expected): (Vec<_>, Vec<_>) = given.into_iter().unzip();
     let mut command = activate(&["-n"]);
     command.arg(OsStr::from_bytes(&value.join(&b':'))).arg(&daemon.path);
     command.args(all[..6].iter().map(|id| OsStr::from_bytes(id)));
-    assert_eq!(names(&self::report(&mut command).1), due.join(":"));
+    assert_eq!(names(&self::report(&mut command).1), expected.join(":"));
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_prefix_selects_all_identifiers_that_begin_with_it_sorted_by_name_and_number
                 "first:second:unknown:unknown:#01",
             ),
         ];
-        for (options, operands, due, due_names) in cases {
+        for (options, operands, expected, expected_names) in cases {
             let command = &mut activate(options);
             let (report, variables) = self::report(command.arg(&daemon.path).args(*operands));
             let open: Vec<_> = report
@@ -279,9 +279,9 @@ fn a_prefix_selects_all_identifiers_that_begin_with_it_sorted_by_name_and_number
                 .filter(|(number, _)| *number > 2)
                 .map(|(_, file)| *file)
                 .collect();
-            let due: Vec<_> = due.iter().map(|id| file(id)).collect();
-            assert_eq!(open, due, "{options:?}");
-            assert_eq!(names(&variables), *due_names, "{options:?}");
+            let expected: Vec<_> = expected.iter().map(|id| file(id)).collect();
+            assert_eq!(open, expected, "{options:?}");
+            assert_eq!(names(&variables), *expected_names, "{options:?}");
         }
         let (report, variables) = self::report(activate(&["-p", ""]).arg(&daemon.path));
         assert_eq!(report.open.iter().filter(|(number, _)| *number > 2).count(), ids.len());
@@ -315,7 +315,7 @@ fn numbered_names_are_sorted_by_number() {
 #[test]
 fn a_prefix_needs_the_rights_to_list_and_to_retrieve() {
     for generation in Generation::DAEMONS {
-        for (rights, due) in [
+        for (rights, expected) in [
             (&[SETDUMP, LIST, RETRIEVE][..], ""),
             (&[SETDUMP, GETDUMP, RETRIEVE, STORE], "get fd list: LIST"),
             (&[SETDUMP, GETDUMP, LIST, STORE], "retrieve fd for id a: RETRIEVE_REGEX"),
@@ -325,10 +325,10 @@ fn a_prefix_needs_the_rights_to_list_and_to_retrieve() {
             store(&daemon, &[b"a"]);
             let mut command = activate(&["-p", ""]);
             let ended = run(command.arg(&daemon.path).args(["--", "echo", "executed"]));
-            match due {
+            match expected {
                 "" => assert_eq!(ending(&ended), (0, "executed\n", "")),
-                due => {
-                    let (what, right) = due.split_once(": ").unwrap();
+                expected => {
+                    let (what, right) = expected.split_once(": ").unwrap();
                     let line = format!(
                         "unable to {what}: Operation not permitted (the right S6_FDHOLDER_{right} is \
                          missing)"
@@ -415,7 +415,7 @@ fn if_the_deletion_is_refused_nothing_is_executed_or_deleted() {
              missing)",
         );
         assert_eq!(ending(&run(&mut command)), (1, "", &line[..]), "{generation:?}");
-        // After a wait another daemon may have taken over.
+        // After the wait, a missing right causes only a warning. Another daemon may hold the entries now.
         let mut command = activate(&["-wD"]);
         command.arg(&daemon.path).args(["b", "a", "--", "echo", "executed"]);
         let lines = ["b", "a"].map(|id| {
@@ -463,32 +463,33 @@ fn after_the_first_deletion_prog_is_executed_even_if_another_deletion_fails() {
         ),
         (vec![Step::StopReading], warning("a", &format!("Connection timed out{lost}"))),
     ];
-    for (steps, due) in cases {
+    for (steps, expected) in cases {
         let script: Vec<_> = retrieved().into_iter().chain([Step::Receive]).chain(steps).collect();
         let fake = Fake::start(script);
         let mut command = activate(&["-D", "-t500"]);
         command.arg(&fake.path).args(["a", "b", "--", "echo", "executed"]);
-        assert_eq!(ending(&run(&mut command)), (0, "executed\n", &due[..]));
+        assert_eq!(ending(&run(&mut command)), (0, "executed\n", &expected[..]));
         fake.seen();
     }
 }
 
-/// Another client may store another file between the retrieval and the deletion. Then no other process has it.
+/// Another client may replace the entry between the retrieval and the deletion. The tool then has the only
+/// copy of the new descriptor.
 #[test]
-fn prog_gets_what_is_deleted() {
+fn prog_gets_the_descriptor_that_was_deleted() {
     let files = [memfd(), memfd()];
-    let due = inode(&files[1]);
+    let expected = inode(&files[1]);
     let answers = files.map(|file| [Step::Receive, Step::Send(frame(&[0], 1), vec![file])]);
     let fake = Fake::start(answers.into_iter().flatten().collect());
     let (report, _) = report(activate(&["-D"]).arg(&fake.path).arg("a"));
     let open: Vec<_> = report.open.iter().filter(|(number, _)| *number > 2).copied().collect();
-    assert_eq!(open, [(3, due)]);
+    assert_eq!(open, [(3, expected)]);
     fake.seen();
 }
 
-/// The program gets the descriptors that only this process has, and the signals of the caller.
+/// The entries are deleted by then, so only this process has the descriptors, and the program must get them.
 #[test]
-fn a_warning_that_cannot_be_written_does_not_end_it() {
+fn a_warning_that_cannot_be_written_does_not_end_the_tool() {
     let closed = || Stdio::from(std::io::pipe().unwrap().1);
     let full = || Stdio::from(memfd());
     for (first, stderr) in [("", &closed as &dyn Fn() -> Stdio), ("ulimit -f 0;", &full)] {
@@ -686,12 +687,12 @@ fn the_message_counts_entries_that_could_not_be_stored_again() {
         let fake = Fake::start([retrieved, steps].concat_steps());
         let mut command = activate(&["-D", "-t1000"]);
         let ended = run(command.arg(&fake.path).args(["a", "b", "--", &prog]));
-        let mut due = fatal(&format!("unable to exec {prog}: Exec format error{remark}"));
+        let mut expected = fatal(&format!("unable to exec {prog}: Exec format error{remark}"));
         if !warning.is_empty() {
             let what = "warning: unable to delete fd for id b";
-            due = format!("{NAME}: {what}: {warning}\n{due}");
+            expected = format!("{NAME}: {what}: {warning}\n{expected}");
         }
-        assert_eq!(ending(&ended), (126, "", &due[..]));
+        assert_eq!(ending(&ended), (126, "", &expected[..]));
         fake.seen();
     }
 }
@@ -711,7 +712,7 @@ impl<I: IntoIterator<Item = Vec<Step>>> Concat for I {
 #[test]
 fn an_identifier_that_is_given_twice_is_deleted_once() {
     let granted = || [Step::Receive, granted()];
-    // Three are retrieved, and two are deleted.
+    // Three entries are retrieved, and two are deleted.
     let fake = Fake::start((0..5).flat_map(|_| granted()).collect());
     let mut command = activate(&["-D"]);
     command.arg(&fake.path).args(["a", "b", "a", "--", "echo", "executed"]);
@@ -761,15 +762,15 @@ fn an_open_descriptor_at_a_number_for_prog_is_an_error() {
             let ended = open(redirections, &[], &["b", "a"]);
             succeeded(&ended);
             let report = Report::parse(&ended.out);
-            let due = redirections.split(' ').map(|one| one[..1].parse::<u32>().unwrap());
-            let due: Vec<_> = due.collect();
+            let expected = redirections.split(' ').map(|one| one[..1].parse::<u32>().unwrap());
+            let expected: Vec<_> = expected.collect();
             let open: Vec<_> = report
                 .open
                 .iter()
                 .map(|(number, _)| *number)
                 .filter(|number| *number > 4)
                 .collect();
-            assert_eq!(open, due, "{redirections}");
+            assert_eq!(open, expected, "{redirections}");
             assert_eq!((report.inode(3), report.inode(4)), (files[1], files[0]));
         }
         assert_eq!(ids(&daemon), [b"a", b"b"]);
@@ -795,8 +796,8 @@ fn closed_standard_descriptors_stay_closed() {
             let standard = [("<&-", "0 "), (">&-", "1 "), ("2>&-", "2 ")];
             let standard = standard.iter().filter(|(text, _)| is_open(text));
             let standard: String = standard.map(|(_, number)| *number).collect();
-            let due = format!("{standard}3 4 \n{}\n{}\n", files[0].1, files[1].1);
-            assert_eq!(fs::read_to_string(&out).unwrap(), due, "{redirections} {options:?}");
+            let expected = format!("{standard}3 4 \n{}\n{}\n", files[0].1, files[1].1);
+            assert_eq!(fs::read_to_string(&out).unwrap(), expected, "{redirections} {options:?}");
         }
     }
 }
@@ -852,8 +853,8 @@ fn prog_can_get_three_hundred_descriptors() {
             let report = Report::parse(&ended.out);
             let open: Vec<_> =
                 report.open.iter().filter(|(number, _)| *number > 2).copied().collect();
-            let due: Vec<_> = (3..).zip(files.iter().copied()).collect();
-            assert!(open == due, "{generation:?} {options:?}");
+            let expected: Vec<_> = (3..).zip(files.iter().copied()).collect();
+            assert!(open == expected, "{generation:?} {options:?}");
             let has = |text: &str| report.environment.iter().any(|one| one == text.as_bytes());
             assert!(has("LISTEN_FDS=300") || has("EINHORN_FD_COUNT=300"));
         }
@@ -888,13 +889,13 @@ fn a_low_soft_limit_is_raised_for_prog_too_and_a_low_hard_limit_is_reported() {
     let all: Vec<_> = all.iter().map(|id| id.as_bytes()).collect();
     let daemon = Daemon::start(Generation::Ours);
     store(&daemon, &all);
-    // The standard descriptors, the entries, and two more. Without -w one more suffices if the limit is hard.
+    // The standard descriptors, the entries, and two more. Without -D, one more is enough if the limit is hard.
     let needed = 3 + all.len() + 2;
     for (limit, is_hard) in (5..needed + 3).flat_map(|limit| [(limit, false), (limit, true)]) {
         for options in [&["-p", ""][..], &["-wDp", ""], &["-Dp", ""], &[]] {
             let first = format!("ulimit -{}n {limit};", if is_hard { "" } else { "S" });
-            let is_two = options.first().is_some_and(|option| option.contains('D'));
-            let needed = needed - usize::from(is_hard && !is_two);
+            let deletes = options.first().is_some_and(|option| option.contains('D'));
+            let needed = needed - usize::from(is_hard && !deletes);
             let mut command = through(&first, "", options, &daemon.path);
             if options.is_empty() {
                 command.args(all.iter().map(|id| OsStr::from_bytes(id)));
@@ -908,8 +909,8 @@ fn a_low_soft_limit_is_raised_for_prog_too_and_a_low_hard_limit_is_reported() {
                 assert_eq!(ending(&ended), (111, "", &fatal(&line)[..]));
                 assert_eq!(ids(&daemon).len(), all.len());
             } else {
-                let due = format!("{}\n", limit.max(needed));
-                assert_eq!(ending(&ended), (0, &due[..], ""), "{limit} {is_hard} {options:?}");
+                let expected = format!("{}\n", limit.max(needed));
+                assert_eq!(ending(&ended), (0, &expected[..], ""), "{limit} {is_hard} {options:?}");
                 store(&daemon, &all);
             }
         }
@@ -918,7 +919,7 @@ fn a_low_soft_limit_is_raised_for_prog_too_and_a_low_hard_limit_is_reported() {
 
 /// The message names no limit that is lower than the present one.
 #[test]
-fn numbers_that_are_all_in_use_are_an_error_that_says_so() {
+fn an_error_for_lack_of_descriptor_numbers_names_no_lower_limit() {
     let daemon = Daemon::start(Generation::Ours);
     store(&daemon, &[b"a"]);
     let from_5 = "5</dev/null 6</dev/null 7</dev/null";

@@ -33,14 +33,14 @@ fn a_request_may_arrive_in_two_pieces() {
             let (one, two) = bytes.split_at(cut.min(bytes.len() - 1));
             conversation
                 .send(&Request(vec![(one.to_vec(), *count), (two.to_vec(), 0)]), Arrival::InTurn);
-            let due = match (bytes[6], bytes[7..].first()) {
+            let expected = match (bytes[6], bytes[7..].first()) {
                 (b'R', Some(0)) => Descriptor(New(stored)),
                 (b'R', _) => Descriptor(New(stored + 1)),
                 (b'!', _) => Frames(bytes[10].into()),
                 (b'L', _) => listed(["a", "b"]),
                 _ => Status(0),
             };
-            assert_eq!(conversation.answer(request), due, "{bytes:?} cut at {cut}");
+            assert_eq!(conversation.answer(request), expected, "{bytes:?} cut at {cut}");
         }
     }
 }
