@@ -53,10 +53,11 @@ fn sizes() {
             libraries += size(file.path());
         }
     }
-    let list = run(Command::new(kit::program()).arg("--list")).out;
+    let tools = kit::build_s6_tools();
+    let list = run(Command::new(&tools).arg("--list")).out;
     let list = String::from_utf8(list).unwrap();
     let all: u64 = list.lines().map(|name| size(C.command(name).get_program())).sum();
-    let (ours, count) = (size(kit::program()), list.lines().count());
+    let (ours, count) = (size(tools), list.lines().count());
     println!("| bytes | fdholder | s6 2.15, which needs libc as well |\n|---|---|---|");
     println!("| {count} tools | {ours} | {all} + {libraries} of libraries |");
     println!("| transferdump alone | {alone} | {program} + {libraries} of libraries |");

@@ -73,6 +73,12 @@ pub fn build(arguments: &[&str], folder: &str) -> PathBuf {
     target.join("release/fdholder")
 }
 
+/// A build with the tools that s6 has too, and no others.
+pub fn build_s6_tools() -> PathBuf {
+    let features = "transferdump,store,retrieve,delete,list,getdump,setdump,fdholderd,daemon";
+    build(&["--no-default-features", "--features", features], "s6-tools")
+}
+
 /// The size of a file in a compressed image: what `xz -9e` makes of it, without the container, which an
 /// image has once for all files.
 pub fn compressed(file: &[u8]) -> u64 {

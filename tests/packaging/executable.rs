@@ -3,7 +3,7 @@
 use crate::kit::daemon::{Daemon, Generation};
 use crate::kit::tool::{run, tool};
 use crate::kit::wire::{self, Held};
-use crate::kit::{build, compressed, memfd, program};
+use crate::kit::{build, build_s6_tools, compressed, memfd, program};
 use elf::ElfBytes;
 use elf::abi::{ET_EXEC, PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD};
 use elf::endian::NativeEndian;
@@ -44,6 +44,11 @@ fn assert_size_within(limits: [u64; 2], program: &Path) {
 #[test]
 fn the_program_with_all_tools_is_small() {
     assert_size_within([111_616, 55_296], program());
+}
+
+#[test]
+fn the_program_with_the_tools_of_s6_is_small() {
+    assert_size_within([68_608, 36_352], &build_s6_tools());
 }
 
 #[test]
