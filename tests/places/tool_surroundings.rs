@@ -327,7 +327,17 @@ const FLAGS: &[(&str, &[&str])] = &[
     ("ppoll", &["*, NULL, 0"]),
     ("ppoll_time64", &["*, NULL, 0"]),
     ("recvmsg", &["*, MSG_CMSG_CLOEXEC"]),
-    ("rt_sigprocmask", &["[HUP PIPE TERM XFSZ], [], 8", "[TERM], [], 8", "[], NULL, 8"]),
+    (
+        "rt_sigprocmask",
+        &[
+            "[HUP PIPE TERM XFSZ], [], 8",
+            "[TERM], [], 8",
+            "[PIPE XFSZ], [], 8",
+            "[], NULL, 8",
+            "[], [*",
+        ],
+    ),
+    ("rt_sigtimedwait", &["NULL, {tv_sec=0, tv_nsec=0}, 8"]),
     ("sendmsg", &["*, msg_flags=0}, MSG_NOSIGNAL"]),
     ("signalfd4", &["*, SFD_CLOEXEC|SFD_NONBLOCK"]),
     ("pidfd_getfd", &["*, 0"]),
