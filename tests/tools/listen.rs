@@ -262,7 +262,9 @@ fn any_other_file_at_the_path_stays_and_is_an_error() {
     symlink(path("stale"), path("link")).unwrap();
     symlink(path("live"), path("link to live")).unwrap();
     symlink(path("nothing"), path("dangling")).unwrap();
-    rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RUSR).unwrap();
+    // The tool tells a FIFO from a socket only if it may write to it.
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), mode).unwrap();
     let has_device = make_device(&path("device"));
     let (used, exists) = ("Address already in use", "File exists");
     for (name, reason) in [
