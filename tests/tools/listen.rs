@@ -301,9 +301,9 @@ fn any_other_file_at_the_path_stays_and_is_an_error() {
     for (address, reason) in [
         (&tcp[..], used),
         (&udp[..], used),
-        ("tcp:192.0.2.1:80", "Cannot assign requested address"),
-        ("tcp:[2001:db8::1]:80", "Cannot assign requested address"),
-        ("tcp:[fe80::1%4294967295]:80", "No such device"),
+        ("tcp:192.0.2.1:8000", "Cannot assign requested address"),
+        ("tcp:[2001:db8::1]:8000", "Cannot assign requested address"),
+        ("tcp:[fe80::1%4294967295]:8000", "No such device"),
     ] {
         let ended = listen(&daemon, &[], "it", address);
         assert_fatal(&ended, 111, &format!("unable to bind to {address}: {reason}"));
