@@ -491,6 +491,28 @@ fn what_a_closer_replaces_before_it_is_killed_gets_no_other_closer() {
 }
 
 #[test]
+fn the_daemon_does_not_close_a_batch_whose_closer_another_process_kills() {
+    // The closer gets time in which it is killed.
+    let server = with_answers(&["dup3:delay_enter=2000000".into()]);
+    let client = server.connect();
+    assert_eq!(status(&client, b"L", &[]), 0);
+    let (sockets, peers): (Vec<_>, Vec<_>) = [lingering(), lingering()].into_iter().unzip();
+    let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+    wire::send(&client, &[0], &fds).unwrap();
+    drop((sockets, client));
+    wait_until(|| "a closer starts".into(), || !children(&server).is_empty());
+    for closer in children(&server) {
+        kill_process(Pid::from_raw(closer).unwrap(), Signal::KILL).unwrap();
+    }
+    let other = server.connect();
+    other.set_read_timeout(Some(TIMEOUT)).unwrap();
+    assert_eq!(status(&other, b"L", &[]), 0);
+    wait_until(|| "each gets a closer".into(), || children(&server).len() == 2);
+    assert_eq!(status(&other, b"L", &[]), 0);
+    drop(peers);
+}
+
+#[test]
 fn a_closer_that_cannot_be_killed_keeps_its_sockets() {
     let server = with_stuck_closers(&["kill:error=EPERM".into()]);
     let client = server.connect();
